@@ -1,0 +1,237 @@
+"""``dataset.json``, MONAI's decathlon datalist: the one contract between all stages.
+
+``training``, ``validation`` and ``test`` are lists of records; ``image`` is a path relative to ``dataset_dir``,
+``label`` a path or a list of values. An empty section is left out, MONAI stumbles over it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from monai.data import load_decathlon_datalist
+
+from doll_monai.errors import InputError
+
+SECTIONS: tuple[str, ...] = ("training", "validation", "test")
+"""Names of a datalist's sections, in the order in which they are written."""
+
+
+def write_datalist(path: str | os.PathLike[str], sections: Mapping[str, Sequence[dict]], **extra: Any) -> None:
+    """Write a datalist, one record a line; whoever reads the file sees the old one or the new one, never a part.
+
+    Args:
+        path: file to write, mostly ``dataset.json``; its folder is made if need be.
+        sections: records of ``training``, ``validation`` and ``test``; an empty section is left out.
+        extra: other top-level keys (``name``, ``description``, ``labels``, ...), written first.
+
+    Raises:
+        InputError: when there is no record at all, or the file cannot be written.
+        ValueError: when a section has another name, or a value is not valid JSON (NaN).
+    """
+    unknown = sorted(set(sections) - set(SECTIONS))
+    if unknown:
+        raise ValueError(f"unknown section {', '.join(unknown)}; a datalist has {', '.join(SECTIONS)}")
+    filled = [name for name in SECTIONS if sections.get(name)]
+    if not filled:
+        raise InputError(f"There is no record to write to {path}.")
+    parts = [f'  "{key}": {json.dumps(value, allow_nan=False)}' for key, value in extra.items()]
+    for name in filled:
+        records = ",\n".join(f"    {json.dumps(record, allow_nan=False)}" for record in sections[name])
+        parts.append(f'  "{name}": [\n{records}\n  ]')
+    write_whole(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file under a temporary name in its own folder, then rename it: a file that exists is whole.
+
+    Raises:
+        InputError: when the folder or the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def load_datalist(
+    datalist: str | os.PathLike[str],
+    section: str,
+    dataset_dir: str | os.PathLike[str],
+    label_dir: str | os.PathLike[str] | None = None,
+) -> list[dict]:
+    """Records of one section with full paths.
+
+    Args:
+        datalist: the ``dataset.json``.
+        section: ``training``, ``validation`` or ``test``.
+        dataset_dir: folder to which ``image`` is relative. Of the images only the first is looked for.
+        label_dir: folder to which a ``label`` that is a path is relative; ``dataset_dir`` when None.
+            A ``label`` that is a list of values (numbers, null) stays as it is.
+
+    Raises:
+        InputError: when the file is missing or no datalist, has no such records, or a record has no image;
+            when the first image does not exist.
+    """
+    records = _read_section(datalist, section)
+    loaded = load_decathlon_datalist(datalist, is_segmentation=True, data_list_key=section, base_dir=dataset_dir)
+    folder = os.fspath(dataset_dir if label_dir is None else label_dir)
+    for record, item in zip(records, loaded, strict=True):
+        # MONAI turns every other string that happens to name a file below dataset_dir into a path: taken back.
+        item.update({key: value for key, value in record.items() if key != "image"})
+        if "label" in record:
+            item["label"] = _join(folder, record["label"])
+    first = loaded[0]["image"]
+    first = first[0] if isinstance(first, list) else first
+    if not os.path.exists(first):
+        raise InputError(
+            f"The first image of '{section}' in {datalist} does not exist: {first}; dataset_dir is {dataset_dir}."
+        )
+    return loaded
+
+
+def _read_section(datalist: str | os.PathLike[str], section: str) -> list[dict]:
+    """Records of a section as they stand in the file, each a dictionary with an ``image``."""
+    try:
+        content = json.loads(Path(datalist).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{datalist} does not exist; write it with scripts/prepare_chexpert.py or scripts/prepare_masks.py."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{datalist} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise InputError(f"{datalist} is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{datalist} is no datalist: its outermost value must be an object with {', '.join(SECTIONS)}."
+        )
+    records = content.get(section)
+    if not isinstance(records, list) or not records:
+        counts = [f"{name} ({len(content[name])})" for name in SECTIONS if isinstance(content.get(name), list)]
+        raise InputError(f"{datalist} has no '{section}' records; it has: {', '.join(counts) or 'none at all'}.")
+    if section == "test" and not isinstance(records[0], dict):
+        records = [{"image": image} for image in records]
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict) or not _is_path(record.get("image")):
+            raise InputError(f"Record {number} of '{section}' in {datalist} has no image.")
+    return records
+
+
+def _is_path(value: Any) -> bool:
+    """Whether a value is a path, or a list of paths (several files are the channels of one image)."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(item, str) and item for item in value)
+    return isinstance(value, str) and bool(value)
+
+
+def _join(folder: str, value: Any) -> Any:
+    if not _is_path(value):
+        return value
+    if isinstance(value, list):
+        return [os.path.normpath(os.path.join(folder, item)) for item in value]
+    return os.path.normpath(os.path.join(folder, value))
+
+
+def split_patients(patients: Iterable[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Section of every patient, by a hash of its name alone: patients that come or go move nobody else.
+
+    Args:
+        patients: names, in any order; duplicates are fine.
+        shares: section to share of the patients; the shares add up to 1 and are met on average.
+        seed: another seed, another split.
+
+    Returns:
+        patient to section.
+
+    Raises:
+        InputError: when a share is negative or they do not add up to 1.
+    """
+    if not shares or min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
+        raise InputError(f"The shares of the sections must not be negative and add up to 1, not {dict(shares)}.")
+    filled = [section for section, share in shares.items() if share > 0]
+    result = {}
+    for patient in patients:
+        position, end = patient_position(patient, seed), 0.0
+        for section in filled:
+            end += shares[section]
+            if position < end:
+                break
+        result[patient] = section
+    return result
+
+
+def patient_position(patient: str, seed: int) -> float:
+    """A patient's place in [0, 1), from the SHA-256 of seed and name: the same on every machine."""
+    digest = hashlib.sha256(f"{seed}:{patient}".encode()).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+
+
+def read_table(path: str | os.PathLike[str], columns: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file as they stand there: every cell a string without surrounding blanks.
+
+    Args:
+        path: the file, UTF-8, with column names in its first row.
+        columns: the columns that it must have.
+
+    Yields:
+        line number (the header is line 1) and cells of every row.
+
+    Raises:
+        InputError: when the file is missing or unreadable, lacks a column, or a row has not one cell a column.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader, [])]
+            missing = [name for name in columns if name not in header]
+            if missing:
+                raise InputError(f"{path} has no column {', '.join(missing)}; it has: {', '.join(header) or 'none'}.")
+            for cells in reader:
+                if cells and len(cells) != len(header):
+                    raise InputError(f"{path}, line {reader.line_num}: {len(cells)} cells for {len(header)} columns.")
+                if cells:
+                    yield reader.line_num, dict(zip(header, map(str.strip, cells), strict=True))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no CSV file in UTF-8: {error}.") from error
+
+
+def relative_path(path: str, where: str) -> str:
+    """A path of a table, without ``.`` and doubled slashes.
+
+    Args:
+        path: as it stands in the table.
+        where: file and line, for the error.
+
+    Raises:
+        InputError: when it is blank, absolute, or climbs out of the data set with ``..``.
+    """
+    windows = PureWindowsPath(path)
+    if windows.drive or windows.root or ".." in windows.parts:
+        raise InputError(f"{where}: the path '{path}' leads out of the data set; it must be relative, without '..'.")
+    if not windows.parts:
+        raise InputError(f"{where}: the path is blank.")
+    return str(PurePosixPath(path))
+
+
+def load_sections(
+    datalist: str | os.PathLike[str], sections: Sequence[str], dataset_dir: str | os.PathLike[str]
+) -> dict[str, list[dict]]:
+    """Records of several sections, by name; see ``load_datalist``."""
+    return {section: load_datalist(datalist, section, dataset_dir) for section in sections}

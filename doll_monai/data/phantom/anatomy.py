@@ -1,0 +1,387 @@
+"""The healthy chest of the phantom: outlines in body units, turned into maps of attenuation.
+
+Lengths are in *units* of half the inner width of the rib cage (about 14 cm). ``u`` runs from the midline to the image's
+right (the patient's left), ``v`` downwards from the lung apex. A *side* is -1 (patient's right, image left) or +1.
+Attenuation is relative: 1 is the middle of a chest without air.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+from scipy.interpolate import PchipInterpolator
+
+SIDES = (-1, 1)
+AIR = 0.68
+"""Attenuation that the air of one fully inflated lung takes away."""
+HILUM_V = 0.92
+HEART_TOP = 0.84
+RIBS = 10
+
+_BODY = (
+    (-1.2, -0.5, -0.3, -0.14, 0.0, 0.12, 0.3, 0.6, 0.9, 1.5, 2.1, 3.4),
+    (0.4, 0.38, 0.46, 0.8, 1.2, 1.42, 1.52, 1.4, 1.2, 1.16, 1.18, 1.22),
+)
+_DEPTH = ((-1.2, -0.3, 0.0, 0.4, 1.0, 1.8, 2.4, 3.4), (0.62, 0.66, 0.8, 0.95, 1.0, 1.12, 1.2, 1.2))
+_LUNG_OUTER = (
+    (0.0, 0.015, 0.05, 0.12, 0.25, 0.45, 0.8, 1.2, 1.7, 2.2),
+    (0.40, 0.49, 0.57, 0.66, 0.77, 0.87, 0.95, 1.0, 1.02, 1.02),
+)
+_LUNG_INNER = ((0.0, 0.015, 0.05, 0.12, 0.25, 0.4, 2.2), (0.40, 0.33, 0.26, 0.19, 0.1, 0.0, 0.0))
+_VESSELS_RIGHT = ((-1.0, 0.0, 0.4, 0.8, 1.1, 2.5), (0.14, 0.16, 0.19, 0.2, 0.2, 0.18))
+_VESSELS_LEFT = (
+    (-1.0, 0.0, 0.35, 0.5, 0.58, 0.68, 0.8, 0.9, 1.0, 2.5),
+    (0.14, 0.16, 0.18, 0.27, 0.29, 0.25, 0.22, 0.25, 0.2, 0.16),
+)
+_HEART_RIGHT = ((0.8, 0.95, 1.2, 1.42, 1.6, 1.78, 2.2), (0.0, 0.22, 0.75, 1.0, 0.95, 0.6, 0.3))
+_HEART_LEFT = ((0.8, 0.95, 1.15, 1.35, 1.55, 1.68, 1.8, 2.2), (0.0, 0.22, 0.52, 0.8, 0.98, 1.0, 0.86, 0.4))
+
+
+def curve(table: tuple[tuple[float, ...], tuple[float, ...]], at: np.ndarray) -> np.ndarray:
+    """Smooth, overshoot-free curve through a table of positions and values, constant beyond its ends."""
+    positions, values = table
+    smooth: np.ndarray = PchipInterpolator(positions, values)(np.clip(at, positions[0], positions[-1]))
+    return smooth.astype(np.float32)
+
+
+def rounded(depth: np.ndarray) -> np.ndarray:
+    """Thickness of a round body at a depth (in radii) from its edge: 0 outside, 1 from one radius on."""
+    inward = 1 - np.clip(depth, 0, 1)
+    return np.sqrt(1 - inward * inward)
+
+
+def ramp(value: np.ndarray) -> np.ndarray:
+    """Smooth step from 0 (value <= 0) to 1 (value >= 1)."""
+    value = np.clip(value, 0, 1)
+    return value * value * (3 - 2 * value)
+
+
+def cloud(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.ndarray:
+    """Smooth random field of mean 0 and deviation about 1, with ``cells`` bumps along a side: (H, W) float32."""
+    grid = Image.fromarray(rng.standard_normal((cells, cells), dtype=np.float32))
+    return np.asarray(grid.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)) * 1.3
+
+
+@dataclass(frozen=True)
+class Person:
+    """What stays the same from one film of a person to the next.
+
+    Args:
+        sex: ``Male`` or ``Female``.
+        age: years.
+        fat: extra thickness of the chest wall in units.
+        height: factor on the height of the lungs.
+        heart: half width of the heart on the left, in units.
+        aorta: factor on the bulge of the aortic arch.
+        curvature: sideways bow of the spine in units.
+        breasts: attenuation of the breasts, 0 for none.
+    """
+
+    sex: str
+    age: int
+    fat: float
+    height: float
+    heart: float
+    aorta: float
+    curvature: float
+    breasts: float
+
+
+def draw_person(rng: np.random.Generator) -> Person:
+    """Draw a person at random."""
+    sex = "Female" if rng.random() < 0.45 else "Male"
+    age = int(np.clip(rng.normal(60, 17), 18, 90))
+    return Person(
+        sex=sex,
+        age=age,
+        fat=float(rng.uniform(0.0, 0.22)),
+        height=float(rng.uniform(0.9, 1.06)),
+        heart=float(rng.uniform(0.46, 0.57)),
+        aorta=float(0.7 + age / 120 * rng.uniform(0.6, 1.3)),
+        curvature=float(rng.normal(0, 0.025)),
+        breasts=float(rng.uniform(0.06, 0.2)) if sex == "Female" else 0.0,
+    )
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A grid of pixels in body units.
+
+    Args:
+        shape: (H, W) in pixels.
+        origin: (u, v) = (0, 0) in pixels, as (x, y).
+        unit: pixels a unit.
+    """
+
+    shape: tuple[int, int]
+    origin: tuple[float, float]
+    unit: float
+    u: np.ndarray = field(init=False)
+    v: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        columns, rows = np.arange(self.shape[1]), np.arange(self.shape[0])
+        object.__setattr__(self, "u", ((columns + 0.5 - self.origin[0]) / self.unit).astype(np.float32)[None, :])
+        object.__setattr__(self, "v", ((rows + 0.5 - self.origin[1]) / self.unit).astype(np.float32)[:, None])
+
+    def strokes(
+        self, lines: Iterable[tuple[np.ndarray, float, float]], *, filled: bool = False, blur: float = 0.0
+    ) -> np.ndarray:
+        """Draw lines or filled polygons, antialiased; where they overlap the last one wins.
+
+        Args:
+            lines: (points (N, 2) in units, width in units, level in 0..1) each.
+            filled: polygons instead of lines; the width is ignored.
+            blur: radius of a Gaussian blur in units.
+
+        Returns:
+            (H, W) float32 in 0..1.
+        """
+        height, width = self.shape
+        image = Image.new("L", (2 * width, 2 * height))
+        pen = ImageDraw.Draw(image)
+        scale = 2 * self.unit
+        for points, thickness, level in lines:
+            pixels = (np.asarray(points) * scale + 2 * np.asarray(self.origin)).ravel().tolist()
+            if filled:
+                pen.polygon(pixels, fill=round(255 * level))
+            else:
+                pen.line(pixels, fill=round(255 * level), width=max(1, round(thickness * scale)), joint="curve")
+        image = image.reduce(2)
+        if blur > 0:
+            image = image.filter(ImageFilter.GaussianBlur(blur * self.unit))
+        return np.asarray(image, dtype=np.float32) / 255
+
+
+class Anatomy:
+    """Outlines and attenuation maps of one healthy chest; all maps are (H, W) float32.
+
+    Args:
+        rng: source of the details (ribs, vessels, gas).
+        person: whose chest.
+        canvas: the grid.
+        inspiration: shift of the diaphragm in units, positive is deeper.
+        turn: turn of the patient about the long axis: shift of heart and breast bone against the spine, in units.
+        heart_scale: 1 is the person's own heart; larger is cardiomegaly.
+        widening: extra half width of the upper mediastinum in units.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        person: Person,
+        canvas: Canvas,
+        *,
+        inspiration: float = 0.0,
+        turn: float = 0.0,
+        heart_scale: float = 1.0,
+        widening: float = 0.0,
+    ) -> None:
+        self.person, self.canvas, self.turn = person, canvas, turn
+        self.domes = {
+            -1: 1.52 * person.height + inspiration + rng.uniform(-0.04, 0.04),
+            1: 1.62 * person.height + inspiration + rng.uniform(-0.05, 0.05),
+        }
+        u, v = canvas.u, canvas.v
+        bump = np.exp(-(((v - 0.45) / 0.33) ** 2)) * widening
+        self.right_border = curve(_VESSELS_RIGHT, v) + bump
+        self.left_border = 0.2 + (curve(_VESSELS_LEFT, v) - 0.2) * person.aorta + bump
+        self.right_border += curve(_HEART_RIGHT, v) * (0.13 + 0.22 * (heart_scale - 1))
+        self.left_border += curve(_HEART_LEFT, v) * (person.heart * heart_scale - 0.16)
+        centre = (self.left_border - self.right_border) / 2 + turn
+        position = (u - centre) * 2 / (self.left_border + self.right_border)
+        bottom = ramp((max(self.domes.values()) + 0.2 - v) / 0.12)
+        self.mediastinum = (np.clip(1 - position * position, 0, 1) ** 0.35) * bottom
+        self.silhouette = np.abs(position) < 1
+        self.profiles = {side: self._profile(side) for side in SIDES}
+        self.air = AIR * (self.profiles[-1] + self.profiles[1]) * (1 - 0.93 * self.mediastinum)
+        self.outlines = {side: self._outline(side) for side in SIDES}
+        self.heart = self._heart_mask()
+        self.body_half_width = curve(_BODY, v) + person.fat * curve(((-0.5, 0.3, 1.0), (0.15, 0.3, 1.0)), v)
+        self.arms = self._arms(rng)
+        self.soft = self._soft_tissue(rng)
+        self.body = (np.abs(u) < self.body_half_width) | (self.arms > 0.05)
+        self.clavicle = self._clavicles(rng)
+        self.rib_spacing = float(rng.uniform(0.155, 0.175)) * person.height
+        self.rib_strength = float(rng.uniform(0.09, 0.15))
+        self.bones = self._spine(rng) + 0.17 * self.clavicle + self._shoulders()
+        for number in range(RIBS):
+            rows, rib = self.rib(number)
+            self.bones[rows] += rib
+        self.vessels = self._vessels(rng)
+
+    def borders(self, side: int, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Signed depths in units inside a lung: below its outer wall, beside its inner wall, above the diaphragm."""
+        x = side * u
+        height = v / self.person.height
+        outside = np.clip(x - 0.42, 0, None) / 0.6
+        inside = np.clip(0.42 - x, 0, None)
+        dome = self.domes[side] + 0.36 * outside**2.4 + 0.3 * inside**2
+        return curve(_LUNG_OUTER, height) - x, x - curve(_LUNG_INNER, height), dome - v
+
+    def _profile(self, side: int) -> np.ndarray:
+        """Thickness of air of one lung, 0..1, as if no heart were there."""
+        outer, inner, dome = self.borders(side, self.canvas.u, self.canvas.v)
+        above = 0.9 * rounded(dome / 0.09) + 0.1 * ramp(1 + dome / 0.3)
+        top = rounded(self.canvas.v / 0.5) * (self.canvas.v > 0)
+        shape = rounded(outer / 0.34) * above * top * (side * self.canvas.u > 0)
+        return (shape * rounded(inner / 0.1)).astype(np.float32)
+
+    def _outline(self, side: int) -> np.ndarray:
+        """Mask of one lung field without heart and mediastinum."""
+        outer, inner, dome = self.borders(side, self.canvas.u, self.canvas.v)
+        inside = (outer > 0) & (inner > 0) & (dome > 0) & (self.canvas.v > 0) & (side * self.canvas.u > 0)
+        return inside & ~self.silhouette
+
+    def _heart_mask(self) -> np.ndarray:
+        """Mask of the heart: the silhouette between the great vessels and the diaphragm."""
+        u, v = self.canvas.u, self.canvas.v
+        floor = self.domes[1] + 0.1 - 0.06 * np.cos(2.2 * (u - 0.2))
+        roof = HEART_TOP + 0.5 * (u - 0.1) ** 2
+        return self.silhouette & (v > roof) & (v < floor)
+
+    def _soft_tissue(self, rng: np.random.Generator) -> np.ndarray:
+        u, v = self.canvas.u, self.canvas.v
+        across = np.clip(np.abs(u) / self.body_half_width, 0, 1)
+        soft = curve(_DEPTH, v) * np.sqrt(1 - across**3) + 0.06 * self.mediastinum + self.arms
+        if self.person.breasts:
+            sag = rng.uniform(1.2, 1.42)
+            for side in SIDES:
+                distance = ((side * u - 0.6) / 0.42) ** 2 + ((v - sag) / np.where(v > sag, 0.26, 0.5)) ** 2
+                soft += self.person.breasts * np.sqrt(np.clip(1 - distance, 0, 1))
+        windpipe = 0.03 * np.sin(2 * v) + self.turn * 0.5
+        soft -= 0.16 * rounded((0.075 - np.abs(u - windpipe)) / 0.05) * ramp((0.66 - v) / 0.1)
+        bronchi = [
+            (np.array([[0.01, 0.6], [side * 0.24, 0.6 + drop]]), 0.07, 1.0) for side, drop in ((-1, 0.26), (1, 0.24))
+        ]
+        soft -= 0.1 * self.canvas.strokes(bronchi, blur=0.012)
+        if rng.random() < 0.6:
+            soft -= self._stomach(rng)
+        return soft
+
+    def _stomach(self, rng: np.random.Generator) -> np.ndarray:
+        """Gas under the left dome, often with a level below."""
+        u, v = self.canvas.u, self.canvas.v
+        wide, high = rng.uniform(0.14, 0.28), rng.uniform(0.07, 0.15)
+        top = self.domes[1] + 0.08 + high
+        depth = 1 - ((u - rng.uniform(0.4, 0.55)) / wide) ** 2 - ((v - top) / high) ** 2
+        level = ramp((top + high * rng.uniform(0.1, 1.0) - v) / 0.03)
+        return 0.4 * np.sqrt(np.clip(depth, 0, 1)) * level
+
+    def _arms(self, rng: np.random.Generator) -> np.ndarray:
+        u, v = self.canvas.u, self.canvas.v
+        arms = np.zeros(self.canvas.shape, np.float32)
+        if rng.random() < 0.65:
+            lean, start = rng.uniform(0.05, 0.3), 1.36 + 0.3 * self.person.fat
+            for side in SIDES:
+                x = np.abs(side * u - start - lean * np.clip(v - 0.3, 0, None))
+                fade = ramp((v - 0.1) / 0.25)
+                arms += fade * (0.42 * rounded((0.2 - x) / 0.2) + 0.22 * rounded((0.062 - x) / 0.04))
+        return arms
+
+    def _spine(self, rng: np.random.Generator) -> np.ndarray:
+        u, v = self.canvas.u, self.canvas.v
+        x = u - self.person.curvature * np.sin(2.2 * v + rng.uniform(0, 6)) + 0.3 * self.turn
+        beat = (v / (0.19 * self.person.height) + rng.random()) % 1.0
+        body = ramp(np.abs(beat - 0.5) * -10 + 5.2)
+        column = rounded((0.155 - np.abs(x)) / 0.04) * (0.12 + 0.09 * body)
+        pedicle = np.exp(-(((np.abs(x) - 0.095) / 0.02) ** 2) - ((beat - 0.35) / 0.14) ** 2)
+        process = np.exp(-((x / 0.018) ** 2) - ((beat - 0.75) / 0.16) ** 2)
+        return (column + 0.09 * pedicle + 0.08 * process).astype(np.float32)
+
+    def _clavicles(self, rng: np.random.Generator) -> np.ndarray:
+        """Thickness of both collar bones, 0..1."""
+        u, v = self.canvas.u, self.canvas.v
+        slope = rng.uniform(0.12, 0.34)
+        bones = np.zeros(self.canvas.shape, np.float32)
+        for side in SIDES:
+            along = (side * (u - self.turn) - 0.11) / 1.05
+            axis = 0.29 - slope * along + 0.045 * np.sin(6.3 * along) + side * self.turn * 0.3
+            half = 0.036 + 0.02 * np.exp(-(((along - 0.02) / 0.12) ** 2)) + 0.01 * np.clip(along - 0.6, 0, 1)
+            ends = ramp(along / 0.03 + 0.5) * ramp((1.03 - along) / 0.05)
+            distance = np.abs(v - axis) / half
+            bones += ends * np.sqrt(np.clip(1 - distance**2, 0, 1)) * (0.6 + 0.4 * np.clip(distance, 0, 1))
+        return bones
+
+    def _shoulders(self) -> np.ndarray:
+        """Shoulder blades and heads of the upper arms."""
+        blade = np.array(
+            [[1.02, 0.08], [1.3, 0.12], [1.26, 0.4], [1.12, 0.85], [1.04, 0.92], [0.97, 0.8], [0.88, 0.35]]
+        )
+        spine = np.array([[0.9, 0.26], [1.1, 0.12], [1.34, 0.02]])
+        turns = np.linspace(0, 2 * np.pi, 24)
+        head = np.stack([1.38 + 0.135 * np.cos(turns), 0.2 + 0.15 * np.sin(turns)], axis=1)
+        mirror = [np.array([side, 1.0]) for side in SIDES]
+        plates = self.canvas.strokes(
+            [(blade * m, 0, 0.45) for m in mirror] + [(head * m, 0, 1.0) for m in mirror], filled=True, blur=0.012
+        )
+        edges = self.canvas.strokes([(line * m, 0.035, 0.6) for m in mirror for line in (blade[3:], spine)], blur=0.01)
+        return 0.14 * plates + 0.09 * edges
+
+    def rib(self, number: int, shift: np.ndarray | float = 0.0) -> tuple[slice, np.ndarray]:
+        """Attenuation of one pair of ribs, each a tilted ring: the rear arc above, the front arc below, fainter.
+
+        Args:
+            number: 0 is the first rib.
+            shift: displacement downwards in units, a number or (1, W).
+
+        Returns:
+            the rows of the canvas it crosses, and its map (rows, W) there.
+        """
+        wide, high, tilt, centre = self.rib_ring(number)
+        reach = np.flatnonzero(np.abs(self.canvas.v[:, 0] - centre - tilt * wide / 2) < high + tilt * wide / 2 + 0.15)
+        rows = slice(int(reach[0]), int(reach[-1]) + 1) if len(reach) else slice(0, 0)
+        u, v = self.canvas.u, self.canvas.v[rows]
+        x = np.abs(u)
+        y = v - centre - tilt * x - shift
+        across, down = x / wide**2, y / high**2
+        slope = np.sqrt((across - tilt * down) ** 2 + down * down) + 1e-3
+        distance = np.abs(across * x + down * y - 1) / (2 * slope)
+        outer = np.sqrt(np.clip(1 - (distance / 0.037) ** 2, 0, 1))
+        inner = np.sqrt(np.clip(1 - (distance / 0.026) ** 2, 0, 1))
+        front = ramp(y / 0.1 + 0.5)
+        ends = (1 - front) * ramp((x - 0.1) / 0.05) + front * 0.75 * ramp((x - 0.42 * wide) / 0.16)
+        return rows, self.rib_strength * ends * (1.25 * outer - 0.4 * inner)
+
+    def rib_ring(self, number: int) -> tuple[float, float, float, float]:
+        """Half width, half height, tilt and centre (v) of a pair of ribs, in units."""
+        wide = float(np.interp(number, (0, 1, 2, 3, 5, 9), (0.5, 0.7, 0.83, 0.92, 1.02, 1.06)))
+        high = float(np.interp(number, (0, 2, 9), (0.15, 0.26, 0.36)))
+        tilt = float(np.interp(number, (0, 2, 9), (0.05, 0.12, 0.26)))
+        return wide, high, tilt, (0.03 + number * self.rib_spacing) + high - tilt * 0.12
+
+    def _vessels(self, rng: np.random.Generator) -> np.ndarray:
+        """Branching hilar and pulmonary vessels, 0..1."""
+        lines: list[tuple[np.ndarray, float, float]] = []
+        for side in SIDES:
+            root = np.array([side * 0.2 + self.turn, HILUM_V - 0.03 * (side > 0)])
+            for angle in np.linspace(-1.35, 1.45, 11) + rng.normal(0, 0.08, 11):
+                self._branch(rng, lines, root, side, float(angle), rng.uniform(0.032, 0.05), 6)
+            hilum = root + np.stack([side * rng.uniform(0.0, 0.1, 5), np.linspace(-0.1, 0.2, 5)], axis=1)
+            lines.append((hilum, 0.075, 0.8))
+        lines.sort(key=lambda line: line[2])
+        return self.canvas.strokes(lines, blur=0.007)
+
+    def _branch(
+        self,
+        rng: np.random.Generator,
+        lines: list[tuple[np.ndarray, float, float]],
+        start: np.ndarray,
+        side: int,
+        angle: float,
+        width: float,
+        steps: int,
+    ) -> None:
+        """Grow one vessel outwards; it thins, bends and gives off smaller ones."""
+        turns = angle + np.cumsum(rng.normal(0, 0.16, steps))
+        moves = np.stack([side * np.cos(turns), np.sin(turns)], axis=1) * rng.uniform(0.09, 0.14)
+        points = np.concatenate([start[None], start + np.cumsum(moves, axis=0)])
+        for step in range(steps):
+            thin = width * (1 - step / (steps + 1)) ** 1.2
+            lines.append((points[step : step + 2], thin, min(1.0, 0.12 + 17 * thin)))
+            if steps > 3 and step > 0:
+                fork = float(turns[step]) + rng.choice((-1, 1)) * rng.uniform(0.4, 0.8)
+                self._branch(rng, lines, points[step + 1], side, fork, 0.65 * thin, 3)

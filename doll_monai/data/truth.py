@@ -1,0 +1,107 @@
+"""Known places of findings: masks or boxes, read only to evaluate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from doll_monai.errors import InputError
+from doll_monai.findings import finding_index
+
+BOX = ("x", "y", "width", "height")
+
+
+class Truth:
+    """Masks or boxes of findings, from a CSV with one row a place.
+
+    The columns are ``Path`` (as in CheXpert's own CSV files, with or without the data set's folder in front),
+    ``finding``, and either ``mask`` (a picture below ``dataset_dir``) or ``x, y, width, height`` (fractions of the
+    film's width and height). Several rows of one film and finding are united.
+
+    Args:
+        path: the CSV file; None is a truth that knows nothing.
+        dataset_dir: folder of the films.
+
+    Raises:
+        InputError: when the file is missing, lacks a column or names an unknown finding.
+    """
+
+    def __init__(self, path: str | os.PathLike | None, dataset_dir: str | os.PathLike) -> None:
+        self.dataset_dir = Path(dataset_dir)
+        self._places: dict[str, list[tuple[int, str | tuple[float, ...]]]] = {}
+        if path is None:
+            return
+        try:
+            table = pd.read_csv(path)
+        except FileNotFoundError as error:
+            raise InputError(f"The truth {path} does not exist; give a CSV of masks or boxes.") from error
+        kinds = [kind for kind in (("mask",), BOX) if set(kind) <= set(table.columns)]
+        if not {"Path", "finding"} <= set(table.columns) or not kinds:
+            raise InputError(f"The truth {path} needs the columns Path, finding, and mask or {', '.join(BOX)}.")
+        for row in table.itertuples(index=False):
+            place = row.mask if kinds[0] == ("mask",) else tuple(float(getattr(row, name)) for name in BOX)
+            try:
+                channel = finding_index(row.finding)
+            except KeyError as error:
+                raise InputError(f"The truth {path} names '{row.finding}', which is no observation.") from error
+            self._places.setdefault(self._below_dataset(row.Path), []).append((channel, place))
+
+    def __contains__(self, image: str | os.PathLike) -> bool:
+        return self.relative(image) in self._places
+
+    def relative(self, image: str | os.PathLike) -> str:
+        """An image's path below ``dataset_dir``, with forward slashes."""
+        return Path(os.path.relpath(image, self.dataset_dir)).as_posix()
+
+    def masks(self, image: str | os.PathLike, size: tuple[int, ...]) -> dict[int, torch.Tensor]:
+        """The places known in one film.
+
+        Args:
+            image: the film.
+            size: (W, H) of the wanted grid, which covers the whole film.
+
+        Returns:
+            Observation's channel to its mask, (W, H) bool; empty when nothing is known.
+        """
+        masks: dict[int, torch.Tensor] = {}
+        for channel, place in self._places.get(self.relative(image), []):
+            mask = self._draw(place, size)
+            masks[channel] = masks[channel] | mask if channel in masks else mask
+        return masks
+
+    def _draw(self, place: str | tuple[float, ...], size: tuple[int, ...]) -> torch.Tensor:
+        if isinstance(place, str):
+            with Image.open(self.dataset_dir / place) as picture:
+                resized = picture.convert("L").resize((size[0], size[1]), Image.Resampling.BOX)
+            return torch.from_numpy(np.asarray(resized).T > 127)
+        x, y, width, height = place
+        mask = torch.zeros(size, dtype=torch.bool)
+        columns = slice(round(x * size[0]), max(round((x + width) * size[0]), round(x * size[0]) + 1))
+        rows = slice(round(y * size[1]), max(round((y + height) * size[1]), round(y * size[1]) + 1))
+        mask[columns, rows] = True
+        return mask
+
+    def _below_dataset(self, path: str) -> str:
+        if (self.dataset_dir / path).exists():
+            return path
+        stripped = Path(*Path(path).parts[1:]).as_posix()
+        return stripped if (self.dataset_dir / stripped).exists() else path
+
+
+def records_with_truth(sections: Mapping[str, Sequence[dict[str, Any]]], truth: Truth) -> list[dict[str, Any]]:
+    """The records of all sections whose film has a place known.
+
+    Raises:
+        InputError: when there is none.
+    """
+    records = [record for section in sections.values() for record in section if record["image"] in truth]
+    if not records:
+        raise InputError(f"The truth knows no place in any film of the sections {', '.join(sections)}.")
+    return records

@@ -1,0 +1,65 @@
+"""Mistakes in a user's data or configuration end in one sentence and a non-zero exit, not in pages of traceback."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import TypeVar
+
+TRACEBACK_VARIABLE = "DOLL_MONAI_TRACEBACK"
+"""Environment variable: set to 1, the full traceback is shown as well."""
+
+_IN_WORKER = re.compile(r"^doll_monai\.errors\.InputError: (.+)$", re.MULTILINE)
+_T = TypeVar("_T")
+
+
+class InputError(ValueError):
+    """Something in the user's data or configuration is wrong; the message says what, where, and what to do."""
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """The sentence of the ``InputError`` behind an exception, or None.
+
+    MONAI wraps an exception several times (in transforms, configuration expressions) and a ``DataLoader`` worker
+    sends it as text, so the chain of causes and the text of each exception are searched.
+    """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        found = _IN_WORKER.findall(str(current))
+        if found:
+            return str(found[-1])
+        if isinstance(current, InputError):
+            return str(current)
+        current = current.__cause__ or current.__context__
+    return None
+
+
+def explain_errors() -> None:
+    """Let the interpreter end with the sentence of an ``InputError`` instead of its traceback.
+
+    Bundles call it first in ``initialize``, programs at their start. All other exceptions are shown as ever.
+    """
+    sys.excepthook = _excepthook
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sentence = sentence_of(error)
+    if kind is KeyboardInterrupt:
+        print("Interrupted; what is finished stays, the same command continues.", file=sys.stderr)
+    elif sentence is None or os.environ.get(TRACEBACK_VARIABLE) == "1":
+        sys.__excepthook__(kind, error, trace)
+    if sentence is not None:
+        print(f"Error: {sentence}", file=sys.stderr)
+
+
+def run_program(program: Callable[..., _T]) -> None:
+    """Run a function as a command-line program with ``fire``; ``InputError`` ends it with its sentence, exit code 1."""
+    import fire
+
+    explain_errors()
+    fire.Fire(program)

@@ -1,0 +1,23 @@
+"""Ignite handlers that the bundles declare and MONAI does not have."""
+
+from .engine import film_meta, run_unless_done
+from .explanations import GradCAMHandler, IntegratedGradientsHandler
+from .label_writer import LabelWriter
+from .localisation import LocalisationScorer, localisation_sources
+from .progress import ProgressHandler
+from .training_state import AdapterSaver, BestModelSaver, TrainingState, WeightsLoader
+
+__all__ = [
+    "AdapterSaver",
+    "BestModelSaver",
+    "GradCAMHandler",
+    "IntegratedGradientsHandler",
+    "LabelWriter",
+    "LocalisationScorer",
+    "ProgressHandler",
+    "TrainingState",
+    "WeightsLoader",
+    "film_meta",
+    "localisation_sources",
+    "run_unless_done",
+]

@@ -1,0 +1,25 @@
+"""Small functions that take something out of an engine, or run it, by name instead of a lambda in JSON."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ignite.engine import Engine
+from monai.utils import CommonKeys
+
+logger = logging.getLogger(__name__)
+
+
+def film_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Metadata of each film of a decollated batch; MONAI's savers find the file name in it."""
+    return [item[CommonKeys.IMAGE].meta for item in batch]
+
+
+def run_unless_done(engine: Engine) -> None:
+    """Run an evaluator, or say that there is nothing left to do when its data is empty."""
+    if len(engine.data_loader) == 0:
+        logger.info("Everything is done already; nothing to compute.")
+    else:
+        engine.run()

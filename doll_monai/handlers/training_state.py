@@ -1,0 +1,151 @@
+"""Checkpoints: whole files always, and a killed training continues as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.data.utils import set_rnd
+from monai.utils import set_determinism
+from torch import nn
+
+from doll_monai.networks import AdaptedNetwork, file_hash, load_weights, save_weights
+from doll_monai.networks.weights import read_checkpoint
+
+
+class WeightsLoader:
+    """Loads a checkpoint strictly into a network when the engine starts; one sentence says when it does not fit.
+
+    Args:
+        path: the checkpoint.
+        network: the network.
+    """
+
+    def __init__(self, path: str, network: nn.Module) -> None:
+        self.path = path
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Load when the engine starts."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, _engine: Engine) -> None:
+        load_weights(self.network, self.path)
+
+
+class BestModelSaver:
+    """Saves a network whenever the evaluator's key metric is the best so far.
+
+    Unlike MONAI's ``CheckpointSaver`` it relies on the evaluator's own record of its best epoch, which
+    ``TrainingState`` restores: a resumed training does not overwrite a better model.
+
+    Args:
+        path: file to write, a state dict.
+        network: the network.
+    """
+
+    def __init__(self, path: str, network: nn.Module) -> None:
+        self.path = path
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the validation evaluator."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if engine.state.best_metric_epoch == engine.state.epoch:
+            save_weights(self.network.state_dict(), self.path)
+
+
+class TrainingState:
+    """Saves everything a training needs to continue, each epoch, and continues from there when the file exists.
+
+    Random numbers are set anew at the start of each epoch from ``seed`` and the epoch's number, so that a resumed
+    training draws the same ones as an undisturbed one.
+
+    Args:
+        path: file to write.
+        objects: name to object with a state dict: network, optimizer, scheduler.
+        seed: seed of the run.
+        evaluator: validation engine whose best metric is kept.
+        final_path: where the network's weights go when training is complete; None writes none.
+        network: the network that ``final_path`` takes.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        objects: Mapping[str, Any],
+        seed: int = 0,
+        evaluator: Engine | None = None,
+        final_path: str | None = None,
+        network: nn.Module | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.objects = dict(objects)
+        self.seed = seed
+        self.evaluator = evaluator
+        self.final_path = final_path
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer, after the handlers whose results belong to the epoch (validation, scheduler)."""
+        engine.add_event_handler(Events.STARTED, self._resume)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._seed)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    def _resume(self, engine: Engine) -> None:
+        if not self.path.is_file():
+            return
+        content = read_checkpoint(self.path)
+        for name, item in self.objects.items():
+            item.load_state_dict(content[name])
+        engine.state.epoch = min(content["epoch"], engine.state.max_epochs)
+        engine.state.iteration = engine.state.epoch * engine.state.epoch_length
+        if self.evaluator is not None:
+            self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = content["best"]
+        engine.logger.info(f"Continuing after epoch {engine.state.epoch} from {self.path}.")
+
+    def _seed(self, engine: Engine) -> None:
+        seed = self.seed + engine.state.epoch
+        set_determinism(seed)
+        set_rnd(engine.data_loader.dataset, seed=seed)
+
+    def _save(self, engine: Engine) -> None:
+        content: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
+        content["epoch"] = engine.state.epoch
+        if self.evaluator is not None:
+            best = self.evaluator.state
+            content["best"] = (float(best.best_metric), int(best.best_metric_epoch))
+        save_weights(content, self.path)
+
+    def _finish(self, _engine: Engine) -> None:
+        if self.final_path is not None and self.network is not None:
+            save_weights(self.network.state_dict(), self.final_path)
+
+
+class AdapterSaver:
+    """Writes ``adapter.pt`` when training is complete: adapters and head alone, and which network they belong to.
+
+    Args:
+        path: file to write.
+        network: the adapted network.
+        pretrained: checkpoint of the pre-trained network, or None.
+    """
+
+    def __init__(self, path: str, network: AdaptedNetwork, pretrained: str | os.PathLike | None = None) -> None:
+        self.path = path
+        self.network = network
+        self.pretrained = pretrained
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, _engine: Engine) -> None:
+        belongs_to = "" if self.pretrained is None else file_hash(self.pretrained)
+        save_weights({"model": self.network.trainable_state_dict(), "pretrained_sha256": belongs_to}, self.path)

@@ -1,0 +1,5 @@
+"""Inferers that MONAI does not have."""
+
+from .autocast import AutocastInferer, preferred_dtype
+
+__all__ = ["AutocastInferer", "preferred_dtype"]

@@ -1,0 +1,5 @@
+"""Losses for labels that are partly unknown."""
+
+from .partial import ObservationLoss, PartialLabelLoss
+
+__all__ = ["ObservationLoss", "PartialLabelLoss"]

@@ -1,0 +1,26 @@
+"""Networks that the bundles declare and MONAI does not have."""
+
+from .adapters import AdaptedNetwork, AdapterBlock, ConvAdapter
+from .committee import Committee, member_keys
+from .pspnet import DilatedResNet, PSPNet, PyramidPooling
+from .parameters import parameter_groups, trainable_parameters
+from .weights import assemble_committee, file_hash, load_backbone, load_pretrained, load_weights, save_weights
+
+__all__ = [
+    "AdaptedNetwork",
+    "AdapterBlock",
+    "Committee",
+    "ConvAdapter",
+    "DilatedResNet",
+    "PSPNet",
+    "PyramidPooling",
+    "assemble_committee",
+    "file_hash",
+    "load_backbone",
+    "load_pretrained",
+    "load_weights",
+    "member_keys",
+    "parameter_groups",
+    "save_weights",
+    "trainable_parameters",
+]

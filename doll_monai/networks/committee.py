@@ -1,0 +1,40 @@
+"""Several classifiers as one network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class Committee(nn.Module):
+    """Mean logits of K classifiers of the same input and the same observations.
+
+    The members stay reachable as ``committee.members``: an ``EnsembleEvaluator`` runs them one by one, while the
+    committee itself is an ordinary network with one ``model.pt``.
+
+    Args:
+        members: K >= 1 networks, each ``(B, C, H, W) -> (B, T)`` logits.
+
+    Raises:
+        ValueError: when there is no member.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        if len(members) == 0:
+            raise ValueError("A committee needs at least one member.")
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Args: x: (B, C, H, W). Returns: (B, T) logits, the mean over the members."""
+        logits: list[torch.Tensor] = []
+        for member in self.members:
+            logits.append(member(x))
+        return torch.stack(logits).mean(dim=0)
+
+
+def member_keys(prefix: str, committee: Committee) -> list[str]:
+    """Keys of the members' results in an engine's output: ``{prefix}_0``, ``{prefix}_1``, ..."""
+    return [f"{prefix}_{number}" for number in range(len(committee.members))]

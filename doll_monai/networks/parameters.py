@@ -1,0 +1,29 @@
+"""Which parameters an optimizer gets, and at which rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+
+def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are not frozen."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def parameter_groups(network: nn.Module, rates: Mapping[str, float], default: float) -> list[dict[str, Any]]:
+    """Optimizer groups with a learning rate of their own for some parts of a network.
+
+    Args:
+        network: the network.
+        rates: name of a part (prefix of its parameters' names) to learning rate.
+        default: learning rate of everything else.
+    """
+    groups: dict[str, list[nn.Parameter]] = {part: [] for part in (*rates, "")}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            part = next((part for part in rates if name.startswith(f"{part}.")), "")
+            groups[part].append(parameter)
+    return [{"params": group, "lr": rates.get(part, default)} for part, group in groups.items() if group]

@@ -1,0 +1,151 @@
+"""PSPNet (Zhao et al. 2017) on MONAI's two-dimensional ResNets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from monai.networks.nets import ResNet
+from torch import nn
+
+
+def trade_stride_for_dilation(stage: nn.Module, dilation: int) -> None:
+    """Turn a ResNet stage's stride into dilation, in place; weights and their names stay as they are.
+
+    The first block loses its stride and keeps the dilation of the stage before it (half of ``dilation``), as in
+    Yu et al. 2017 and torchvision.
+
+    Args:
+        stage: one of ``layer1`` ... ``layer4`` of a MONAI ResNet.
+        dilation: dilation of the stage's 3 x 3 convolutions, 2 or 4.
+    """
+    first_block = True
+    for block in stage.children():
+        for module in block.modules():
+            if not isinstance(module, nn.Conv2d):
+                continue
+            if module.stride != (1, 1):
+                module.stride = (1, 1)
+                rate = dilation // 2
+            else:
+                rate = dilation
+            if module.kernel_size == (3, 3):
+                rate = dilation // 2 if first_block and module is block.conv1 else rate
+                module.dilation = (rate, rate)
+                module.padding = (rate, rate)
+        first_block = False
+
+
+class DilatedResNet(nn.Module):
+    """The convolutional part of a MONAI 2-D ResNet at output stride 8.
+
+    Its ``state_dict`` has the keys of the classifier's without ``fc.*``, so a classifier's weights load strictly.
+
+    Args:
+        resnet: a MONAI ``ResNet`` with ``spatial_dims=2`` and ``conv1_t_stride=2``; it is taken over, not copied.
+
+    Raises:
+        ValueError: when it is not a 2-D ResNet.
+    """
+
+    def __init__(self, resnet: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(resnet, ResNet) or not isinstance(resnet.conv1, nn.Conv2d):
+            raise ValueError(f"The backbone must be a two-dimensional MONAI ResNet, not {type(resnet).__name__}.")
+        self.conv1 = resnet.conv1
+        self.bn1 = resnet.bn1
+        self.act = resnet.act
+        self.maxpool = resnet.maxpool
+        self.layer1 = resnet.layer1
+        self.layer2 = resnet.layer2
+        self.layer3 = resnet.layer3
+        self.layer4 = resnet.layer4
+        trade_stride_for_dilation(self.layer3, dilation=2)
+        trade_stride_for_dilation(self.layer4, dilation=4)
+        self.out_channels = _last_batch_norm_features(self.layer4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Args: x: (B, 1, H, W). Returns: (B, C, H/8, W/8) features."""
+        x = self.act(self.bn1(self.conv1(x)))
+        x = self.maxpool(x)
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+def _last_batch_norm_features(stage: nn.Module) -> int:
+    last_block = list(stage.children())[-1]
+    norms = [module for name, module in last_block.named_children() if name in ("bn2", "bn3")]
+    return int(norms[-1].num_features)  # type: ignore[arg-type]
+
+
+def _convolution(in_channels: int, out_channels: int, kernel_size: int, norm: bool = True) -> nn.Sequential:
+    layers: list[nn.Module] = [
+        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=not norm)
+    ]
+    if norm:
+        layers.append(nn.BatchNorm2d(out_channels))
+    layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+class PyramidPooling(nn.Module):
+    """Means over 1 x 1, 2 x 2, 3 x 3 and 6 x 6 regions, each reduced and put beside the features.
+
+    Args:
+        in_channels: C.
+        bins: regions a side; the branch of one region has no batch normalisation, so that a batch of one trains.
+
+    Shape: (B, C, h, w) -> (B, 2 C, h, w) where the number of bins divides C.
+    """
+
+    def __init__(self, in_channels: int, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
+        super().__init__()
+        width = in_channels // len(bins)
+        self.branches = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(size), _convolution(in_channels, width, 1, norm=size > 1))
+            for size in bins
+        )
+        self.out_channels = in_channels + width * len(bins)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Args: x: (B, C, h, w). Returns: (B, out_channels, h, w)."""
+        parts: list[torch.Tensor] = [x]
+        for branch in self.branches:
+            parts.append(F.interpolate(branch(x), size=x.shape[-2:], mode="bilinear", align_corners=False))
+        return torch.cat(parts, dim=1)
+
+
+class PSPNet(nn.Module):
+    """Pyramid scene parsing network; logits at the input's full resolution.
+
+    ``backbone`` (stride 8), ``pyramid`` and ``decoder`` are what pre-training on labels learns for a later task;
+    ``head``, the last 1 x 1 convolution, is the only part that belongs to the classes.
+
+    Args:
+        backbone: a MONAI 2-D ResNet classifier; everything but its last layer is used.
+        out_channels: number of (overlapping) classes T.
+        decoder_channels: width between pyramid and head.
+        bins: regions a side in the pyramid.
+        dropout: dropout before the head.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        out_channels: int,
+        decoder_channels: int = 128,
+        bins: Sequence[int] = (1, 2, 3, 6),
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.backbone = DilatedResNet(backbone)
+        self.pyramid = PyramidPooling(self.backbone.out_channels, bins)
+        self.decoder = _convolution(self.pyramid.out_channels, decoder_channels, 3)
+        self.dropout = nn.Dropout2d(dropout)
+        self.head = nn.Conv2d(decoder_channels, out_channels, kernel_size=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Args: x: (B, 1, H, W). Returns: (B, T, H, W) logits."""
+        features = self.decoder(self.pyramid(self.backbone(x)))
+        logits = self.head(self.dropout(features))
+        return F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)

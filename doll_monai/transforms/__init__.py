@@ -1,0 +1,21 @@
+"""Dictionary transforms: reading films and labels, image-level targets, and the steps from attribution to label."""
+
+from .attribution import (
+    AttributionMagnituded,
+    AttributionToLabeld,
+    MultiplyByInputd,
+    NormaliseAttributiond,
+)
+from .films import LoadFilmd, LoadLabeld
+from .observations import ObservationTargetsd, ZeroIgnoredd
+
+__all__ = [
+    "AttributionMagnituded",
+    "AttributionToLabeld",
+    "LoadFilmd",
+    "LoadLabeld",
+    "MultiplyByInputd",
+    "NormaliseAttributiond",
+    "ObservationTargetsd",
+    "ZeroIgnoredd",
+]

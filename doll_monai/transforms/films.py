@@ -1,0 +1,94 @@
+"""Reading radiographs and label files."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import LoadImage, MapTransform
+
+from doll_monai.errors import InputError
+
+
+class LoadFilmd(MapTransform):
+    """Read a radiograph as one grey channel, whatever its file type.
+
+    MONAI's ``LoadImage`` reads it; colour channels are averaged, an alpha channel and trailing axes of length one are
+    dropped. The result is a ``MetaTensor`` (1, W, H) ``float32`` with the file's own values: MONAI puts the width
+    first, pictures and boxes need it transposed.
+
+    Args:
+        keys: keys of the file names.
+
+    Raises:
+        InputError: when a file is missing, cannot be read, or holds no two-dimensional image.
+    """
+
+    def __init__(self, keys: KeysCollection = "image") -> None:
+        super().__init__(keys)
+        self.load = LoadImage(image_only=True, ensure_channel_first=True)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self._read(result[key])
+        return result
+
+    def _read(self, path: Any) -> MetaTensor:
+        film = _load(self.load, path, "film")
+        if film.shape[0] in (2, 4):
+            film = film[:-1]
+        film = film.mean(dim=0, keepdim=True)
+        if film.ndim != 3 or min(film.shape[1:]) < 2:
+            size = " x ".join(str(length) for length in film.shape[1:])
+            raise InputError(f"The film {path} is no two-dimensional image but {size}; remove it from the datalist.")
+        if not bool(torch.isfinite(film).all()):
+            raise InputError(f"The film {path} holds values that are no numbers; remove it from the datalist.")
+        return film
+
+
+class LoadLabeld(MapTransform):
+    """Read a label file, (T, W, H) ``uint8`` with 0, 1 and 255 (ignored).
+
+    A NIfTI of (W, H, 1, T) or a picture (one channel) of masks; a picture's 255 is foreground, as masks drawn by
+    people have it.
+
+    Args:
+        keys: keys of the file names.
+        channels: T that the file must have; None takes what comes.
+
+    Raises:
+        InputError: when a file is missing, cannot be read or has another number of channels.
+    """
+
+    def __init__(self, keys: KeysCollection = "label", channels: int | None = None) -> None:
+        super().__init__(keys)
+        self.channels = channels
+        self.load = LoadImage(image_only=True, ensure_channel_first=True)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            path = result[key]
+            label = _load(self.load, path, "label")
+            if self.channels is not None and label.shape[0] != self.channels:
+                raise InputError(f"The label {path} has {label.shape[0]} channels instead of {self.channels}.")
+            if str(path).lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
+                label = label > label.max() / 2
+            result[key] = label.to(torch.uint8)
+        return result
+
+
+def _load(load: LoadImage, path: Any, what: str) -> MetaTensor:
+    try:
+        image = load(path)
+    except FileNotFoundError as error:
+        raise InputError(f"The {what} {path} does not exist; correct the datalist or dataset_dir.") from error
+    except Exception as error:
+        raise InputError(f"The {what} {path} cannot be read; replace it or remove it from the datalist.") from error
+    if image.ndim == 4 and image.shape[-1] == 1:
+        image = image[..., 0]
+    return image.float()

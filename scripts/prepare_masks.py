@@ -1,0 +1,66 @@
+"""Write label files and the ``dataset.json`` of films with hand-drawn masks.
+
+Example:
+    python scripts/prepare_masks.py --csv index.csv --classes "lungs=right_lung+left_lung" --output output/lungs \
+--training 10 --validation 10
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from doll_monai.data import mask_records, parse_classes, write_datalist
+from doll_monai.errors import run_program
+
+
+def prepare_masks(
+    csv: str,
+    classes: str | tuple[str, ...],
+    output: str,
+    training: int,
+    validation: int,
+    seed: int = 0,
+    image: str = "image",
+    patient: str | None = None,
+    dataset_dir: str | None = None,
+) -> None:
+    """Join mask columns to classes, write one label file a film and dataset.json.
+
+    Args:
+        csv: table with a column of films and columns of masks; a blank cell is an empty mask.
+        classes: name=column+column,name=column: the classes and the columns whose union each is.
+        output: folder for dataset.json and labels/.
+        training: number of films for training.
+        validation: number of films for validation; the rest is test.
+        seed: another seed, another split.
+        image: name of the column of films.
+        patient: name of the column of patients; without it, "patient" where there is one, else every film stands alone.
+        dataset_dir: folder to which films and masks are relative; the folder of the table by default.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    names = parse_classes(classes)
+    sections = mask_records(
+        str(csv),
+        names,
+        str(output),
+        training=training,
+        validation=validation,
+        seed=seed,
+        dataset_dir=None if dataset_dir is None else str(dataset_dir),
+        image=str(image),
+        patient=None if patient is None else str(patient),
+        progress=partial(tqdm, desc="masks", unit="film"),
+    )
+    path = Path(str(output)) / "dataset.json"
+    write_datalist(path, sections, name=Path(str(csv)).resolve().parent.name, labels=dict(enumerate(names)))
+    for section, records in sections.items():
+        print(f"{section}: {len(records)} films")
+    print(path)
+
+
+if __name__ == "__main__":
+    run_program(prepare_masks)
