@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import TypeVar
 
 TRACEBACK_VARIABLE = "DOLL_MONAI_TRACEBACK"
 """Environment variable: set to 1, the full traceback is shown as well."""
 
 _IN_WORKER = re.compile(r"^doll_monai\.errors\.InputError: (.+)$", re.MULTILINE)
-_T = TypeVar("_T")
 
 
 class InputError(ValueError):
@@ -57,9 +56,19 @@ def _excepthook(kind: type[BaseException], error: BaseException, trace: Tracebac
         print(f"Error: {sentence}", file=sys.stderr)
 
 
-def run_program(program: Callable[..., _T]) -> None:
-    """Run a function as a command-line program with ``fire``; ``InputError`` ends it with its sentence, exit code 1."""
+def run_program(program: Callable[..., object]) -> None:
+    """Run a function as a command-line program with ``fire``; ``InputError`` ends it with its sentence, exit code 1.
+
+    ``fire`` complains about an unknown option only after the function has run; here it is refused before.
+    """
     import fire
 
     explain_errors()
+    known = list(inspect.signature(program).parameters)
+    for argument in sys.argv[1:]:
+        name = argument.removeprefix("--").partition("=")[0].replace("-", "_")
+        if argument == "--":
+            break
+        if argument.startswith("--") and name not in {*known, "help"} and name.removeprefix("no") not in known:
+            raise InputError(f"There is no option --{name}; there are: {', '.join(f'--{option}' for option in known)}.")
     fire.Fire(program)

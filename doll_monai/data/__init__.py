@@ -3,7 +3,8 @@
 from doll_monai.data.chexpert import chexpert_datalist, count_labels, patient_of, read_chexpert
 from doll_monai.data.datalist import SECTIONS, load_datalist, load_sections, split_patients, write_datalist
 from doll_monai.data.folder import find_films
-from doll_monai.data.label_store import LabelStore, write_label
+from doll_monai.data.label_files import label_file, write_label
+from doll_monai.data.label_store import LabelStore
 from doll_monai.data.masks import mask_records, parse_classes
 from doll_monai.data.truth import Truth, records_with_truth
 
@@ -14,6 +15,7 @@ __all__ = [
     "chexpert_datalist",
     "count_labels",
     "find_films",
+    "label_file",
     "load_datalist",
     "load_sections",
     "mask_records",

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
 
 from doll_monai.data.datalist import write_datalist, write_whole
+from doll_monai.data.label_files import write_label
 from doll_monai.errors import InputError
 from doll_monai.findings import CHANNEL_DEF
 
 COLUMNS = ("image", "observation", "probability", "completeness_error", "n_steps", "foreground_share")
 """Columns of ``labels.csv``."""
-
-
-def write_label(path: str | os.PathLike, label: np.ndarray, affine: np.ndarray | None = None) -> None:
-    """Write a label as NIfTI, to a temporary name first; the same label always gives the same bytes.
-
-    Args:
-        path: file to write, ``*.nii.gz``.
-        label: (T, W, H) ``uint8``; stored as (W, H, 1, T), which ``LoadImaged`` gives back as (T, W, H, 1).
-        affine: (4, 4) such that the label overlays its film; identity by default.
-    """
-    stored = np.moveaxis(np.asarray(label, dtype=np.uint8), 0, -1)[:, :, np.newaxis, :]
-    image = nib.Nifti1Image(stored, np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64))
-    image.header.set_xyzt_units("mm")
-    write_whole(path, gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
 
 
 class LabelStore:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-import nibabel as nib
 import numpy as np
 from PIL import Image
 
 from doll_monai.data.datalist import patient_position, read_table, relative_path, write_whole
+from doll_monai.data.label_files import label_file
 from doll_monai.errors import InputError
 
 LABEL_FOLDER = "labels"
@@ -231,13 +230,6 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
             f"{2 * half + 1}."
         )
     return values > half
-
-
-def label_file(label: np.ndarray) -> bytes:
-    """A label as the content of a ``.nii.gz`` with identity affine in mm; the same label gives the same bytes."""
-    image = nib.Nifti1Image(label, affine=np.eye(4))
-    image.header.set_xyzt_units("mm")
-    return gzip.compress(image.to_bytes(), mtime=0)
 
 
 def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:

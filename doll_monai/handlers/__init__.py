@@ -1,6 +1,6 @@
 """Ignite handlers that the bundles declare and MONAI does not have."""
 
-from .engine import film_meta, run_unless_done
+from .engine import every, film_meta, run_unless_done
 from .explanations import GradCAMHandler, IntegratedGradientsHandler
 from .label_writer import LabelWriter
 from .localisation import LocalisationScorer, localisation_sources
@@ -17,6 +17,7 @@ __all__ = [
     "ProgressHandler",
     "TrainingState",
     "WeightsLoader",
+    "every",
     "film_meta",
     "localisation_sources",
     "run_unless_done",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ignite.engine import Engine
@@ -23,3 +23,12 @@ def run_unless_done(engine: Engine) -> None:
         logger.info("Everything is done already; nothing to compute.")
     else:
         engine.run()
+
+
+def every(n: int) -> Callable[[Engine, int], bool]:
+    """Event filter that lets every n-th event through; a database is slower than a training step."""
+
+    def filter_event(_engine: Engine, event: int) -> bool:
+        return event % n == 0
+
+    return filter_event

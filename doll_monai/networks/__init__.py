@@ -2,8 +2,8 @@
 
 from .adapters import AdaptedNetwork, AdapterBlock, ConvAdapter
 from .committee import Committee, member_keys
-from .pspnet import DilatedResNet, PSPNet, PyramidPooling
 from .parameters import parameter_groups, trainable_parameters
+from .pspnet import DilatedResNet, PSPNet, PyramidPooling
 from .weights import assemble_committee, file_hash, load_backbone, load_pretrained, load_weights, save_weights
 
 __all__ = [

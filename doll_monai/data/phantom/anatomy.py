@@ -37,7 +37,7 @@ _VESSELS_LEFT = (
     (0.14, 0.16, 0.18, 0.27, 0.29, 0.25, 0.22, 0.25, 0.2, 0.16),
 )
 _HEART_RIGHT = ((0.8, 0.95, 1.2, 1.42, 1.6, 1.78, 2.2), (0.0, 0.22, 0.75, 1.0, 0.95, 0.6, 0.3))
-_HEART_LEFT = ((0.8, 0.95, 1.15, 1.35, 1.55, 1.68, 1.8, 2.2), (0.0, 0.22, 0.52, 0.8, 0.98, 1.0, 0.86, 0.4))
+_HEART_LEFT = ((0.8, 0.95, 1.15, 1.35, 1.55, 1.68, 1.8, 2.2), (0.0, 0.2, 0.6, 0.9, 1.03, 1.0, 0.82, 0.35))
 
 
 def curve(table: tuple[tuple[float, ...], tuple[float, ...]], at: np.ndarray) -> np.ndarray:
@@ -258,7 +258,7 @@ class Anatomy:
             (np.array([[0.01, 0.6], [side * 0.24, 0.6 + drop]]), 0.07, 1.0) for side, drop in ((-1, 0.26), (1, 0.24))
         ]
         soft -= 0.1 * self.canvas.strokes(bronchi, blur=0.012)
-        if rng.random() < 0.6:
+        if rng.random() < 0.5:
             soft -= self._stomach(rng)
         return soft
 
@@ -287,10 +287,10 @@ class Anatomy:
         x = u - self.person.curvature * np.sin(2.2 * v + rng.uniform(0, 6)) + 0.3 * self.turn
         beat = (v / (0.19 * self.person.height) + rng.random()) % 1.0
         body = ramp(np.abs(beat - 0.5) * -10 + 5.2)
-        column = rounded((0.155 - np.abs(x)) / 0.04) * (0.12 + 0.09 * body)
+        column = rounded((0.155 - np.abs(x)) / 0.08) * (0.07 + 0.07 * body)
         pedicle = np.exp(-(((np.abs(x) - 0.095) / 0.02) ** 2) - ((beat - 0.35) / 0.14) ** 2)
         process = np.exp(-((x / 0.018) ** 2) - ((beat - 0.75) / 0.16) ** 2)
-        return (column + 0.09 * pedicle + 0.08 * process).astype(np.float32)
+        return (column + 0.07 * pedicle + 0.06 * process).astype(np.float32)
 
     def _clavicles(self, rng: np.random.Generator) -> np.ndarray:
         """Thickness of both collar bones, 0..1."""
@@ -343,8 +343,9 @@ class Anatomy:
         outer = np.sqrt(np.clip(1 - (distance / 0.037) ** 2, 0, 1))
         inner = np.sqrt(np.clip(1 - (distance / 0.026) ** 2, 0, 1))
         front = ramp(y / 0.1 + 0.5)
+        low = 1 - ramp((v - self.domes[-1] + 0.06) / 0.3) * (0.5 + 0.4 * front)
         ends = (1 - front) * ramp((x - 0.1) / 0.05) + front * 0.75 * ramp((x - 0.42 * wide) / 0.16)
-        return rows, self.rib_strength * ends * (1.25 * outer - 0.4 * inner)
+        return rows, self.rib_strength * ends * low * (1.25 * outer - 0.4 * inner)
 
     def rib_ring(self, number: int) -> tuple[float, float, float, float]:
         """Half width, half height, tilt and centre (v) of a pair of ribs, in units."""
@@ -358,8 +359,10 @@ class Anatomy:
         lines: list[tuple[np.ndarray, float, float]] = []
         for side in SIDES:
             root = np.array([side * 0.2 + self.turn, HILUM_V - 0.03 * (side > 0)])
-            for angle in np.linspace(-1.35, 1.45, 11) + rng.normal(0, 0.08, 11):
-                self._branch(rng, lines, root, side, float(angle), rng.uniform(0.032, 0.05), 6)
+            for angle in np.linspace(-1.3, 1.4, 10) + rng.normal(0, 0.13, 10):
+                start = root + np.array([side * rng.uniform(-0.02, 0.06), 0.13 * angle + rng.normal(0, 0.03)])
+                width = rng.uniform(0.026, 0.04) * (1.2 if angle > 0.3 else 1.0)
+                self._branch(rng, lines, start, side, float(angle), width, 6)
             hilum = root + np.stack([side * rng.uniform(0.0, 0.1, 5), np.linspace(-0.1, 0.2, 5)], axis=1)
             lines.append((hilum, 0.075, 0.8))
         lines.sort(key=lambda line: line[2])
@@ -376,7 +379,7 @@ class Anatomy:
         steps: int,
     ) -> None:
         """Grow one vessel outwards; it thins, bends and gives off smaller ones."""
-        turns = angle + np.cumsum(rng.normal(0, 0.16, steps))
+        turns = angle + np.cumsum(rng.normal(0, 0.22, steps))
         moves = np.stack([side * np.cos(turns), np.sin(turns)], axis=1) * rng.uniform(0.09, 0.14)
         points = np.concatenate([start[None], start + np.cumsum(moves, axis=0)])
         for step in range(steps):

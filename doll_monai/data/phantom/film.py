@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from doll_monai.data.phantom.anatomy import Anatomy, Canvas, Person, cloud, draw_person, ramp
+from doll_monai.data.phantom.anatomy import AIR, Anatomy, Canvas, Person, cloud, draw_person, ramp
 from doll_monai.data.phantom.findings import DRAW, OPACITIES, Change, choose_findings
 from doll_monai.findings import FINDINGS
 
@@ -66,21 +66,24 @@ class Frame:
 def draw_film(rng: np.random.Generator, size: int = 320, person: Person | None = None) -> Film:
     """Draw one frontal film.
 
+    Chest, findings and exposure have a random stream each, so that the findings chosen change nothing but themselves.
+
     Args:
-        rng: source of everything random.
+        rng: source of everything random; it needs a seed sequence, as that of ``numpy.random.default_rng`` has.
         size: length of the film's shorter side in pixels.
         person: whose chest; a random one by default.
     """
-    person = person or draw_person(rng)
-    portable = bool(rng.random() < 0.5)
-    severities = choose_findings(rng)
-    frame = draw_frame(rng, size)
-    anatomy = draw_anatomy(rng, person, frame.canvas, severities, portable)
-    changes = {name: DRAW[name](rng, anatomy, severity) for name, severity in severities.items()}
+    general, choice, chest, disease, detail, exposure = rng.spawn(6)
+    person = person or draw_person(general)
+    portable = bool(general.random() < 0.5)
+    severities = choose_findings(choice)
+    frame = draw_frame(general, size)
+    anatomy = draw_anatomy(chest, person, frame.canvas, severities, portable)
+    changes = {name: DRAW[name](disease, anatomy, severity) for name, severity in severities.items()}
     changes = keep_visible(changes, anatomy)
-    attenuation = frame.cut(compose(rng, anatomy, changes), Image.Resampling.BILINEAR)
+    attenuation = frame.cut(compose(detail, anatomy, changes), Image.Resampling.BILINEAR)
     body = frame.cut_mask(anatomy.body)
-    image, open_field = expose(rng, attenuation, frame, portable)
+    image, open_field = expose(exposure, attenuation, frame, portable)
     body &= open_field
     masks = {name: frame.cut_mask(change.mask) & body for name, change in changes.items()}
     united = [masks[name] for name in ("Lung Opacity", *OPACITIES) if name in masks]
@@ -161,9 +164,9 @@ def compose(rng: np.random.Generator, anatomy: Anatomy, changes: dict[str, Chang
             added += change.added
         if change.collapse is not None:
             collapse = np.maximum(collapse, change.collapse)
-    inflated = np.clip(anatomy.air / 0.68 * 2.5, 0, 1)
-    vessels = 0.26 * anatomy.vessels * inflated * (0.35 + 0.65 * kept) * (1 - collapse)
-    air = anatomy.air * kept * ((1 - collapse) * 0.9 * texture + collapse * 1.12)
+    inflated = np.clip(anatomy.air / AIR * 2.5, 0, 1)
+    vessels = 0.2 * anatomy.vessels * inflated * (0.35 + 0.65 * kept) * (1 - collapse)
+    air = anatomy.air * kept * ((1 - collapse) * 0.9 * texture + collapse * 1.2)
     total = np.clip(anatomy.soft, 0, None) + (anatomy.bones + vessels) * (anatomy.soft > 0) - air
     return (np.clip(total, 0.02, None) * anatomy.body + added).astype(np.float32)
 

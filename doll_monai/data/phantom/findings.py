@@ -22,15 +22,15 @@ RATES: dict[str, float] = {
     "Enlarged Cardiomediastinum": 0.15,
     "Cardiomegaly": 0.24,
     "Lung Opacity": 0.08,
-    "Lung Lesion": 0.14,
+    "Lung Lesion": 0.16,
     "Edema": 0.15,
-    "Consolidation": 0.14,
+    "Consolidation": 0.15,
     "Pneumonia": 0.14,
     "Atelectasis": 0.15,
-    "Pneumothorax": 0.14,
+    "Pneumothorax": 0.18,
     "Pleural Effusion": 0.22,
     "Pleural Other": 0.13,
-    "Fracture": 0.14,
+    "Fracture": 0.15,
 }
 """Share of the films with any disease that has each finding; Lung Opacity is for one that is nothing more specific."""
 
@@ -39,8 +39,10 @@ PURE_SHARE = 0.25
 """Share of films without devices and with at most one disease."""
 DEVICE_SHARE = 0.36
 SUBTLE_SHARE = 0.15
-NOTABLE = 0.3
-"""A change counts as notable where it reaches this share of its own maximum."""
+NOTABLE = 0.25
+"""A change counts as notable where it reaches this share of its own usual maximum (its 95th percentile)."""
+FAINTEST = 0.02
+"""... and at least this attenuation, about four grey values."""
 
 
 @dataclass
@@ -81,16 +83,16 @@ def _severity(rng: np.random.Generator) -> float:
     return float(rng.uniform(0.3, 0.5) if rng.random() < SUBTLE_SHARE else rng.uniform(0.65, 1.0))
 
 
-def notable(anatomy: Anatomy, fill: np.ndarray) -> np.ndarray:
-    """Mask of a fill: where the attenuation it adds reaches ``NOTABLE`` of its maximum."""
-    change = fill * anatomy.air
-    mask: np.ndarray = change > max(NOTABLE * float(change.max()), 0.02)
+def notable(change: np.ndarray) -> np.ndarray:
+    """Mask of where the attenuation that a finding adds reaches ``NOTABLE`` of its usual maximum."""
+    seen = change[change > FAINTEST]
+    mask: np.ndarray = change > max(NOTABLE * float(np.quantile(seen, 0.95)) if len(seen) else 0.0, FAINTEST)
     return mask
 
 
 def _filling(anatomy: Anatomy, fill: np.ndarray) -> Change:
     fill = np.clip(fill, 0, 0.97)
-    return Change(mask=notable(anatomy, fill), fill=fill)
+    return Change(mask=notable(fill * anatomy.air), fill=fill)
 
 
 def _blob(
@@ -154,8 +156,8 @@ def edema(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change
     fill = np.zeros(anatomy.canvas.shape, np.float32)
     centre = HILUM_V + rng.uniform(0.0, 0.15)
     for side in SIDES:
-        x = side * u - 0.38
-        wing = np.exp(-((x / rng.uniform(0.24, 0.32)) ** 2) - ((v - centre - 0.15 * x) / rng.uniform(0.36, 0.5)) ** 2)
+        x = side * u - 0.42
+        wing = np.exp(-((x / rng.uniform(0.28, 0.38)) ** 2) - ((v - centre - 0.15 * x) / rng.uniform(0.36, 0.5)) ** 2)
         fill += wing * (side * u > 0)
     mottle = 1 + 0.16 * cloud(rng, anatomy.canvas.shape, 26) + 0.12 * cloud(rng, anatomy.canvas.shape, 50)
     lines = []
@@ -201,7 +203,7 @@ def consolidation(rng: np.random.Generator, anatomy: Anatomy, severity: float) -
 def pneumonia(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
     """Uneven, mottled patches: one focus, or several at the outer edges of both lungs."""
     texture = np.clip(
-        0.75 + 0.3 * cloud(rng, anatomy.canvas.shape, 22) + 0.2 * cloud(rng, anatomy.canvas.shape, 44), 0, 1.3
+        0.75 + 0.3 * cloud(rng, anatomy.canvas.shape, 22) + 0.2 * cloud(rng, anatomy.canvas.shape, 44), 0.4, 1.3
     )
     wobble = 0.32 * cloud(rng, anatomy.canvas.shape, 12)
     both = rng.random() < 0.5
@@ -230,10 +232,10 @@ def atelectasis(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> 
         for step in range(rng.integers(1, 4)):
             x, slope = side * u - rng.uniform(0.5, 0.65), rng.normal(0.0, 0.22)
             height = dome - 0.14 - 0.17 * step + slope * x + 0.1 * x * x
-            half = rng.uniform(0.018, 0.03) * (0.5 + 0.7 * severity)
+            half = rng.uniform(0.024, 0.038) * (0.4 + 0.8 * severity)
             ends = ramp((rng.uniform(0.24, 0.36) - np.abs(x)) / 0.08)
             fill = np.maximum(fill, ends * ramp((half * 1.6 - np.abs(v - height)) / half))
-        return _filling(anatomy, (0.3 + 0.5 * severity) * fill)
+        return _filling(anatomy, (0.25 + 0.65 * severity) * fill)
     top = dome - 0.2 - 0.32 * severity
     edge = v - top - rng.uniform(0.45, 0.8) * np.abs(side * u - 0.15)
     fade = 1 + 0.1 * cloud(rng, anatomy.canvas.shape, 16)
@@ -244,10 +246,11 @@ def pneumothorax(rng: np.random.Generator, anatomy: Anatomy, severity: float) ->
     """Air between chest wall and a lung that shrank inwards and down, with the line of its pleura."""
     u, v = anatomy.canvas.u, anatomy.canvas.v
     side = _side(rng)
-    wide, high = 1 - 0.4 * severity * rng.uniform(0.6, 1.0), 1 - 0.32 * severity * rng.uniform(0.7, 1.0)
+    wide, high = 1 - 0.48 * severity * rng.uniform(0.65, 1.0), 1 - 0.36 * severity * rng.uniform(0.7, 1.0)
     base = anatomy.domes[side] + 0.3
-    outer, inner, _ = anatomy.borders(side, side * 0.15 + (u - side * 0.15) / wide, base + (v - base) / high)
-    inside = np.minimum(outer, inner + 0.12)
+    shrunk_u, shrunk_v = side * 0.15 + (u - side * 0.15) / wide, base + (v - base) / high
+    outer, inner, _ = anatomy.borders(side, shrunk_u, shrunk_v)
+    inside = np.minimum(np.minimum(outer, inner + 0.12), shrunk_v)
     lung = ramp(inside / 0.02 + 0.5)
     line = np.exp(-((inside / 0.014) ** 2))
     room = np.clip(anatomy.profiles[side] * 5, 0, 1) * (1 - anatomy.mediastinum)
@@ -289,7 +292,7 @@ def pleural_other(rng: np.random.Generator, anatomy: Anatomy, severity: float) -
     added = (0.1 + 0.16 * severity) * layer * (1 + 0.25 * cloud(rng, anatomy.canvas.shape, 30))
     fill = 0.7 * layer
     change = added + fill * anatomy.air
-    return Change(mask=change > NOTABLE * change.max(), fill=fill, added=added)
+    return Change(mask=notable(change), fill=fill, added=added)
 
 
 def fracture(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
@@ -311,7 +314,7 @@ def fracture(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Cha
         gap = np.exp(-((beyond / 0.016) ** 2))
         distance = (beyond / 0.19) ** 2 + ((v[rows] - y) / 0.15) ** 2
         window = ramp((1 - distance) * 3)
-        callus = np.exp(-((beyond / 0.075) ** 2) - ((v[rows] - y) / 0.06) ** 2) * (0.05 + 0.22 * severity)
+        callus = np.exp(-((beyond / 0.075) ** 2) - ((v[rows] - y) / 0.06) ** 2) * (0.05 + 0.28 * severity)
         added[rows] += window * (after * (1 - 0.9 * gap) - before + callus * (1 - 0.45 * gap))
         mask[rows] |= distance < 0.6
     return Change(mask=mask, added=added)

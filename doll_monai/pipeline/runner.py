@@ -1,0 +1,204 @@
+"""Runs stages one after the other, skips what is done, and continues what was interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from doll_monai.data.datalist import write_whole
+from doll_monai.errors import InputError
+
+from .stages import Stage
+
+FINISHED = "FINISHED"
+
+
+class Runner:
+    """Runs the stages of one output folder.
+
+    What a stage did is kept in ``.stages/NAME.json``: the fingerprint of its command and inputs, whether it is done,
+    and the seconds that it took over all attempts. A stage whose fingerprint changed starts in an empty folder; one
+    that was interrupted finds its folder as it was.
+
+    Args:
+        output: the folder.
+        mlruns: folder of the MLflow database ``mlruns.db`` and of the artifacts.
+        tracking: MLflow settings for ``monai.bundle run --tracking``.
+    """
+
+    def __init__(self, output: Path, mlruns: Path, tracking: Path) -> None:
+        self.output = output
+        self.tracking = tracking
+        self.mlruns = mlruns
+        self.tracking_uri = f"sqlite:///{(mlruns / 'mlruns.db').absolute()}"
+        mlruns.mkdir(parents=True, exist_ok=True)
+        self.client = MlflowClient(self.tracking_uri)
+
+    def run(self, stages: Sequence[Stage], description: str) -> list[dict[str, Any]]:
+        """Run what is not done.
+
+        Args:
+            stages: in their order.
+            description: shown with the parent run in MLflow.
+
+        Returns:
+            one record a stage: name, command, seconds, experiment, run_id.
+
+        Raises:
+            InputError: when a stage fails or one of its inputs is missing.
+        """
+        parent = self._parent_run(description)
+        records = []
+        pace = 1.0
+        spent = expected = 0.0
+        for number, stage in enumerate(stages, start=1):
+            left = pace * sum(later.seconds for later in stages[number - 1 :])
+            record = self._run_stage(stage, parent, f"[{number}/{len(stages)}] {stage.name}", left)
+            if not record.pop("skipped"):
+                spent += record["seconds"]
+                expected += stage.seconds
+                pace = spent / expected
+            records.append(record)
+        self.client.set_terminated(parent, FINISHED)
+        return records
+
+    def log_metrics(self, metrics: dict[str, float], artifacts: Sequence[Path]) -> None:
+        """Put the final figures and files into the parent run."""
+        parent = json.loads(self._state_path("pipeline").read_text())["run_id"]
+        for name, value in metrics.items():
+            self.client.log_metric(parent, name, value)
+        for path in artifacts:
+            self.client.log_artifact(parent, str(path))
+
+    def _run_stage(self, stage: Stage, parent: str, title: str, left: float) -> dict[str, Any]:
+        fingerprint = stage.fingerprint()
+        state = self._state(stage.name)
+        same = state.get("fingerprint") == fingerprint
+        if same and state.get("done") and all(path.exists() for path in stage.outputs):
+            print(f"{title}: done before, its inputs have not changed.", flush=True)
+            return {**self._record(stage, state), "skipped": True}
+        if not same:
+            shutil.rmtree(stage.folder, ignore_errors=True)
+            state = {"fingerprint": fingerprint, "seconds": 0.0}
+        self._track(stage, state, parent)
+        self._write_state(stage.name, state)
+        print(f"{title}: about {_minutes(left)} left in all\n  {stage.shell()}", flush=True)
+        started = time.monotonic()
+        try:
+            self._execute(stage)
+        finally:
+            state["seconds"] = round(state["seconds"] + time.monotonic() - started, 1)
+            self._write_state(stage.name, state)
+        state["done"] = True
+        self._write_state(stage.name, state)
+        if state.get("run_id"):
+            self.client.set_terminated(state["run_id"], FINISHED)
+        return {**self._record(stage, state), "skipped": False}
+
+    def _execute(self, stage: Stage) -> None:
+        """Run the command; its progress goes to the terminal, all it says to ``logs/NAME.log``."""
+        log = self.output / "logs" / f"{stage.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [*stage.command, *stage.tracked]
+        command[0] = sys.executable if command[0] == "python" else command[0]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        with open(log, "ab") as stream:
+            process = subprocess.Popen(command, stdout=stream, stderr=subprocess.PIPE, env=environment)
+            try:
+                assert process.stderr is not None
+                last = _copy_progress(process.stderr, stream)
+                code = process.wait()
+            except BaseException:
+                process.send_signal(signal.SIGINT)
+                process.wait()
+                raise
+        if code != 0:
+            raise InputError(f"The stage {stage.name} failed: {last.removeprefix('Error: ')} (see {log})")
+        missing = [path for path in stage.outputs if not path.exists()]
+        if missing:
+            raise InputError(f"The stage {stage.name} ended without writing {missing[0]} (see {log}).")
+
+    def _parent_run(self, description: str) -> str:
+        """The pipeline's own run in MLflow; a resumed pipeline takes it up again."""
+        state = self._state("pipeline")
+        experiment = self._experiment("pipeline")
+        if "run_id" in state and self._run_exists(state["run_id"]):
+            self.client.update_run(state["run_id"], status="RUNNING")
+            return state["run_id"]
+        run = self.client.create_run(experiment, run_name=self.output.name, tags={"mlflow.note.content": description})
+        self._write_state("pipeline", {"run_id": run.info.run_id})
+        return run.info.run_id
+
+    def _track(self, stage: Stage, state: dict[str, Any], parent: str) -> None:
+        """Make the stage's run in MLflow, below the parent's, and tell MONAI's handler to use it."""
+        if stage.experiment is None:
+            return
+        experiment = self._experiment(stage.experiment)
+        name = f"{self.output.name}_{stage.name}_{parent[:6]}"
+        if "run_id" not in state or not self._run_exists(state["run_id"]):
+            tags = {"mlflow.parentRunId": parent}
+            state["run_id"] = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        else:
+            self.client.update_run(state["run_id"], status="RUNNING")
+        stage.tracked = ["--tracking", str(self.tracking), "--tracking_uri", self.tracking_uri]
+        stage.tracked += ["--experiment_name", stage.experiment, "--run_name", name]
+        stage.tracked += ["--save_execute_config", str(self.output / "configs" / "executed" / f"{stage.name}.json")]
+
+    def _experiment(self, name: str) -> str:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is not None:
+            return experiment.experiment_id
+        return self.client.create_experiment(name, artifact_location=(self.mlruns / name).absolute().as_uri())
+
+    def _run_exists(self, run_id: str) -> bool:
+        try:
+            return self.client.get_run(run_id).info.lifecycle_stage == "active"
+        except Exception:  # MLflow's exceptions differ by store
+            return False
+
+    def _record(self, stage: Stage, state: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "name": stage.name,
+            "command": stage.shell(),
+            "seconds": state.get("seconds", 0.0),
+            "experiment": stage.experiment,
+            "run_id": state.get("run_id"),
+        }
+
+    def _state_path(self, name: str) -> Path:
+        return self.output / ".stages" / f"{name}.json"
+
+    def _state(self, name: str) -> dict[str, Any]:
+        path = self._state_path(name)
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def _write_state(self, name: str, state: dict[str, Any]) -> None:
+        write_whole(self._state_path(name), (json.dumps(state, indent=2) + "\n").encode())
+
+
+def _copy_progress(source: Any, log: Any) -> str:
+    """Copy a program's standard error to the terminal and its log; return the last line that it said."""
+    last, line = "", b""
+    while block := source.read1(4096):
+        log.write(block)
+        log.flush()
+        sys.stderr.buffer.write(block)
+        sys.stderr.buffer.flush()
+        line = (line + block)[-4096:]
+        lines = [text for text in line.replace(b"\r", b"\n").decode(errors="replace").splitlines() if text.strip()]
+        last = lines[-1] if lines else last
+    return last
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,292 @@
+"""The street from a CheXpert folder to a segmentation model: which stages, with which values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from doll_monai.data.datalist import write_whole
+from doll_monai.errors import InputError
+
+from .stages import Stage, bundle_run
+
+TASKS = {"lung": {"bundle": "lung_cxr_segmentation", "class": "lungs", "columns": ("right_lung", "left_lung", "lungs")}}
+"""Task to its bundle, its class, and the mask columns that make the class up (those that the table has)."""
+
+
+class Street:
+    """Builds the stages of one pipeline.
+
+    Args:
+        root: folder that has ``bundles`` and ``scripts``.
+        output: folder of the run.
+        chexpert: data set in CheXpert's layout.
+        task: one of ``TASKS``.
+        task_data: folder with ``index.csv`` and masks.
+        preset: the values of ``scripts/presets/NAME.json``.
+    """
+
+    def __init__(
+        self, root: Path, output: Path, chexpert: Path, task: str, task_data: Path, preset: Mapping[str, Any]
+    ) -> None:
+        if task not in TASKS:
+            raise InputError(f"There is no task '{task}'; there are: {', '.join(TASKS)}.")
+        self.root, self.output, self.chexpert, self.task_data = root, output, chexpert, task_data
+        self.task, self.preset = task, preset
+        self.members: list[str] = preset["members"]
+        self.common = {"image_size": preset["image_size"], "num_workers": preset["num_workers"]}
+        self.expected: Mapping[str, float] = preset["expected_seconds"]
+
+    def stages(self) -> list[Stage]:
+        """All stages in their order."""
+        self._write_networks()
+        stages = [self._prepare_films(), *(self._train_member(name) for name in self.members)]
+        stages += [self._assemble(), self._evaluate_classifier(), self._generate_labels()]
+        truth = next((p for p in (self.chexpert / "truth.csv", self.chexpert / "boxes.csv") if p.is_file()), None)
+        if truth is not None:
+            sections = ("validation", "test") if truth.name == "truth.csv" else ("test",)
+            stages += [self._localise(truth, section) for section in sections]
+        stages += [self._pretrain(), self._prepare_task()]
+        for tuning in ("adapter", "scratch"):
+            stages += [self._fine_tune(tuning), self._evaluate_task(tuning)]
+        return [*stages, self._predict_task()]
+
+    def _bundle(self, name: str) -> Path:
+        return self.root / "bundles" / name
+
+    def _configs(self, bundle: str, *names: str) -> list[Path]:
+        return [self._bundle(bundle) / "configs" / f"{name}.json" for name in names]
+
+    def _write_networks(self) -> None:
+        """Networks of this preset as small configuration files, made from the members' own."""
+        definitions = [
+            json.loads(self._configs("chexpert_cxr_classification", f"members/{name}")[0].read_text())["network_def"]
+            for name in self.members
+        ]
+        backbone = definitions[self.preset["backbone_member"]]
+        committee = {"_target_": "doll_monai.networks.Committee", "members": definitions}
+        self._write_config("committee", {"network_def": committee})
+        self._write_config("pretraining_network", {"network_def::backbone": backbone})
+        self._write_config("task_network", {"network_def::network::backbone": backbone})
+
+    def _config(self, name: str) -> Path:
+        return self.output / "configs" / f"{name}.json"
+
+    def _write_config(self, name: str, content: Mapping[str, Any]) -> None:
+        write_whole(self._config(name), (json.dumps(content, indent=4) + "\n").encode())
+
+    def _stage(
+        self,
+        name: str,
+        command: list[str],
+        inputs: list[Path],
+        folder: Path,
+        files: Sequence[str] = (),
+        experiment: str | None = None,
+    ) -> Stage:
+        outputs = [folder / file for file in files] or [folder]
+        return Stage(name, command, inputs, folder, outputs, self.expected.get(name, 15.0), experiment)
+
+    def _prepare_films(self) -> Stage:
+        datalist = self.output / "chexpert" / "dataset.json"
+        command = ["python", str(self.root / "scripts" / "prepare_chexpert.py")]
+        command += ["--dataset_dir", str(self.chexpert), "--output", str(datalist)]
+        tables = [self.chexpert / "train.csv", self.chexpert / "valid.csv"]
+        return self._stage("prepare_films", command, tables, datalist.parent, [datalist.name])
+
+    def _train_member(self, name: str) -> Stage:
+        bundle = "chexpert_cxr_classification"
+        configs = self._configs(bundle, "train", f"members/{name}")
+        folder = self.output / "members" / name
+        command = bundle_run(
+            configs,
+            self._bundle(bundle),
+            dataset_dir=self.chexpert,
+            datalist=self._datalist(),
+            output_dir=folder,
+            ckpt_dir=folder,
+            seed=self.members.index(name),
+            **self.common,
+            **self.preset["classifier"],
+        )
+        return self._stage(f"train_{name}", command, [*configs, self._datalist()], folder, ["model.pt"], bundle)
+
+    def _assemble(self) -> Stage:
+        members = [self.output / "members" / name / "model.pt" for name in self.members]
+        command = ["python", str(self.root / "scripts" / "assemble_committee.py")]
+        command += ["--members", ",".join(map(str, members)), "--output", str(self._committee())]
+        return self._stage("assemble_committee", command, members, self._committee().parent, ["model.pt"])
+
+    def _evaluate_classifier(self) -> Stage:
+        bundle = "chexpert_cxr_classification"
+        configs = [*self._configs(bundle, "train", "evaluate"), self._config("committee")]
+        folder = self.output / "classifier"
+        command = bundle_run(
+            configs,
+            self._bundle(bundle),
+            dataset_dir=self.chexpert,
+            datalist=self._datalist(),
+            output_dir=folder,
+            checkpoint=self._committee(),
+            **self.common,
+        )
+        inputs = [*configs, self._datalist(), self._committee()]
+        return self._stage("evaluate_classifier", command, inputs, folder, ["metrics.csv"], bundle)
+
+    def _generate_labels(self) -> Stage:
+        bundle = "doll_cxr_label_generation"
+        configs = [*self._configs(bundle, "inference"), self._config("committee")]
+        folder = self.output / "labels"
+        command = bundle_run(
+            configs,
+            self._bundle(bundle),
+            dataset_dir=self.chexpert,
+            datalist=self._datalist(),
+            output_dir=folder,
+            checkpoint=self._committee(),
+            **self.common,
+            **self.preset["labels"],
+        )
+        inputs = [*configs, self._datalist(), self._committee()]
+        return self._stage("generate_labels", command, inputs, folder, ["dataset.json", "labels.csv"], bundle)
+
+    def _localise(self, truth: Path, section: str) -> Stage:
+        bundle = "doll_cxr_label_generation"
+        configs = [*self._configs(bundle, "inference", "evaluate"), self._config("committee")]
+        folder = self.output / "localisation" / section
+        sections = [section] if truth.name == "truth.csv" else ["training", "validation", "test"]
+        command = bundle_run(
+            configs,
+            self._bundle(bundle),
+            dataset_dir=self.chexpert,
+            datalist=self._datalist(),
+            sections=sections,
+            truth=truth,
+            gradcam_layers=self.preset["gradcam_layers"],
+            output_dir=folder,
+            checkpoint=self._committee(),
+            **self.common,
+            **self.preset["labels"],
+        )
+        inputs = [*configs, self._datalist(), self._committee(), truth]
+        return self._stage(f"localise_{section}", command, inputs, folder, ["localisation.csv"], bundle)
+
+    def _pretrain(self) -> Stage:
+        bundle = "doll_cxr_segmentation"
+        configs = [*self._configs(bundle, "train"), self._config("pretraining_network")]
+        folder, labels = self.output / "pretraining", self.output / "labels"
+        classifier = self.output / "members" / self.members[self.preset["backbone_member"]] / "model.pt"
+        command = bundle_run(
+            configs,
+            self._bundle(bundle),
+            dataset_dir=self.chexpert,
+            label_dir=labels,
+            classifier=classifier,
+            output_dir=folder,
+            ckpt_dir=folder,
+            **self.common,
+            **self.preset["pretraining"],
+        )
+        inputs = [*configs, labels / "dataset.json", labels / "labels.csv", labels / "provenance.json", classifier]
+        return self._stage("pretrain", command, inputs, folder, ["model.pt"], bundle)
+
+    def _prepare_task(self) -> Stage:
+        task, folder = TASKS[self.task], self.output / "task"
+        index = self.task_data / "index.csv"
+        if not index.is_file():
+            raise InputError(f"{index} does not exist; task_data is a folder with index.csv and its masks.")
+        with open(index, encoding="utf-8-sig") as stream:
+            present = stream.readline().strip().split(",")
+        columns = [column for column in task["columns"] if column in present]
+        if not columns:
+            raise InputError(f"{index} has none of the columns {', '.join(task['columns'])}.")
+        command = ["python", str(self.root / "scripts" / "prepare_masks.py"), "--csv", str(index)]
+        command += ["--classes", f"{task['class']}={'+'.join(columns)}", "--output", str(folder)]
+        for name, count in self.preset["task_films"].items():
+            command += [f"--{name}", str(count)]
+        return self._stage("prepare_task", command, [index], folder, ["dataset.json"])
+
+    def _task_data(self) -> dict[str, Any]:
+        return {"dataset_dir": self.task_data, "label_dir": self.output / "task"}
+
+    def _task_configs(self, *names: str) -> list[Path]:
+        return [*self._configs(str(TASKS[self.task]["bundle"]), *names), self._config("task_network")]
+
+    def _fine_tune(self, tuning: str) -> Stage:
+        bundle = str(TASKS[self.task]["bundle"])
+        configs = self._task_configs("train")
+        folder, pretrained = self.output / self.task / tuning, self.output / "pretraining" / "model.pt"
+        start = {"pretrained": pretrained} if tuning == "adapter" else {"network_def__tuning": "full"}
+        command = bundle_run(
+            configs,
+            self._bundle(bundle),
+            **self._task_data(),
+            output_dir=folder,
+            ckpt_dir=folder,
+            **start,
+            **self.common,
+            **self.preset["fine_tuning"],
+            **self.preset[tuning],
+        )
+        inputs = [*configs, self.output / "task" / "dataset.json", *([pretrained] if tuning == "adapter" else [])]
+        return self._stage(f"fine_tune_{tuning}", command, inputs, folder, ["model.pt"], bundle)
+
+    def _evaluate_task(self, tuning: str) -> Stage:
+        bundle = str(TASKS[self.task]["bundle"])
+        configs = self._task_configs("train", "evaluate")
+        folder, model = self.output / self.task / tuning / "evaluation", self.output / self.task / tuning / "model.pt"
+        command = bundle_run(
+            configs,
+            self._bundle(bundle),
+            **self._task_data(),
+            output_dir=folder,
+            checkpoint=model,
+            **({"network_def__tuning": "full"} if tuning == "scratch" else {}),
+            **self.common,
+        )
+        inputs = [*configs, self.output / "task" / "dataset.json", model]
+        return self._stage(f"evaluate_{tuning}", command, inputs, folder, ["metrics.csv"], bundle)
+
+    def _predict_task(self) -> Stage:
+        bundle = str(TASKS[self.task]["bundle"])
+        configs = self._task_configs("inference")
+        folder, model = (
+            self.output / self.task / "adapter" / "predictions",
+            self.output / self.task / "adapter/model.pt",
+        )
+        datalist = self.output / "task" / "dataset.json"
+        command = bundle_run(
+            configs,
+            self._bundle(bundle),
+            dataset_dir=self.task_data,
+            datalist=datalist,
+            output_dir=folder,
+            checkpoint=model,
+            **self.common,
+        )
+        return self._stage("predict", command, [*configs, datalist, model], folder, (), bundle)
+
+    def _datalist(self) -> Path:
+        return self.output / "chexpert" / "dataset.json"
+
+    def _committee(self) -> Path:
+        return self.output / "committee" / "model.pt"
+
+
+def plan(root: Path, output: Path, chexpert: Path, task: str, task_data: Path, preset: str) -> list[Stage]:
+    """All stages of a pipeline with a preset's values.
+
+    Raises:
+        InputError: when the preset, the task, a folder or a table does not exist.
+    """
+    presets = root / "scripts" / "presets"
+    path = presets / f"{preset}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in presets.glob("*.json")))
+        raise InputError(f"There is no preset '{preset}'; there are: {known}.")
+    for folder in (chexpert, task_data):
+        if not folder.is_dir():
+            raise InputError(f"The folder {folder} does not exist.")
+    return Street(root, output, chexpert, task, task_data, json.loads(path.read_text())).stages()

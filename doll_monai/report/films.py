@@ -1,0 +1,146 @@
+"""Which films stand in the page, with their labels and outlines."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from doll_monai.data.truth import Truth
+from doll_monai.findings import FINDINGS, FOREGROUND, finding_index
+from doll_monai.report.pictures import (
+    LABEL_COLOUR,
+    TRUTH_COLOUR,
+    data_uri,
+    outline,
+    outlines,
+    read_film,
+    read_mask,
+    tint,
+)
+from doll_monai.report.run_folder import RunFolder, relative_to
+
+MAX_TRIED = 40
+"""Films looked at, of one observation, to find one whose truth is known."""
+
+
+@dataclass
+class FilmRow:
+    """Pictures of one film side by side: data URIs with their alternative texts, and what stands below."""
+
+    title: str
+    caption: str = ""
+    pictures: list[tuple[str, str]] = field(default_factory=list)
+
+
+def label_rows(folder: RunFolder, count: int = 12) -> list[FilmRow]:
+    """Films with the label of one positive observation and, where it is known, the truth.
+
+    The observations take turns. Of an observation's films those with a known truth come first, then those of the test
+    section, each group in the order of a hash of their names: nothing is picked for its looks.
+    """
+    table = folder.table("labels/labels.csv", ("image", "observation", "probability", "foreground_share"))
+    if table is None or not folder.chexpert.is_dir():
+        return []
+    truth = _truth(folder.chexpert)
+    test = {record["image"] for record in folder.datalist("labels/dataset.json").get("test", [])}
+    table = table[table["foreground_share"] > 0]
+    queues = {name: _order(part, truth, folder.chexpert, test) for name, part in table.groupby("observation")}
+    rows: list[FilmRow] = []
+    used: set[str] = set()
+    while len(rows) < count and any(queues.values()):
+        for name in (name for name in FINDINGS if queues.get(name)):
+            record = queues[name].pop(0)
+            row = None if record["image"] in used else _label_row(folder, truth, name, record)
+            if row is not None and len(rows) < count:
+                rows.append(row)
+                used.add(record["image"])
+    return rows
+
+
+def task_rows(folder: RunFolder) -> list[FilmRow]:
+    """Test films of the task with the adapted network's outline and the truth's: best, quartiles and worst by Dice."""
+    table = folder.table(f"{folder.task}/adapter/evaluation/dice_raw.csv", ("filename", "mean"))
+    if table is None:
+        return []
+    table = table.dropna(subset="mean").sort_values(["mean", "filename"], ascending=[False, True], ignore_index=True)
+    named = {0.0: "best", 0.25: "upper quartile", 0.5: "median", 0.75: "lower quartile", 1.0: "worst"}
+    labels = {
+        record["image"]: record.get("label")
+        for section in ("test", "validation", "training")
+        for record in folder.datalist("task/dataset.json").get(section, [])
+    }
+    rows, shown = [], set()
+    for place, name in named.items() if len(table) else ():
+        number = round(place * (len(table) - 1))
+        if number not in shown:
+            shown.add(number)
+            image = relative_to(str(table.loc[number, "filename"]), folder.task_data)
+            row = _task_row(folder, image, labels.get(image), f"{name}, Dice {table.loc[number, 'mean']:.3f}")
+            rows += [row] if row else []
+    return rows
+
+
+def _truth(chexpert: Path) -> Truth:
+    for name in ("truth.csv", "boxes.csv"):
+        if (chexpert / name).is_file():
+            return Truth(chexpert / name, chexpert)
+    return Truth(None, chexpert)
+
+
+def _order(table: pd.DataFrame, truth: Truth, chexpert: Path, test: set[str]) -> list[dict[str, Any]]:
+    records = [{str(key): value for key, value in record.items()} for record in table.to_dict("records")]
+
+    def place(record: dict[str, Any]) -> tuple[bool, str]:
+        return record["image"] not in test, hashlib.sha256(str(record["image"]).encode()).hexdigest()
+
+    records.sort(key=lambda record: (chexpert / record["image"] not in truth, *place(record)))
+    tried = records[:MAX_TRIED]
+    channel = finding_index(tried[0]["observation"]) if tried else 0
+    known = [record for record in tried if _has_truth(truth, chexpert / record["image"], channel)]
+    return known + [record for record in tried if record not in known]
+
+
+def _has_truth(truth: Truth, image: Path, channel: int) -> bool:
+    try:
+        return channel in truth.masks(image, (16, 16))
+    except OSError:
+        return False
+
+
+def _label_row(folder: RunFolder, truth: Truth, observation: str, record: dict[str, Any]) -> FilmRow | None:
+    image, channel = str(record["image"]), finding_index(observation)
+    film = read_film(folder.chexpert / image)
+    label = read_mask(folder.root / "labels" / "labels" / f"{Path(image).with_suffix('').as_posix()}.nii.gz", channel)
+    if film is None or label is None:
+        return None
+    row = FilmRow(observation, f"probability {record['probability']:.2f}, label {record['foreground_share']:.0%}")
+    row.pictures.append((data_uri(film), f"Radiograph {image}"))
+    row.pictures.append((data_uri(tint(film, label == FOREGROUND)), f"The same with its label of {observation} tinted"))
+    if _has_truth(truth, folder.chexpert / image, channel):
+        mask = truth.masks(folder.chexpert / image, (film.shape[1], film.shape[0]))[channel].numpy().T
+        row.pictures.append(
+            (data_uri(outline(film, mask, TRUTH_COLOUR)), f"The same with the true {observation} outlined")
+        )
+    return row
+
+
+def _task_row(folder: RunFolder, image: str, label: Any, caption: str) -> FilmRow | None:
+    film = read_film(folder.task_data / image)
+    stem = Path(image.removesuffix(".gz")).with_suffix("")
+    predictions = folder.root / folder.task / "adapter" / "predictions"
+    found = [*predictions.glob(f"{glob.escape(stem.as_posix())}_*")]
+    if film is None or not found:
+        return None
+    predicted = read_mask(min(found, key=lambda path: len(path.name)))
+    truth = read_mask(folder.root / "task" / label) if isinstance(label, str) else None
+    drawn, what = film, "predicted outline"
+    if truth is not None:
+        drawn, what = outlines(drawn, truth, TRUTH_COLOUR, dashed=True), "predicted and true outline"
+    if predicted is not None:
+        drawn = outlines(drawn, predicted, LABEL_COLOUR)
+    return FilmRow(caption, Path(image).name, [(data_uri(drawn), f"Film {image} with {what}; {caption}")])

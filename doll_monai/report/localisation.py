@@ -1,0 +1,97 @@
+"""How well each source of maps finds the known places, with the foreground share chosen on other films."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+COLUMNS = ("image", "observation", "source", "share", "iou", "hit", "truth_share")
+PAIR = ["image", "observation"]
+DEFAULT_SHARE = 0.1
+MIN_TABLE_PAIRS = 30
+"""With fewer (image, observation) pairs for validation, nothing is chosen: all take ``DEFAULT_SHARE``."""
+MIN_OBSERVATION_PAIRS = 5
+"""With fewer of one observation, it takes the source's best share over all observations."""
+
+
+def localisation_summary(test: pd.DataFrame, validation: pd.DataFrame | None) -> dict[str, Any]:
+    """Mean IoU and pointing-game hits of all sources over the pairs of the test table.
+
+    Each source takes, for each observation, its own best share of the validation table (``choose_shares``). Chance is
+    a region of the consensus' share s that knows nothing of a truth of share t, with an expected overlap of s t and so
+    an IoU of s t / (s + t - s t); a random pixel hits with probability t.
+
+    Args:
+        test: rows of ``COLUMNS``.
+        validation: the same of other films, or None.
+
+    Returns:
+        ``pairs``, ``threshold``, ``iou_*`` and ``hit_*`` of ``consensus``, ``single``, ``members``, ``gradcam`` and
+        ``chance``, ``iou_consensus_default_share``, and ``by_observation``. A source that is not there is left out.
+    """
+    enough = validation is not None and pair_count(validation) >= MIN_TABLE_PAIRS
+    shares = choose_shares(validation) if enough and validation is not None else {}
+    chosen = {source: _at_shares(rows, shares.get(source, {})) for source, rows in test.groupby("source")}
+    figures: dict[str, Any] = {"threshold": "validation" if enough else "default", "pairs": pair_count(test)}
+    for score in ("iou", "hit"):
+        means = {str(source): float(rows[score].mean()) for source, rows in chosen.items()}
+        members = {source: mean for source, mean in sorted(means.items()) if source.startswith("member_")}
+        figures |= {f"{score}_{source}": means[source] for source in ("consensus", "gradcam") if source in means}
+        if members:
+            figures[f"{score}_members"] = members
+            figures[f"{score}_single"] = sum(members.values()) / len(members)
+    if "consensus" in chosen:
+        rows = chosen["consensus"]
+        overlap = rows["share"] * rows["truth_share"]
+        figures["iou_chance"] = float((overlap / (rows["share"] + rows["truth_share"] - overlap)).mean())
+        figures["hit_chance"] = float(rows["truth_share"].mean())
+        default = _at_shares(test[test["source"] == "consensus"], {})
+        figures["iou_consensus_default_share"] = float(default["iou"].mean())
+    figures["by_observation"] = _by_observation(chosen)
+    return figures
+
+
+def pair_count(table: pd.DataFrame) -> int:
+    """Number of (image, observation) pairs of a table."""
+    return len(table[PAIR].drop_duplicates())
+
+
+def choose_shares(validation: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The share with the best mean IoU, the smaller one of equals.
+
+    Returns:
+        source to observation to share; the key ``""`` stands for observations with too few pairs.
+    """
+    chosen: dict[str, dict[str, float]] = {}
+    for source, rows in validation.groupby("source"):
+        best = {"": _best_share(rows)}
+        for observation, part in rows.groupby("observation"):
+            if pair_count(part) >= MIN_OBSERVATION_PAIRS:
+                best[str(observation)] = _best_share(part)
+        chosen[str(source)] = best
+    return chosen
+
+
+def _best_share(rows: pd.DataFrame) -> float:
+    return float(rows.groupby("share")["iou"].mean().sort_index().idxmax())
+
+
+def _at_shares(rows: pd.DataFrame, shares: dict[str, float]) -> pd.DataFrame:
+    """The rows of one source at each observation's share, or at the one measured that is nearest to it."""
+    parts = []
+    for observation, part in rows.groupby("observation"):
+        wanted = shares.get(str(observation), shares.get("", DEFAULT_SHARE))
+        distance = (part["share"] - wanted).abs()
+        parts.append(part[part["share"] == part.loc[distance.idxmin(), "share"]])
+    return pd.concat(parts)
+
+
+def _by_observation(chosen: dict[Any, pd.DataFrame]) -> dict[str, dict[str, float | int]]:
+    table: dict[str, dict[str, float | int]] = {}
+    for source in ("consensus", "gradcam"):
+        for observation, rows in chosen[source].groupby("observation") if source in chosen else ():
+            entry = table.setdefault(str(observation), {})
+            entry[source] = float(rows["iou"].mean())
+            entry["pairs"] = len(rows)
+    return table

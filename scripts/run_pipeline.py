@@ -1,0 +1,64 @@
+"""From a folder in CheXpert's layout to a segmentation model, all stages in a row.
+
+Example:
+    python scripts/run_pipeline.py --chexpert data/CheXpert-v1.0-small --task lung --task_data data/lungs \
+--output output/run --preset full
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from doll_monai.errors import run_program
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_pipeline(
+    chexpert: str, task_data: str, output: str, task: str = "lung", preset: str = "small", mlruns: str | None = None
+) -> None:
+    """Run every stage that is not done; the same command continues after an interruption.
+
+    Args:
+        chexpert: data set in CheXpert's layout: train.csv, valid.csv and films.
+        task_data: folder with index.csv: films and their masks.
+        output: folder for everything that is made.
+        task: the segmentation task: lung.
+        preset: demo, small or full; see scripts/presets.
+        mlruns: folder of MLflow's database and artifacts; mlruns beside the bundles by default.
+    """
+    # heavy imports, after the options are known to be right
+    from doll_monai.report.summary import write_summary
+
+    from doll_monai.pipeline import Runner, plan
+    from doll_monai.pipeline.record import describe, write_record
+    from doll_monai.report import write_report
+
+    folder = Path(output).resolve()
+    stages = plan(ROOT, folder, Path(chexpert).resolve(), task, Path(task_data).resolve(), preset)
+    runner = Runner(folder, Path(mlruns).resolve() if mlruns else ROOT / "mlruns", ROOT / "bundles" / "mlflow.json")
+    settings = describe(chexpert, task, task_data, preset, ROOT, runner.tracking_uri)
+    print(f"Computing on {settings['device']}.")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    write_record(folder, settings, runner.run(stages, f"Open {folder / 'report.html'} first."))
+    summary = write_summary(folder)
+    report = write_report(folder, folder / "report.html")
+    runner.log_metrics(_figures(json.loads(summary.read_text())), [summary, report])
+    print(f"Figures: {summary}\nReport:  {report}")
+
+
+def _figures(summary: dict) -> dict[str, float]:
+    """The summary's single numbers, named ``part.figure``."""
+    return {
+        f"{part}.{name}": float(value)
+        for part, figures in summary.items()
+        if isinstance(figures, dict)
+        for name, value in figures.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+
+
+if __name__ == "__main__":
+    run_program(run_pipeline)
