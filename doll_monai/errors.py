@@ -41,7 +41,8 @@ def sentence_of(error: BaseException) -> str | None:
 def explain_errors() -> None:
     """Let the interpreter end with the sentence of an ``InputError`` instead of its traceback.
 
-    Bundles call it first in ``initialize``, programs at their start. All other exceptions are shown as ever.
+    Bundles call it first in ``initialize``, programs at their start. All other exceptions are shown as ever, with the
+    one behind them as the last line.
     """
     sys.excepthook = _excepthook
 
@@ -52,8 +53,20 @@ def _excepthook(kind: type[BaseException], error: BaseException, trace: Tracebac
         print("Interrupted; what is finished stays, the same command continues.", file=sys.stderr)
     elif sentence is None or os.environ.get(TRACEBACK_VARIABLE) == "1":
         sys.__excepthook__(kind, error, trace)
+    if sentence is None and kind is not KeyboardInterrupt:
+        root = _root(error)
+        sentence = f"unexpected {type(root).__name__}: {' '.join(str(root).split())}"
     if sentence is not None:
         print(f"Error: {sentence}", file=sys.stderr)
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first exception in a chain of causes."""
+    seen = {id(error)}
+    while error.__cause__ is not None and id(error.__cause__) not in seen:
+        error = error.__cause__
+        seen.add(id(error))
+    return error
 
 
 def run_program(program: Callable[..., object]) -> None:

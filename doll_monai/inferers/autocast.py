@@ -32,8 +32,8 @@ class AutocastInferer(Inferer):
     """Runs any inferer under autocast and returns ``float32``.
 
     MONAI's engines autocast on CUDA alone (``amp: true`` does nothing on a CPU); this wrapper serves trainers and
-    evaluators on every device without a subclassed engine. Inputs are made channels-last plain tensors. The device
-    and precision in use are logged once.
+    evaluators on every device without a subclassed engine. The network gets channels-last plain tensors; the output
+    has the input's metadata, so that transforms can be inverted. The device and precision in use are logged once.
 
     Args:
         inferer: the inferer to wrap; ``SimpleInferer`` by default.
@@ -51,7 +51,7 @@ class AutocastInferer(Inferer):
         self.dtype = dtype
 
     def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Args: inputs: (B, C, H, W). network: the network to run. Returns: its output as ``float32``."""
+        """Args: inputs: (B, C, H, W). network: the network to run. Returns: its output as ``float32``, a ``MetaTensor`` if the input is."""
         device = inputs.device.type
         dtype = preferred_dtype(device) if self.dtype == "auto" else getattr(torch, self.dtype)
         _announce(device, dtype)
@@ -59,8 +59,8 @@ class AutocastInferer(Inferer):
         if plain.ndim == 4:
             plain = plain.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
-            output = self.inferer(plain, network, *args, **kwargs)
-        return output.float()
+            output = self.inferer(plain, network, *args, **kwargs).float()
+        return MetaTensor(output).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else output
 
 
 def _announce(device: str, dtype: torch.dtype) -> None:

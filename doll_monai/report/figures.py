@@ -19,14 +19,14 @@ from doll_monai.findings import FINDINGS
 from doll_monai.report.run_folder import RunFolder, relative_to
 from doll_monai.transforms.observations import ObservationTargets
 
-LINE_COLOUR = "#0072B2"
-SECOND_COLOUR = "#D55E00"
-"""Blue and vermillion of the colour-blind-safe palette of Okabe and Ito (2008)."""
+LOSS_COLOUR = "#D55E00"
+"""Vermillion of the colour-blind-safe palette of Okabe and Ito (2008); the other curves take the page's blue."""
 METRICS = {"auroc": "mean AUROC", "label_iou": "IoU with the labels", "dice": "Dice"}
 """Metrics of an epoch that are drawn, by their names in MLflow."""
 MAX_POINTS = 200
 
-_TEXT = "#010203"
+_TEXT, _ACCENT = "#010203", "#010204"
+"""Colours that ``_svg`` replaces by the page's own, which change with light and dark."""
 _STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -131,7 +131,7 @@ def _roc_svg(false: np.ndarray, true: np.ndarray, text: str) -> str:
         axes = figure.add_subplot(aspect="equal", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.plot([0, 1], [0, 1], color=_TEXT, linewidth=0.6, linestyle=":")
         keep = np.unique(np.linspace(0, len(false) - 1, MAX_POINTS).round().astype(int))
-        axes.plot(false[keep], true[keep], color=LINE_COLOUR, linewidth=1.6)
+        axes.plot(false[keep], true[keep], color=_ACCENT, linewidth=1.6)
         axes.set(xlabel="false positive rate", ylabel="true positive rate", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         return _svg(figure, text)
 
@@ -140,7 +140,7 @@ def _line_svg(steps: Sequence[float], values: Sequence[float], axis: str, text: 
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(3, 1.8), layout="constrained")
         axes = figure.add_subplot(xlabel=axis)
-        colour = LINE_COLOUR if axis == "epoch" else SECOND_COLOUR
+        colour = _ACCENT if axis == "epoch" else LOSS_COLOUR
         axes.plot(steps, values, color=colour, linewidth=1.4, marker="o" if len(values) < 30 else "", markersize=2.5)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -148,12 +148,12 @@ def _line_svg(steps: Sequence[float], values: Sequence[float], axis: str, text: 
 
 
 def _svg(figure: Figure, text: str) -> str:
-    """A figure as an ``<svg>`` element without background; black becomes ``currentColor``."""
+    """A figure as an ``<svg>`` element without background, in the page's colours."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": text}):
         empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=empty)
     drawing = buffer.getvalue()
-    drawing = drawing[drawing.index("<svg") :].replace(_TEXT, "currentColor")
+    drawing = drawing[drawing.index("<svg") :].replace(_TEXT, "currentColor").replace(_ACCENT, "var(--accent)")
     label = text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return drawing.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -22,7 +22,7 @@ from doll_monai.report.pictures import (
     read_mask,
     tint,
 )
-from doll_monai.report.run_folder import RunFolder, relative_to
+from doll_monai.report.run_folder import RunFolder, figure, relative_to
 
 MAX_TRIED = 40
 """Films looked at, of one observation, to find one whose truth is known."""
@@ -67,7 +67,8 @@ def task_rows(folder: RunFolder) -> list[FilmRow]:
     table = folder.table(f"{folder.task}/adapter/evaluation/dice_raw.csv", ("filename", "mean"))
     if table is None:
         return []
-    table = table.dropna(subset="mean").sort_values(["mean", "filename"], ascending=[False, True], ignore_index=True)
+    table = table.dropna(subset="mean").sort_values(["mean", "filename"], ascending=[False, True])
+    films = list(zip(table["filename"].astype(str), table["mean"].astype(float), strict=True))
     named = {0.0: "best", 0.25: "upper quartile", 0.5: "median", 0.75: "lower quartile", 1.0: "worst"}
     labels = {
         record["image"]: record.get("label")
@@ -75,12 +76,13 @@ def task_rows(folder: RunFolder) -> list[FilmRow]:
         for record in folder.datalist("task/dataset.json").get(section, [])
     }
     rows, shown = [], set()
-    for place, name in named.items() if len(table) else ():
-        number = round(place * (len(table) - 1))
+    for place, name in named.items() if films else ():
+        number = round(place * (len(films) - 1))
         if number not in shown:
             shown.add(number)
-            image = relative_to(str(table.loc[number, "filename"]), folder.task_data)
-            row = _task_row(folder, image, labels.get(image), f"{name}, Dice {table.loc[number, 'mean']:.3f}")
+            path, dice = films[number]
+            image = relative_to(path, folder.task_data)
+            row = _task_row(folder, image, labels.get(image), f"{name}, Dice {dice:.3f}")
             rows += [row] if row else []
     return rows
 
@@ -118,7 +120,9 @@ def _label_row(folder: RunFolder, truth: Truth, observation: str, record: dict[s
     label = read_mask(folder.root / "labels" / "labels" / f"{Path(image).with_suffix('').as_posix()}.nii.gz", channel)
     if film is None or label is None:
         return None
-    row = FilmRow(observation, f"probability {record['probability']:.2f}, label {record['foreground_share']:.0%}")
+    row = FilmRow(
+        observation, f"probability {figure(record['probability'], 2)}, label {record['foreground_share']:.0%}"
+    )
     row.pictures.append((data_uri(film), f"Radiograph {image}"))
     row.pictures.append((data_uri(tint(film, label == FOREGROUND)), f"The same with its label of {observation} tinted"))
     if _has_truth(truth, folder.chexpert / image, channel):
@@ -143,4 +147,4 @@ def _task_row(folder: RunFolder, image: str, label: Any, caption: str) -> FilmRo
         drawn, what = outlines(drawn, truth, TRUTH_COLOUR, dashed=True), "predicted and true outline"
     if predicted is not None:
         drawn = outlines(drawn, predicted, LABEL_COLOUR)
-    return FilmRow(caption, Path(image).name, [(data_uri(drawn), f"Film {image} with {what}; {caption}")])
+    return FilmRow(caption, image, [(data_uri(drawn), f"Film {image} with {what}; {caption}")])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from doll_monai.findings import FINDINGS
 
 COLUMNS = ("image", "observation", "source", "share", "iou", "hit", "truth_share")
 PAIR = ["image", "observation"]
@@ -32,7 +35,7 @@ def localisation_summary(test: pd.DataFrame, validation: pd.DataFrame | None) ->
     """
     enough = validation is not None and pair_count(validation) >= MIN_TABLE_PAIRS
     shares = choose_shares(validation) if enough and validation is not None else {}
-    chosen = {source: _at_shares(rows, shares.get(source, {})) for source, rows in test.groupby("source")}
+    chosen = {source: _at_shares(rows, shares.get(str(source), {})) for source, rows in test.groupby("source")}
     figures: dict[str, Any] = {"threshold": "validation" if enough else "default", "pairs": pair_count(test)}
     for score in ("iou", "hit"):
         means = {str(source): float(rows[score].mean()) for source, rows in chosen.items()}
@@ -74,7 +77,8 @@ def choose_shares(validation: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def _best_share(rows: pd.DataFrame) -> float:
-    return float(rows.groupby("share")["iou"].mean().sort_index().idxmax())
+    means = rows.groupby("share")["iou"].mean().sort_index()
+    return float(means.index.tolist()[int(means.to_numpy().argmax())])
 
 
 def _at_shares(rows: pd.DataFrame, shares: dict[str, float]) -> pd.DataFrame:
@@ -82,8 +86,8 @@ def _at_shares(rows: pd.DataFrame, shares: dict[str, float]) -> pd.DataFrame:
     parts = []
     for observation, part in rows.groupby("observation"):
         wanted = shares.get(str(observation), shares.get("", DEFAULT_SHARE))
-        distance = (part["share"] - wanted).abs()
-        parts.append(part[part["share"] == part.loc[distance.idxmin(), "share"]])
+        measured = part["share"].to_numpy(dtype=float)
+        parts.append(part[measured == measured[np.abs(measured - wanted).argmin()]])
     return pd.concat(parts)
 
 
@@ -94,4 +98,5 @@ def _by_observation(chosen: dict[Any, pd.DataFrame]) -> dict[str, dict[str, floa
             entry = table.setdefault(str(observation), {})
             entry[source] = float(rows["iou"].mean())
             entry["pairs"] = len(rows)
-    return table
+    order = {name: place for place, name in enumerate(FINDINGS)}
+    return dict(sorted(table.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))

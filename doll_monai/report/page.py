@@ -12,11 +12,10 @@ from markupsafe import Markup
 from doll_monai.data.datalist import write_whole
 from doll_monai.report.figures import roc_curves, training_curves
 from doll_monai.report.films import label_rows, task_rows
-from doll_monai.report.run_folder import RunFolder, finite
+from doll_monai.report.run_folder import NO_VALUE, RunFolder, figure, finite
 from doll_monai.report.summary import summarise
 
 TEMPLATE = "report.html.j2"
-NO_VALUE = "\N{EN DASH}"
 
 
 def write_report(run: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
@@ -88,7 +87,7 @@ def key_figures(summary: dict[str, Any], task: str) -> list[tuple[str, str, str]
             note = ", ".join(f"{word} {figure(value)}" for word, value in known if value is not None)
             rows.append((f"Labels, {name}", figure(labels[f"{score}_consensus"]), note))
     if labels.get("completeness_error_median") is not None:
-        note = f"median of {labels['count']} films" if "count" in labels else "median"
+        note = f"median over the positive observations of {labels['count']} films" if "count" in labels else "median"
         rows.append(("Labels, completeness error", figure(labels["completeness_error_median"], 4), note))
     for score, name in (("dice", "Dice"), ("iou", "IoU")):
         if f"{score}_adapter" in scores:
@@ -124,12 +123,6 @@ def run_settings(pipeline: dict[str, Any]) -> list[tuple[str, str]]:
         ("MLflow", pipeline.get("mlflow")),
     ]
     return [(name, str(value)) for name, value in rows if value]
-
-
-def figure(value: Any, digits: int = 3) -> str:
-    """A number with so many digits behind the point, a dash for none."""
-    number = finite(value)
-    return NO_VALUE if number is None else f"{number:.{digits}f}"
 
 
 def duration(value: Any) -> str:

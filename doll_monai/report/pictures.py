@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,16 @@ TRUTH_COLOUR = (86, 180, 233)
 PICTURE_SIZE = 240
 
 
+@cache
+def _loader(kind: type[LoadFilmd] | type[LoadLabeld]) -> LoadFilmd | LoadLabeld:
+    """One loader a kind: MONAI asks for all its readers, and says which are missing, each time one is made."""
+    return kind()
+
+
 def read_film(path: Path) -> np.ndarray | None:
     """A film as a picture, (H, W, 3) ``uint8`` of at most ``PICTURE_SIZE``; None when it cannot be read."""
     try:
-        values = LoadFilmd("image")({"image": path})["image"][0].numpy().T
+        values = _loader(LoadFilmd)({"image": path})["image"][0].numpy().T
     except InputError:
         return None
     low, high = np.percentile(values, (1, 99))
@@ -39,7 +46,7 @@ def read_film(path: Path) -> np.ndarray | None:
 def read_mask(path: Path, channel: int | None = None) -> np.ndarray | None:
     """A label file in rows and columns: (H, W) of one channel, or all (T, H, W); None when it cannot be read."""
     try:
-        label = LoadLabeld("label")({"label": path})["label"].numpy().transpose(0, 2, 1)
+        label = _loader(LoadLabeld)({"label": path})["label"].numpy().transpose(0, 2, 1)
     except InputError:
         return None
     return label if channel is None else label[channel]

@@ -12,6 +12,9 @@ import pandas as pd
 
 from doll_monai.errors import InputError
 
+NO_VALUE = "\N{EN DASH}"
+"""What stands in the page for a number that is none."""
+
 
 class RunFolder:
     """A folder that the pipeline wrote.
@@ -105,6 +108,12 @@ def finite(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+def figure(value: Any, digits: int = 3) -> str:
+    """A number with so many digits behind the point, a dash for none."""
+    number = finite(value)
+    return NO_VALUE if number is None else f"{number:.{digits}f}"
 
 
 def relative_to(path: str, folder: Path) -> str:

@@ -232,6 +232,8 @@ def test_the_page_has_pictures_and_curves_with_alternative_texts(run: Path) -> N
     assert [f"Dice {dice}" in page for dice in ("0.970", "0.960", "0.900")] == [True] * 3
     assert "AUROC 1.000; 2 of 4 films" in page
     assert "AUROC 0.500; 1 of 3 films" in page
+    assert "#0102" not in page
+    assert "var(--accent)" in re.findall(r"<svg.*?</svg>", page, re.DOTALL)[0]
     assert page.count("<svg") == page.count('<svg role="img" aria-label="')
 
 

@@ -1,0 +1,203 @@
+"""Integrated Gradients: captum is the reference, completeness the invariant, all targets share one path."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from captum.attr import IntegratedGradients
+from monai.networks.nets import DenseNet, EfficientNetBN, ResNet
+from torch import nn
+
+from doll_monai.attribution import path_gradient, quadrature
+
+TARGETS = 14
+
+
+def _resnet() -> nn.Module:
+    return ResNet(
+        "basic",
+        [1, 1, 1, 1],
+        [8, 8, 16, 16],
+        spatial_dims=2,
+        n_input_channels=1,
+        num_classes=TARGETS,
+        conv1_t_stride=2,
+        bias_downsample=False,
+    ).eval()
+
+
+def _densenet() -> nn.Module:
+    return DenseNet(2, 1, TARGETS, init_features=8, growth_rate=4, block_config=(2, 2), bn_size=2).eval()
+
+
+def _efficientnet() -> nn.Module:
+    return EfficientNetBN(
+        "efficientnet-b0", pretrained=False, spatial_dims=2, in_channels=1, num_classes=TARGETS
+    ).eval()
+
+
+def _smooth() -> nn.Module:
+    """A network without kinks, so that few steps integrate it well."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1),
+        nn.GELU(),
+        nn.Conv2d(6, 6, 3, padding=1, stride=2),
+        nn.Softplus(),
+        nn.AdaptiveAvgPool2d(3),
+        nn.Flatten(),
+        nn.Linear(54, TARGETS),
+    ).eval()
+
+
+def _wanted(batch: int) -> torch.Tensor:
+    """Different numbers of targets in each image, none in the last."""
+    wanted = torch.rand(batch, TARGETS) < 0.25
+    wanted[0, 3] = True
+    wanted[0, 11] = True
+    wanted[-1] = False
+    return wanted
+
+
+def _difference(ours: torch.Tensor, reference: torch.Tensor) -> float:
+    return float((ours - reference).norm() / reference.norm())
+
+
+@pytest.mark.parametrize("build", [_resnet, _densenet, _efficientnet])
+@pytest.mark.parametrize("method", ["gausslegendre", "riemann_middle"])
+def test_agrees_with_captum_called_target_by_target(build, method: str) -> None:
+    network, image, wanted = build(), torch.rand(3, 1, 32, 32), _wanted(3)
+    baseline = 0.1 * torch.rand(3, 1, 32, 32)
+    ours = path_gradient(network, image, wanted, baselines=baseline, n_steps=6, method=method, internal_batch_size=7)
+    captum = IntegratedGradients(network)
+    for index, target in wanted.nonzero().tolist():
+        one = slice(index, index + 1)
+        reference = captum.attribute(
+            image[one], baselines=baseline[one], target=target, n_steps=6, method=method, internal_batch_size=6
+        )
+        attribution = ours.gradient[index, target] * (image - baseline)[index, 0]
+        assert _difference(attribution, reference[0, 0]) < 1e-4
+
+
+@pytest.mark.parametrize("build", [_resnet, _densenet])
+def test_captum_engine_gives_the_same_result(build) -> None:
+    network, image, wanted = build(), torch.rand(4, 1, 32, 32), _wanted(4)
+    ours = path_gradient(network, image, wanted, n_steps=8)
+    captum = path_gradient(network, image, wanted, n_steps=8, engine="captum")
+    assert _difference(ours.gradient, captum.gradient) < 1e-4
+    torch.testing.assert_close(
+        ours.completeness_error, captum.completeness_error, rtol=1e-3, atol=1e-4, equal_nan=True
+    )
+    assert ours.n_steps == captum.n_steps == 8
+
+
+@pytest.mark.parametrize("internal_batch_size", [1, 3, 5, 1000])
+def test_result_does_not_depend_on_the_internal_batch_size(internal_batch_size: int) -> None:
+    network, image, wanted = _resnet(), torch.rand(3, 1, 32, 32), _wanted(3)
+    reference = path_gradient(network, image, wanted, n_steps=7, internal_batch_size=7)
+    result = path_gradient(network, image, wanted, n_steps=7, internal_batch_size=internal_batch_size)
+    assert _difference(result.gradient, reference.gradient) < 1e-5
+
+
+def test_an_image_does_not_depend_on_its_neighbours() -> None:
+    network, image, wanted = _densenet(), torch.rand(4, 1, 32, 32), _wanted(4)
+    together = path_gradient(network, image, wanted, n_steps=5)
+    alone = path_gradient(network, image[1:2], wanted[1:2], n_steps=5)
+    torch.testing.assert_close(together.gradient[1:2], alone.gradient, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("engine", ["doll", "captum"])
+@pytest.mark.parametrize("build", [_resnet, _densenet, _efficientnet])
+def test_a_batch_without_any_target_gives_zeros(build, engine: str) -> None:
+    result = path_gradient(
+        build(), torch.rand(2, 1, 32, 32), torch.zeros(2, TARGETS, dtype=torch.bool), n_steps=3, engine=engine
+    )
+    assert torch.equal(result.gradient, torch.zeros(2, TARGETS, 32, 32))
+    assert bool(result.completeness_error.isnan().all())
+
+
+def test_zero_and_nan_exactly_where_a_target_is_not_wanted() -> None:
+    wanted = _wanted(4)
+    result = path_gradient(_resnet(), torch.rand(4, 1, 32, 32), wanted, n_steps=4)
+    assert torch.equal(result.completeness_error.isnan(), ~wanted)
+    assert torch.equal(result.gradient.flatten(2).abs().sum(2) > 0, wanted)
+    assert result.gradient.dtype == torch.float32
+
+
+def test_attributions_of_a_linear_network_are_weight_times_input() -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(16, TARGETS)).eval()
+    image = torch.rand(2, 1, 4, 4)
+    wanted = torch.ones(2, TARGETS, dtype=torch.bool)
+    result = path_gradient(linear, image, wanted, baselines=0.3, n_steps=1)
+    weight = linear[1].weight.view(1, TARGETS, 4, 4).expand(2, -1, -1, -1)
+    torch.testing.assert_close(result.gradient, weight)
+    assert float(result.completeness_error.max()) < 1e-4
+
+
+def test_completeness_holds_for_a_smooth_network() -> None:
+    network, image = _smooth(), torch.rand(3, 1, 16, 16)
+    wanted = torch.ones(3, TARGETS, dtype=torch.bool)
+    coarse = path_gradient(network, image, wanted, n_steps=1)
+    fine = path_gradient(network, image, wanted, n_steps=64)
+    assert float(fine.completeness_error.max()) < 1e-3
+    assert float(fine.completeness_error.median()) < 0.1 * float(coarse.completeness_error.median())
+
+
+def test_completeness_error_is_what_its_formula_says() -> None:
+    network, image, wanted = _resnet(), torch.rand(3, 1, 32, 32), _wanted(3)
+    result = path_gradient(network, image, wanted, baselines=0.2, n_steps=3)
+    with torch.no_grad():
+        change = network(image) - network(torch.full_like(image, 0.2))
+    total = (result.gradient * (image - 0.2)).sum((2, 3))
+    expected = (total - change).abs() / change.abs().clamp(min=1e-3)
+    torch.testing.assert_close(result.completeness_error[wanted], expected[wanted], rtol=1e-3, atol=1e-5)
+
+
+def test_an_image_that_equals_its_baseline_has_no_completeness_error() -> None:
+    wanted = torch.ones(1, TARGETS, dtype=torch.bool)
+    result = path_gradient(_smooth(), torch.full((1, 1, 8, 8), 0.5), wanted, baselines=0.5, n_steps=2)
+    assert torch.equal(result.completeness_error, torch.zeros(1, TARGETS))
+
+
+def test_works_where_gradients_are_off_and_leaves_no_trace() -> None:
+    network, image, wanted = _resnet(), torch.rand(2, 1, 32, 32), _wanted(2)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    with torch.no_grad():
+        result = path_gradient(network, image, wanted, n_steps=2)
+        assert not torch.is_grad_enabled()
+    assert float(result.gradient.abs().sum()) > 0
+    assert not result.gradient.requires_grad
+    assert not image.requires_grad
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3, 5, 8])
+def test_gauss_legendre_integrates_polynomials_up_to_degree_2n_minus_1(n_steps: int) -> None:
+    nodes, weights = quadrature(n_steps)
+    assert all(0 < node < 1 for node in nodes)
+    for degree in range(2 * n_steps):
+        integral = sum(weight * node**degree for node, weight in zip(nodes, weights, strict=True))
+        assert integral == pytest.approx(1 / (degree + 1), abs=1e-12)
+    too_high = sum(weight * node ** (2 * n_steps) for node, weight in zip(nodes, weights, strict=True))
+    assert abs(too_high - 1 / (2 * n_steps + 1)) > 1e-12
+
+
+def test_riemann_middle_is_the_midpoint_rule() -> None:
+    assert quadrature(4, "riemann_middle") == ([0.125, 0.375, 0.625, 0.875], [0.25] * 4)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"engine": "other"}, "engine must be one of doll, captum"),
+        ({"method": "simpson"}, "method must be"),
+        ({"n_steps": 0}, "n_steps must be at least 1"),
+        ({"inputs": torch.rand(2, 3, 8, 8)}, "inputs must be"),
+        ({"inputs": torch.rand(2, 1, 8)}, "inputs must be"),
+        ({"inputs": torch.rand(3, 1, 8, 8)}, "inputs must be"),
+    ],
+)
+def test_wrong_arguments_are_refused(changed: dict, sentence: str) -> None:
+    arguments = {"inputs": torch.rand(2, 1, 8, 8), "target": torch.ones(2, TARGETS, dtype=torch.bool), "n_steps": 2}
+    with pytest.raises(ValueError, match=sentence):
+        path_gradient(_smooth(), **{**arguments, **changed})
