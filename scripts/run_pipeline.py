@@ -30,11 +30,11 @@ def run_pipeline(
         mlruns: folder of MLflow's database and artifacts; mlruns beside the bundles by default.
     """
     # heavy imports, after the options are known to be right
-    from doll_monai.report.summary import write_summary
-
     from doll_monai.pipeline import Runner, plan
     from doll_monai.pipeline.record import describe, write_record
     from doll_monai.report import write_report
+    from doll_monai.report.overview import write_overview
+    from doll_monai.report.summary import write_summary
 
     folder = Path(output).resolve()
     stages = plan(ROOT, folder, Path(chexpert).resolve(), task, Path(task_data).resolve(), preset)
@@ -45,7 +45,8 @@ def run_pipeline(
     write_record(folder, settings, runner.run(stages, f"Open {folder / 'report.html'} first."))
     summary = write_summary(folder)
     report = write_report(folder, folder / "report.html")
-    runner.log_metrics(_figures(json.loads(summary.read_text())), [summary, report])
+    overview = write_overview(folder, folder / "overview.png")
+    runner.log_metrics(_figures(json.loads(summary.read_text())), [summary, report, overview])
     print(f"Figures: {summary}\nReport:  {report}")
 
 

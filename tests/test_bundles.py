@@ -110,9 +110,7 @@ def _write_datalist(bundle: Path, films: Path, folder: Path) -> None:
             label = f"labels/{number}.nii.gz"
             write_label(folder / label, mask)
         records.append({"image": image, "label": label})
-    write_datalist(
-        folder / "dataset.json", {"training": records[:4], "validation": records[4:6], "test": records[6:]}
-    )
+    write_datalist(folder / "dataset.json", {"training": records[:4], "validation": records[4:6], "test": records[6:]})
     rows = [f"{image},Edema,0.2,0.2,0.4,0.3\n{image},Pneumonia,0.5,0.5,0.2,0.2" for image in images]
     (folder / "truth.csv").write_text("Path,finding,x,y,width,height\n" + "\n".join(rows) + "\n")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
 
+from doll_monai.data.datalist import read_table, relative_path
 from doll_monai.errors import InputError
 from doll_monai.findings import finding_index
 
@@ -38,20 +38,16 @@ class Truth:
         self._places: dict[str, list[tuple[int, str | tuple[float, ...]]]] = {}
         if path is None:
             return
-        try:
-            table = pd.read_csv(path)
-        except FileNotFoundError as error:
-            raise InputError(f"The truth {path} does not exist; give a CSV of masks or boxes.") from error
-        kinds = [kind for kind in (("mask",), BOX) if set(kind) <= set(table.columns)]
-        if not {"Path", "finding"} <= set(table.columns) or not kinds:
-            raise InputError(f"The truth {path} needs the columns Path, finding, and mask or {', '.join(BOX)}.")
-        for row in table.itertuples(index=False):
-            place = row.mask if kinds[0] == ("mask",) else tuple(float(getattr(row, name)) for name in BOX)
+        for line, row in read_table(path, ("Path", "finding")):
+            if "mask" not in row and not set(BOX) <= set(row):
+                raise InputError(f"{path} needs a column mask, or the columns {', '.join(BOX)}.")
             try:
-                channel = finding_index(row.finding)
-            except KeyError as error:
-                raise InputError(f"The truth {path} names '{row.finding}', which is no observation.") from error
-            self._places.setdefault(self._below_dataset(row.Path), []).append((channel, place))
+                place = row["mask"] if "mask" in row else tuple(float(row[name]) for name in BOX)
+                channel = finding_index(row["finding"])
+            except (KeyError, ValueError) as error:
+                raise InputError(f"{path}, line {line}: no known finding, or no numbers in its box.") from error
+            image = self._below_dataset(relative_path(row["Path"], f"{path}, line {line}"))
+            self._places.setdefault(image, []).append((channel, place))
 
     def __contains__(self, image: str | os.PathLike) -> bool:
         return self.relative(image) in self._places

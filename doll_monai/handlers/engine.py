@@ -12,6 +12,21 @@ from monai.utils import CommonKeys
 logger = logging.getLogger(__name__)
 
 
+def output_of(engine: Engine) -> Any:
+    """The engine's current output; Ignite declares it as a number, MONAI puts dictionaries there."""
+    return engine.state.output
+
+
+def batch_of(engine: Engine) -> Any:
+    """The engine's current batch."""
+    return engine.state.batch
+
+
+def data_loader_of(engine: Engine) -> Any:
+    """The data loader of a MONAI engine."""
+    return engine.data_loader  # type: ignore[attr-defined]
+
+
 def film_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Metadata of each film of a decollated batch; MONAI's savers find the file name in it."""
     return [item[CommonKeys.IMAGE].meta for item in batch]
@@ -19,7 +34,7 @@ def film_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def run_unless_done(engine: Engine) -> None:
     """Run an evaluator, or say that there is nothing left to do when its data is empty."""
-    if len(engine.data_loader) == 0:
+    if len(data_loader_of(engine)) == 0:
         logger.info("Everything is done already; nothing to compute.")
     else:
         engine.run()

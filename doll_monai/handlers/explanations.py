@@ -18,6 +18,8 @@ from torch import nn
 from doll_monai.attribution import path_gradient
 from doll_monai.findings import FINDINGS, finding_index
 
+from .engine import output_of
+
 
 class _Explainer:
     """What explaining handlers share: which targets, which networks, and how to leave the networks as they were.
@@ -49,9 +51,9 @@ class _Explainer:
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        image = engine.state.output[self.image_key]
+        image = output_of(engine)[self.image_key]
         image = image.as_tensor() if isinstance(image, MetaTensor) else image
-        wanted = engine.state.output[self.target_key] >= 0.5
+        wanted = output_of(engine)[self.target_key] >= 0.5
         if wanted.shape[1] == len(FINDINGS):
             wanted[:, self.unlocalised] = False
         for number, network in enumerate(self.networks):
@@ -143,7 +145,7 @@ class IntegratedGradientsHandler(_Explainer):
             engine=self.engine,
         )
         self._errors.append(result.completeness_error[wanted].cpu())
-        output = engine.state.output
+        output = output_of(engine)
         output[f"{self.output_prefix}_{number}"] = result.gradient
         output[f"completeness_error_{number}"] = result.completeness_error
         output[f"n_steps_{number}"] = torch.full((len(image),), result.n_steps)
@@ -197,4 +199,4 @@ class GradCAMHandler(_Explainer):
                 chosen = wanted[:, target]
                 x = image[chosen].detach().clone().requires_grad_()
                 maps[chosen, target] = explainer(x, class_idx=target)[:, 0].detach()
-        engine.state.output[f"{self.output_prefix}_{number}"] = maps
+        output_of(engine)[f"{self.output_prefix}_{number}"] = maps

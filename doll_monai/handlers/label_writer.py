@@ -13,6 +13,8 @@ from monai.utils import CommonKeys
 from doll_monai.data.label_store import LabelStore
 from doll_monai.findings import FINDINGS, FOREGROUND
 
+from .engine import batch_of, output_of
+
 
 class LabelWriter:
     """Writes one label file an image and one table row an (image, positive observation).
@@ -46,12 +48,12 @@ class LabelWriter:
 
     def __call__(self, engine: Engine) -> None:
         rows: list[dict[str, Any]] = []
-        for item in engine.state.output:
+        for item in output_of(engine):
             image = item[CommonKeys.IMAGE]
             path = image.meta["filename_or_obj"]
             self.store.write(path, item[self.label_key], image.affine)
             rows += self._rows(self.store.relative(path), item)
-        self.store.write_rows(int(engine.state.batch[0]["chunk"]), rows)
+        self.store.write_rows(int(batch_of(engine)[0]["chunk"]), rows)
 
     def _finish(self, _engine: Engine) -> None:
         self.store.finish()

@@ -17,6 +17,8 @@ from doll_monai.data.truth import Truth
 from doll_monai.findings import FINDINGS
 from doll_monai.networks import Committee, member_keys
 
+from .engine import output_of
+
 COLUMNS = ("image", "observation", "source", "share", "iou", "hit", "truth_share")
 """Columns of the table: IoU of the brightest ``share`` of the map with the truth; hit: the maximum lies inside."""
 
@@ -54,7 +56,7 @@ class LocalisationScorer:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def __call__(self, engine: Engine) -> None:
-        for item in engine.state.output:
+        for item in output_of(engine):
             path = item[CommonKeys.IMAGE].meta["filename_or_obj"]
             size = tuple(item[CommonKeys.IMAGE].shape[1:])
             for channel, mask in self.truth.masks(path, size).items():

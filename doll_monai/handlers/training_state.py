@@ -15,6 +15,13 @@ from torch import nn
 from doll_monai.networks import AdaptedNetwork, file_hash, load_weights, save_weights
 from doll_monai.networks.weights import read_checkpoint
 
+from .engine import data_loader_of
+
+
+def _state(engine: Engine) -> Any:
+    """The engine's state with what MONAI adds to Ignite's."""
+    return engine.state
+
 
 class WeightsLoader:
     """Loads a checkpoint strictly into a network when the engine starts; one sentence says when it does not fit.
@@ -56,7 +63,7 @@ class BestModelSaver:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        if engine.state.best_metric_epoch == engine.state.epoch:
+        if _state(engine).best_metric_epoch == engine.state.epoch:
             save_weights(self.network.state_dict(), self.path)
 
 
@@ -105,21 +112,22 @@ class TrainingState:
         for name, item in self.objects.items():
             item.load_state_dict(content[name])
         engine.state.epoch = min(content["epoch"], engine.state.max_epochs)
-        engine.state.iteration = engine.state.epoch * engine.state.epoch_length
+        engine.state.iteration = engine.state.epoch * (engine.state.epoch_length or 0)
         if self.evaluator is not None:
-            self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = content["best"]
+            best = _state(self.evaluator)
+            best.best_metric, best.best_metric_epoch = content["best"]
         engine.logger.info(f"Continuing after epoch {engine.state.epoch} from {self.path}.")
 
     def _seed(self, engine: Engine) -> None:
         seed = self.seed + engine.state.epoch
         set_determinism(seed)
-        set_rnd(engine.data_loader.dataset, seed=seed)
+        set_rnd(data_loader_of(engine).dataset, seed=seed)
 
     def _save(self, engine: Engine) -> None:
         content: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
         content["epoch"] = engine.state.epoch
         if self.evaluator is not None:
-            best = self.evaluator.state
+            best = _state(self.evaluator)
             content["best"] = (float(best.best_metric), int(best.best_metric_epoch))
         save_weights(content, self.path)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
-from torch import nn
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,18 @@ class AutocastInferer(Inferer):
             raise ValueError(f"dtype must be 'auto' or a torch dtype such as 'float32', not '{dtype}'.")
         self.dtype = dtype
 
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Args: inputs: (B, C, H, W). network: the network to run. Returns: its output as ``float32``, a ``MetaTensor`` if the input is."""
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Run the network.
+
+        Args:
+            inputs: (B, C, H, W).
+            network: the network to run.
+
+        Returns:
+            its output as ``float32``, a ``MetaTensor`` if the input is one.
+        """
         device = inputs.device.type
         dtype = preferred_dtype(device) if self.dtype == "auto" else getattr(torch, self.dtype)
         _announce(device, dtype)

@@ -30,7 +30,8 @@ class ObservationLoss(nn.Module):
             target: (B, T) in [0, 1], negative where ignored.
         """
         known = target >= 0
-        weight = self.pos_weight.to(logits.device)  # type: ignore[operator]
+        assert isinstance(self.pos_weight, torch.Tensor)
+        weight = self.pos_weight.to(logits.device)
         loss = F.binary_cross_entropy_with_logits(
             logits, target.clamp(min=0).to(logits.dtype), reduction="none", pos_weight=weight
         )

@@ -68,5 +68,5 @@ def auroc_by_observation(prediction: torch.Tensor, target: torch.Tensor) -> dict
         known = target[:, channel] >= 0
         truth = (target[known, channel] >= 0.5).float()
         if len(truth.unique()) == 2:
-            values[name] = float(compute_roc_auc(prediction[known, channel], truth))
+            values[name] = float(torch.as_tensor(compute_roc_auc(prediction[known, channel], truth)))
     return values

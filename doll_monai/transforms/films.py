@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import LoadImage, MapTransform
 
 from doll_monai.errors import InputError
@@ -37,7 +36,7 @@ class LoadFilmd(MapTransform):
             result[key] = self._read(result[key])
         return result
 
-    def _read(self, path: Any) -> MetaTensor:
+    def _read(self, path: Any) -> torch.Tensor:
         film = _load(self.load, path, "film")
         if film.shape[0] in (2, 4):
             film = film[:-1]
@@ -82,9 +81,9 @@ class LoadLabeld(MapTransform):
         return result
 
 
-def _load(load: LoadImage, path: Any, what: str) -> MetaTensor:
+def _load(load: LoadImage, path: Any, what: str) -> torch.Tensor:
     try:
-        image = load(path)
+        image: torch.Tensor = load(path)
     except FileNotFoundError as error:
         raise InputError(f"The {what} {path} does not exist; correct the datalist or dataset_dir.") from error
     except Exception as error:

@@ -84,9 +84,7 @@ def test_captum_engine_gives_the_same_result(build) -> None:
     ours = path_gradient(network, image, wanted, n_steps=8)
     captum = path_gradient(network, image, wanted, n_steps=8, engine="captum")
     assert _difference(ours.gradient, captum.gradient) < 1e-4
-    torch.testing.assert_close(
-        ours.completeness_error, captum.completeness_error, rtol=1e-3, atol=1e-4, equal_nan=True
-    )
+    torch.testing.assert_close(ours.completeness_error, captum.completeness_error, rtol=1e-3, atol=1e-4, equal_nan=True)
     assert ours.n_steps == captum.n_steps == 8
 
 

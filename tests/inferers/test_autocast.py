@@ -67,12 +67,13 @@ def test_networks_get_plain_channels_last_tensors() -> None:
 
 def test_output_keeps_the_films_metadata_so_that_its_resizing_can_be_undone() -> None:
     film = MetaTensor(torch.rand(1, 9, 7), meta={"filename_or_obj": "film.png"})
-    batch = list_data_collate([{"image": Resized("image", (8, 8))({"image": film})["image"]} for _ in range(2)])
+    resize = Resized("image", (8, 8))
+    batch = list_data_collate([resize({"image": film}) for _ in range(2)])
     output = AutocastInferer(dtype="float32")(batch["image"], Spy())
     assert output.dtype == torch.float32
     for item in decollate_batch({"image": batch["image"], "pred": output}):
         assert item["pred"].meta["filename_or_obj"] == "film.png"
-        inverse = Invertd("pred", Resized("image", (8, 8)), orig_keys="image")(item)
+        inverse = Invertd("pred", resize, orig_keys="image")(item)
         assert inverse["pred"].shape == (2, 9, 7)
 
 

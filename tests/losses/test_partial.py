@@ -46,7 +46,9 @@ def test_unknown_targets_contribute_nothing(observations, pos_weight) -> None:
     loss = ObservationLoss(pos_weight)
     value, gradient = _with_gradient(loss, logits, target)
     unknown = target < 0
-    changed, changed_gradient = _with_gradient(loss, torch.where(unknown, 50 * torch.randn_like(logits), logits), target)
+    changed, changed_gradient = _with_gradient(
+        loss, torch.where(unknown, 50 * torch.randn_like(logits), logits), target
+    )
     assert torch.equal(value, changed)
     assert torch.equal(gradient, changed_gradient)
     assert torch.equal(gradient[unknown], torch.zeros(int(unknown.sum())))

@@ -1,0 +1,231 @@
+"""The folder of labels: the same bytes whether undisturbed, resumed or shared by several processes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.data import DataLoader, Dataset
+from monai.engines import EnsembleEvaluator
+from monai.networks.nets import DenseNet
+from monai.transforms import Compose, MeanEnsembled
+from PIL import Image
+from torch import nn
+
+from doll_monai.data import LabelStore, load_datalist
+from doll_monai.errors import InputError
+from doll_monai.findings import FINDINGS, FOREGROUND, IGNORE
+from doll_monai.handlers import IntegratedGradientsHandler, LabelWriter
+from doll_monai.transforms import (
+    AttributionMagnituded,
+    AttributionToLabeld,
+    LoadFilmd,
+    LoadLabeld,
+    MultiplyByInputd,
+    NormaliseAttributiond,
+    ObservationTargetsd,
+)
+
+FILMS, CHUNK = 7, 3
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    generator = np.random.default_rng(0)
+    for number in range(FILMS):
+        path = folder / f"patient{number:05d}" / "study 1, again" / "view1_frontal.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(generator.integers(0, 256, (24, 32), dtype=np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def networks() -> list[nn.Module]:
+    torch.manual_seed(1)
+    return [DenseNet(2, 1, 14, init_features=4, growth_rate=4, block_config=(1, 1)) for _ in range(2)]
+
+
+@pytest.fixture
+def sections(films: Path) -> dict[str, list[dict[str, Any]]]:
+    """Seven films in two sections; the fifth has no positive observation."""
+    records = []
+    for number, image in enumerate(sorted(films.rglob("*.png"))):
+        label: list[float | None] = [0.0] * 14
+        if number != 4:
+            label[number], label[number + 5], label[13] = 1.0, -1.0, 1.0
+        records.append({"image": str(image), "label": label})
+    return {"training": records[:4], "validation": records[4:]}
+
+
+def _store(output: Path, films: Path, sections, **changed: Any) -> LabelStore:
+    arguments = {"chunk_size": CHUNK, "provenance": {"ig_steps": 2, "checkpoint_sha256": "abc"}, **changed}
+    return LabelStore(output, films, sections, **arguments)
+
+
+def _run(store: LabelStore, networks: list[nn.Module], stop_after: int | None = None) -> None:
+    """Label what is pending, as the bundle does; stop (as if killed) in the given batch before its rows are written."""
+    keys = [f"attribution_{number}" for number in range(len(networks))]
+    load = Compose([LoadFilmd("image"), ObservationTargetsd("label")])
+    explain = Compose(
+        [
+            MultiplyByInputd(keys),
+            AttributionMagnituded(keys),
+            NormaliseAttributiond(keys),
+            MeanEnsembled(keys, output_key="pred"),
+            AttributionToLabeld("pred"),
+        ]
+    )
+
+    class Power:
+        def attach(self, engine: Engine) -> None:
+            engine.add_event_handler(Events.ITERATION_STARTED, self)
+
+        def __call__(self, engine: Engine) -> None:
+            if stop_after is not None and engine.state.iteration > stop_after:
+                raise KeyboardInterrupt
+
+    pending = store.pending()
+    if not pending:
+        return
+    evaluator = EnsembleEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader(Dataset(pending, load), batch_size=CHUNK),
+        networks=networks,
+        pred_keys=[f"pred_{number}" for number in range(len(networks))],
+        postprocessing=explain,
+        val_handlers=[
+            Power(),
+            IntegratedGradientsHandler(networks, n_steps=2),
+            LabelWriter(store, members=len(networks)),
+        ],
+    )
+    evaluator.run()
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture
+def reference(films: Path, networks, sections, tmp_path: Path) -> dict[str, str]:
+    """What an undisturbed run writes."""
+    _run(_store(tmp_path / "reference", films, sections), networks)
+    return _digests(tmp_path / "reference")
+
+
+def test_every_film_has_a_label_where_its_folder_is_mirrored(reference, films, sections, tmp_path: Path) -> None:
+    output = tmp_path / "reference"
+    expected = {f"labels/{path.relative_to(films).with_suffix('.nii.gz')}" for path in films.rglob("*.png")}
+    assert {name for name in reference if name.startswith("labels/")} == expected
+    assert {"dataset.json", "labels.csv", "provenance.json"} < set(reference)
+    for section, records in sections.items():
+        loaded = load_datalist(output / "dataset.json", section, films, output)
+        assert [record["image"] for record in loaded] == [record["image"] for record in records]
+        for record, raw in zip(loaded, records, strict=True):
+            label = LoadLabeld("label", channels=14)(record)["label"]
+            assert label.shape == (14, 32, 24)
+            for channel, value in enumerate(raw["label"]):
+                values = set(label[channel].unique().tolist())
+                assert values == ({IGNORE} if value == -1 or channel == 0 else {0} if value == 0 else {0, 1, IGNORE})
+
+
+def test_table_has_a_row_for_each_positive_observation(reference, films, networks, sections, tmp_path: Path) -> None:
+    table = pd.read_csv(tmp_path / "reference" / "labels.csv")
+    wanted = [
+        (Path(record["image"]).relative_to(films).as_posix(), FINDINGS[channel])
+        for record in (*sections["training"], *sections["validation"])
+        for channel, value in enumerate(record["label"])
+        if value == 1
+    ]
+    assert list(zip(table["image"], table["observation"], strict=True)) == wanted
+    row = table[table["observation"] == FINDINGS[1]].iloc[0]
+    film = LoadFilmd("image")({"image": str(films / row["image"])})["image"].as_tensor()[None]
+    with torch.no_grad():
+        logit = torch.stack([network.eval()(film)[0, 1] for network in networks]).mean()
+    assert row["probability"] == pytest.approx(float(torch.sigmoid(logit)), abs=1e-4)
+    label = LoadLabeld()({"label": str(tmp_path / "reference" / "labels" / row["image"].replace(".png", ".nii.gz"))})[
+        "label"
+    ]
+    share = float((label[1] == FOREGROUND).float().mean())
+    assert row["foreground_share"] == pytest.approx(share, abs=1e-4)
+    assert (table["n_steps"] == 2).all()
+    unlocalised = table["observation"] == "No Finding"
+    assert table.loc[unlocalised, "completeness_error"].isna().all()
+    assert table.loc[~unlocalised, "completeness_error"].notna().all()
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 2])
+def test_a_resumed_run_gives_the_same_bytes(reference, films, networks, sections, stop_after, tmp_path: Path) -> None:
+    output = tmp_path / "resumed"
+    with pytest.raises(KeyboardInterrupt):
+        _run(_store(output, films, sections), networks, stop_after=stop_after)
+    assert not (output / "labels.csv").exists()
+    assert not (output / "dataset.json").exists()
+    _run(_store(output, films, sections), networks)
+    assert _digests(output) == reference
+
+
+def test_a_chunk_whose_rows_are_missing_is_done_again(reference, films, networks, sections, tmp_path: Path) -> None:
+    output = tmp_path / "reference"
+    store = _store(output, films, sections)
+    rows = sorted((output / "rows").iterdir())
+    rows[1].unlink()
+    assert [record["chunk"] for record in store.pending()] == [1] * CHUNK
+    _run(store, networks)
+    assert _digests(output) == reference
+    assert store.pending() == []
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_several_processes_write_the_same_bytes(reference, films, networks, sections, world_size, tmp_path) -> None:
+    output = tmp_path / "sharded"
+    for rank in reversed(range(world_size)):
+        _run(_store(output, films, sections, rank=rank, world_size=world_size), networks)
+    assert _digests(output) == reference
+
+
+def test_shards_are_disjoint_and_complete(films, sections, tmp_path: Path) -> None:
+    parts = [_store(tmp_path, films, sections, rank=rank, world_size=2).pending() for rank in range(2)]
+    images = [record["image"] for part in parts for record in part]
+    assert sorted(images) == sorted(record["image"] for records in sections.values() for record in records)
+    assert [{record["chunk"] for record in part} for part in parts] == [{0, 2}, {1}]
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"provenance": {"ig_steps": 3, "checkpoint_sha256": "abc"}}, "ig_steps"),
+        ({"provenance": {"ig_steps": 2, "checkpoint_sha256": "def"}}, "checkpoint_sha256"),
+        ({"provenance": {"ig_steps": 2}}, "checkpoint_sha256"),
+        ({"chunk_size": 2}, "chunk_size"),
+    ],
+)
+def test_labels_that_were_made_otherwise_are_refused(reference, films, sections, changed, name, tmp_path) -> None:
+    with pytest.raises(InputError, match=f"reference were made with another {name}; give a new output_dir"):
+        _store(tmp_path / "reference", films, sections, **changed).claim()
+    assert _digests(tmp_path / "reference") == reference
+
+
+def test_labels_of_another_datalist_are_refused(reference, films, sections, tmp_path: Path) -> None:
+    """Chunks are numbered: those of another list of films must not be taken for done."""
+    other = {"training": sections["validation"], "validation": sections["training"]}
+    with pytest.raises(InputError, match="were made with another"):
+        _store(tmp_path / "reference", films, other).claim()
+
+
+def test_two_films_with_one_label_file_are_refused(films, tmp_path: Path) -> None:
+    records = [{"image": str(films / name), "label": [0.0] * 14} for name in ("film.png", "film.jpg")]
+    with pytest.raises(InputError, match=r"film\.nii\.gz"):
+        LabelStore(tmp_path, films, {"training": records}, chunk_size=2, provenance={}).claim()
+
+
+def test_nothing_but_whole_files_is_left(reference) -> None:
+    assert not [name for name in reference if "tmp" in Path(name).name]
