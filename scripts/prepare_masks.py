@@ -23,6 +23,7 @@ def prepare_masks(
     output: str,
     training: int,
     validation: int,
+    test: int | None = None,
     seed: int = 0,
     image: str = "image",
     patient: str | None = None,
@@ -35,7 +36,8 @@ def prepare_masks(
         classes: name=column+column,name=column: the classes and the columns whose union each is.
         output: folder for dataset.json and labels/.
         training: number of films for training.
-        validation: number of films for validation; the rest is test.
+        validation: number of films for validation.
+        test: number of films for test at the most; all the rest by default.
         seed: another seed, another split.
         image: name of the column of films.
         patient: name of the column of patients; without it, "patient" where there is one, else every film stands alone.
@@ -49,6 +51,7 @@ def prepare_masks(
         str(output),
         training=training,
         validation=validation,
+        test=test,
         seed=seed,
         dataset_dir=None if dataset_dir is None else str(dataset_dir),
         image=str(image),

@@ -195,6 +195,13 @@ def test_a_resumed_pipeline_takes_up_its_runs(source, mlruns, tmp_path) -> None:
     assert json.loads((tmp_path / ".stages" / "pipeline.json").read_text())["run_id"] == parent
 
 
+def test_a_skipped_stage_is_recorded_as_it_was_run(source, mlruns, tmp_path) -> None:
+    first = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, experiment="some_bundle")])
+    again = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, experiment="some_bundle")])
+    assert _runs(tmp_path, "first") == 1
+    assert again == first
+
+
 def test_a_failed_pipeline_is_not_shown_as_running(source, mlruns, tmp_path) -> None:
     (tmp_path / "first.fail").write_text("")
     runner = Runner(tmp_path, mlruns, TRACKING)
@@ -207,10 +214,11 @@ def test_a_failed_pipeline_is_not_shown_as_running(source, mlruns, tmp_path) -> 
 
 def test_bundle_command_is_one_that_a_user_can_type() -> None:
     command = bundle_run([Path("b/train.json")], Path("b"), image_size=[32, 32], network_def__tuning="full", seed=1)
-    assert command == (
-        "python -m monai.bundle run --config_file b/train.json --bundle_root b".split()
-        + ["--image_size", "[32, 32]", "--network_def::tuning", "full", "--seed", "1"]
+    assert " ".join(command) == (
+        "python -m monai.bundle run --config_file b/train.json --bundle_root b "
+        "--image_size [32, 32] --network_def::tuning full --seed 1"
     )
+    assert "[32, 32]" in command
     several = bundle_run([Path("a.json"), Path("b.json")], Path("b"))
     assert several[several.index("--config_file") + 1] == "['a.json', 'b.json']"
     stage = Stage("x", bundle_run([Path("a b.json")], Path("b")), [], Path("x"), [])

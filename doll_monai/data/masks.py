@@ -31,13 +31,14 @@ def mask_records(
     *,
     training: int,
     validation: int,
+    test: int | None = None,
     seed: int = 0,
     dataset_dir: str | os.PathLike[str] | None = None,
     image: str = "image",
     patient: str | None = None,
     progress: Progress = iter,
 ) -> dict[str, list[dict]]:
-    """Write the label file of every film of a table, ``labels/<image without extension>.nii.gz`` below ``output``.
+    """Write the label file of every film that is used, ``labels/<image without extension>.nii.gz`` below ``output``.
 
     All films and masks are read before the first file is written, so a mistake leaves nothing behind.
 
@@ -46,7 +47,8 @@ def mask_records(
         classes: see ``parse_classes``.
         output: folder for the label files.
         training: number of films for training.
-        validation: number of films for validation; all the rest is test. See ``split_films``.
+        validation: number of films for validation. See ``split_films``.
+        test: number of films for test at the most; all the rest by default. See ``limit_test``.
         seed: another seed, another split.
         dataset_dir: folder to which films and masks are relative; the table's folder when None.
         image: name of the column of films.
@@ -84,6 +86,14 @@ def mask_records(
         if not patients[-1]:
             raise InputError(f"{where}: {patient} is blank.")
     split = split_films(patients, training, validation, seed)
+    surplus = Counter(split)[None]
+    if surplus:
+        _logger.info("%d films left out, their patients have other films in a section that is full", surplus)
+    if test is not None:
+        split = limit_test(split, patients, test, seed)
+    chosen = [index for index, section in enumerate(split) if section is not None]
+    rows, records = [rows[index] for index in chosen], [records[index] for index in chosen]
+    split = [split[index] for index in chosen]
     contents = []
     for (line, row), record in zip(progress(rows), records, strict=True):
         masks = {name: [folder / row[column] for column in group if row[column]] for name, group in columns.items()}
@@ -93,9 +103,6 @@ def mask_records(
             raise InputError(f"{csv}, line {line}: {error}") from error
     for record, content in zip(records, contents, strict=True):
         write_whole(Path(output) / record["label"], content)
-    left_out = Counter(split)[None]
-    if left_out:
-        _logger.info("%d films left out, their patients have other films in a section that is full", left_out)
     return {
         section: [record for record, name in zip(records, split, strict=True) if name == section]
         for section in ("training", "validation", "test")
@@ -175,6 +182,26 @@ def split_films(patients: Sequence[str], training: int, validation: int, seed: i
         for index in films[patient]:
             result[index] = "test"
     return result
+
+
+def limit_test(split: Sequence[str | None], patients: Sequence[str], test: int, seed: int) -> list[str | None]:
+    """Keep some of the test films, the same ones for every number of training films.
+
+    Args:
+        split: section of every film.
+        patients: the patient of every film.
+        test: films to keep; those whose patients come last in the order of ``split_films``.
+        seed: the seed of that order.
+
+    Raises:
+        InputError: when the number is not positive.
+    """
+    if test < 1:
+        raise InputError(f"test must be a number of films of at least 1, not {test}.")
+    films = [index for index, section in enumerate(split) if section == "test"]
+    films.sort(key=lambda index: (patient_position(patients[index], seed), patients[index], index))
+    dropped = set(films[:-test])
+    return [None if index in dropped else section for index, section in enumerate(split)]
 
 
 def label_array(film: str | os.PathLike[str], masks: Mapping[str, Sequence[str | os.PathLike[str]]]) -> np.ndarray:

@@ -61,12 +61,9 @@ class Street:
 
     def _write_networks(self) -> None:
         """Networks of this preset as small configuration files, made from the members' own."""
-        definitions = [
-            json.loads(self._configs("chexpert_cxr_classification", f"members/{name}")[0].read_text())["network_def"]
-            for name in self.members
-        ]
-        backbone = definitions[self.preset["backbone_member"]]
-        committee = {"_target_": "doll_monai.networks.Committee", "members": definitions}
+        members = self._bundle("chexpert_cxr_classification") / "configs" / "members"
+        committee = committee_definition(members, self.members)
+        backbone = committee["members"][self.preset["backbone_member"]]
         self._write_config("committee", {"network_def": committee})
         self._write_config("pretraining_network", {"network_def::backbone": backbone})
         self._write_config("task_network", {"network_def::network::backbone": backbone})
@@ -226,9 +223,7 @@ class Street:
             output_dir=folder,
             ckpt_dir=folder,
             **start,
-            **self.common,
-            **self.preset["fine_tuning"],
-            **self.preset[tuning],
+            **{**self.common, **self.preset["fine_tuning"], **self.preset[tuning]},
         )
         inputs = [*configs, self.output / "task" / "dataset.json", *([pretrained] if tuning == "adapter" else [])]
         return self._stage(f"fine_tune_{tuning}", command, inputs, folder, ["model.pt"], bundle)
@@ -273,6 +268,26 @@ class Street:
 
     def _committee(self) -> Path:
         return self.output / "committee" / "model.pt"
+
+
+def committee_definition(folder: Path, members: Sequence[str]) -> dict[str, Any]:
+    """The ``network_def`` of a committee.
+
+    Args:
+        folder: ``configs/members`` of the classifier bundle.
+        members: names of files in it.
+
+    Raises:
+        InputError: when there is no such member.
+    """
+    definitions = []
+    for name in members:
+        path = folder / f"{name}.json"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in folder.glob("*.json")))
+            raise InputError(f"There is no member '{name}'; there are: {known}.")
+        definitions.append(json.loads(path.read_text())["network_def"])
+    return {"_target_": "doll_monai.networks.Committee", "members": definitions}
 
 
 def plan(root: Path, output: Path, chexpert: Path, task: str, task_data: Path, preset: str) -> list[Stage]:

@@ -11,7 +11,15 @@ import pytest
 from monai.transforms import LoadImage
 from PIL import Image
 
-from doll_monai.data.masks import label_array, label_file, mask_records, parse_classes, read_mask, split_films
+from doll_monai.data.masks import (
+    label_array,
+    label_file,
+    limit_test,
+    mask_records,
+    parse_classes,
+    read_mask,
+    split_films,
+)
 from doll_monai.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +69,7 @@ def test_the_label_file_lies_on_the_film(tmp_path: Path, table: Path) -> None:
 
 
 def test_one_class_keeps_its_channel(tmp_path: Path, table: Path) -> None:
-    mask_records(table, "b", tmp_path / "out", training=1, validation=1)
+    mask_records(table, "b", tmp_path / "out", training=0, validation=0)
     load = LoadImage(image_only=True, ensure_channel_first=True)
     assert load(tmp_path / "out/labels/films/0.nii.gz").shape == (1, WIDTH, HEIGHT, 1)
     assert load(tmp_path / "out/labels/films/0.nii.gz").sum() == 1
@@ -221,3 +229,13 @@ def test_real_masks_are_joined_pixel_for_pixel(tmp_path: Path) -> None:
     stem = Path(record["image"]).stem
     right, left = (np.asarray(Image.open(REAL / f"masks/{stem}_{side}_lung.png")) > 127 for side in ("right", "left"))
     assert np.array_equal(label[0, :, :, 0].T > 0, right | left)
+
+
+def test_limited_test_films_are_the_same_for_every_number_of_training_films() -> None:
+    kept = []
+    for training in (2, 10):
+        split = limit_test(split_films(FILMS, training, 3, 0), FILMS, 4, 0)
+        kept.append([index for index, section in enumerate(split) if section == "test"])
+        assert split.count("training") == training
+    assert len(kept[0]) == 4
+    assert kept[0] == kept[1]

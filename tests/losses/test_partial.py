@@ -6,6 +6,7 @@ from math import exp, log
 
 import pytest
 import torch
+from monai.data import MetaTensor
 
 from doll_monai.findings import IGNORE
 from doll_monai.losses import ObservationLoss, PartialLabelLoss
@@ -99,6 +100,44 @@ def test_everything_ignored_gives_zero_loss_and_zero_gradient(dice_weight: float
     value, gradient = _with_gradient(loss, torch.randn(1, 2, 3, 3), torch.full((1, 2, 3, 3), IGNORE))
     assert float(value) == 0.0
     assert torch.equal(gradient, torch.zeros(1, 2, 3, 3))
+
+
+def _plainly(logits: torch.Tensor, label: torch.Tensor, background_weight: float, dice_weight: float) -> torch.Tensor:
+    """The formula of the docstring, pixel lists instead of masks."""
+    known = label != IGNORE
+    truth, p = label[known].to(logits.dtype), torch.sigmoid(logits[known])
+    weight = torch.where(truth == 1, 1.0, background_weight)
+    loss = -(weight * (truth * p.log() + (1 - truth) * (1 - p).log())).sum() / weight.sum()
+    dice = []
+    for channel in range(label.shape[1]):
+        inside = label[:, channel] != IGNORE
+        truth = label[:, channel][inside].to(logits.dtype)
+        p = torch.sigmoid(logits[:, channel][inside])
+        if truth.sum() > 0:
+            dice.append(1 - (2 * (p * truth).sum() + 1) / (p.sum() + truth.sum() + 1))
+    return loss + dice_weight * torch.stack(dice).mean()
+
+
+@pytest.mark.parametrize(("background_weight", "dice_weight"), [(1.0, 0.0), (1.0, 1.0), (0.1, 1.0), (0.0, 2.5)])
+def test_value_and_gradient_are_those_of_the_formula(pixels, background_weight: float, dice_weight: float) -> None:
+    logits, label = pixels[0].double(), pixels[1]
+    loss = PartialLabelLoss(background_weight, dice_weight)
+    value, gradient = _with_gradient(loss, logits, label)
+    expected, expected_gradient = _with_gradient(
+        lambda x, y: _plainly(x, y, background_weight, dice_weight), logits, label
+    )
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+    torch.testing.assert_close(_with_gradient(lambda x, y: 3 * loss(x, y), logits, label)[1], 3 * gradient)
+
+
+def test_labels_may_carry_metadata_and_any_memory_layout(pixels) -> None:
+    logits, label = pixels
+    expected, expected_gradient = _with_gradient(PartialLabelLoss(), logits, label)
+    layout = logits.contiguous(memory_format=torch.channels_last)
+    value, gradient = _with_gradient(PartialLabelLoss(), layout, MetaTensor(label.float()))
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
 
 
 def test_cross_entropy_weights_the_background_less() -> None:
