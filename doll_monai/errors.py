@@ -34,7 +34,7 @@ def sentence_of(error: BaseException) -> str | None:
             return str(found[-1])
         if isinstance(current, InputError):
             return str(current)
-        current = current.__cause__ or current.__context__
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return None
 
 

@@ -95,7 +95,8 @@ def path_gradient(
         integrate = _integrate if engine == "doll" else _integrate_with_captum
         gradient = integrate(forward, inputs, baseline, slots, target.shape[1], n_steps, method, internal_batch_size)
     with torch.no_grad():
-        change = forward(torch.cat([inputs, baseline])).float()
+        ends = torch.cat([inputs, baseline]).split(internal_batch_size)
+        change = torch.cat([forward(part).float() for part in ends])
     change = change[: len(inputs)] - change[len(inputs) :]
     total = (gradient * (inputs - baseline)).sum(dim=(2, 3))
     error = (total - change).abs() / change.abs().clamp(min=1e-3)
@@ -128,6 +129,8 @@ def _integrate(
     nodes, weights = quadrature(n_steps, method)
     gradient = inputs.new_zeros((len(inputs), n_targets, *inputs.shape[2:]))
     wanted = (slots >= 0).any(dim=1).nonzero().flatten() if slots.shape[1] else slots.new_zeros(0)
+    if len(wanted) == 0:
+        return gradient
     image = wanted.repeat_interleave(n_steps)
     node = inputs.new_tensor(nodes).repeat(len(wanted))
     weight = inputs.new_tensor(weights).repeat(len(wanted))

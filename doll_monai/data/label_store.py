@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import monai
 import numpy as np
 import pandas as pd
 import torch
 
+import doll_monai
 from doll_monai.data.datalist import write_datalist, write_whole
 from doll_monai.data.label_files import write_label
 from doll_monai.errors import InputError
@@ -52,7 +55,12 @@ class LabelStore:
         self.sections = sections
         records = [record for section in sections.values() for record in section]
         self.chunks = [records[start : start + chunk_size] for start in range(0, len(records), chunk_size)]
-        self.provenance = {"chunk_size": chunk_size, **provenance}
+        self.provenance = {
+            "versions": {module.__name__: module.__version__ for module in (doll_monai, monai, torch)},
+            "chunk_size": chunk_size,
+            "datalist_sha256": self._datalist_hash(),
+            **provenance,
+        }
         self.rank = rank
         self.world_size = world_size
 
@@ -60,8 +68,15 @@ class LabelStore:
         """Write ``provenance.json``, or compare with the one that is there.
 
         Raises:
-            InputError: when the folder holds labels that were made otherwise.
+            InputError: when the folder holds labels that were made otherwise, or two films have one label file.
         """
+        first: dict[str, str] = {}
+        for chunk in self.chunks:
+            for record in chunk:
+                label = self.label_path(record["image"])
+                image = first.setdefault(label, record["image"])
+                if image != record["image"]:
+                    raise InputError(f"{image} and {record['image']} have the same label file, {label}; rename one.")
         path = self.output_dir / "provenance.json"
         provenance = json.loads(json.dumps(self.provenance, default=str))
         if not path.is_file():
@@ -114,6 +129,14 @@ class LabelStore:
             for name, records in self.sections.items()
         }
         write_datalist(self.output_dir / "dataset.json", sections, labels=CHANNEL_DEF)
+
+    def _datalist_hash(self) -> str:
+        """Hash of which films with which labels are in which section."""
+        content = [
+            (name, [(self.relative(record["image"]), record.get("label")) for record in records])
+            for name, records in self.sections.items()
+        ]
+        return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
 
     def _rows_path(self, chunk: int) -> Path:
         return self.output_dir / "rows" / f"{chunk:06d}.csv"

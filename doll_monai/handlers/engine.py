@@ -41,9 +41,9 @@ def run_unless_done(engine: Engine) -> None:
 
 
 def every(n: int) -> Callable[[Engine, int], bool]:
-    """Event filter that lets every n-th event through; a database is slower than a training step."""
+    """Event filter that lets the first event and every n-th after it through: a database is slower than a step."""
 
     def filter_event(_engine: Engine, event: int) -> bool:
-        return event % n == 0
+        return event % n == 1 or n == 1
 
     return filter_event

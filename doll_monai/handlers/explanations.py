@@ -186,7 +186,9 @@ class GradCAMHandler(_Explainer):
             self._explainers[number] = GradCAM(
                 copy.deepcopy(network), self.target_layers[number], postprocessing=lambda x: x
             )
-        return self._explainers[number]
+        explainer = self._explainers[number]
+        explainer.nn_module.model.load_state_dict(network.state_dict())
+        return explainer
 
     def explain(
         self, engine: Engine, number: int, network: nn.Module, image: torch.Tensor, wanted: torch.Tensor

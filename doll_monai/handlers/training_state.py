@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from monai.data.utils import set_rnd
 from monai.utils import set_determinism
 from torch import nn
 
+from doll_monai.errors import InputError
 from doll_monai.networks import AdaptedNetwork, file_hash, load_weights, save_weights
 from doll_monai.networks.weights import read_checkpoint
 
@@ -44,7 +46,7 @@ class WeightsLoader:
 
 
 class BestModelSaver:
-    """Saves a network whenever the evaluator's key metric is the best so far.
+    """Saves a network whenever the evaluator's key metric is the best so far, or is not a number.
 
     Unlike MONAI's ``CheckpointSaver`` it relies on the evaluator's own record of its best epoch, which
     ``TrainingState`` restores: a resumed training does not overwrite a better model.
@@ -63,7 +65,8 @@ class BestModelSaver:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        if _state(engine).best_metric_epoch == engine.state.epoch:
+        state = _state(engine)
+        if state.best_metric_epoch == engine.state.epoch or math.isnan(state.best_metric):
             save_weights(self.network.state_dict(), self.path)
 
 
@@ -109,8 +112,19 @@ class TrainingState:
         if not self.path.is_file():
             return
         content = read_checkpoint(self.path)
-        for name, item in self.objects.items():
-            item.load_state_dict(content[name])
+        length = [engine.state.max_epochs, engine.state.epoch_length]
+        if content.get("length") != length:
+            raise InputError(
+                f"{self.path} belongs to a training of another length (epochs, iterations: {content.get('length')} "
+                f"instead of {length}); give a new ckpt_dir, or delete it to begin anew."
+            )
+        try:
+            for name, item in self.objects.items():
+                item.load_state_dict(content[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{self.path} belongs to another network or optimizer; give a new ckpt_dir, or delete it to begin anew."
+            ) from error
         engine.state.epoch = min(content["epoch"], engine.state.max_epochs)
         engine.state.iteration = engine.state.epoch * (engine.state.epoch_length or 0)
         if self.evaluator is not None:
@@ -126,6 +140,7 @@ class TrainingState:
     def _save(self, engine: Engine) -> None:
         content: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
         content["epoch"] = engine.state.epoch
+        content["length"] = [engine.state.max_epochs, engine.state.epoch_length]
         if self.evaluator is not None:
             best = _state(self.evaluator)
             content["best"] = (float(best.best_metric), int(best.best_metric_epoch))

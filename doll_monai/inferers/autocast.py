@@ -46,7 +46,8 @@ class AutocastInferer(Inferer):
     def __init__(self, inferer: Inferer | None = None, dtype: str = "auto") -> None:
         super().__init__()
         self.inferer = inferer or SimpleInferer()
-        if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        given = getattr(torch, dtype, None)
+        if dtype != "auto" and not (isinstance(given, torch.dtype) and given.is_floating_point):
             raise ValueError(f"dtype must be 'auto' or a torch dtype such as 'float32', not '{dtype}'.")
         self.dtype = dtype
 

@@ -63,11 +63,15 @@ class Runner:
         spent = expected = 0.0
         for number, stage in enumerate(stages, start=1):
             left = pace * sum(later.seconds for later in stages[number - 1 :])
-            record = self._run_stage(stage, parent, f"[{number}/{len(stages)}] {stage.name}", left)
+            try:
+                record = self._run_stage(stage, parent, f"[{number}/{len(stages)}] {stage.name}", left)
+            except BaseException as error:
+                self._give_up(stage, parent, "FAILED" if isinstance(error, Exception) else "KILLED")
+                raise
             if not record.pop("skipped"):
                 spent += record["seconds"]
                 expected += stage.seconds
-                pace = spent / expected
+                pace = spent / max(expected, 1.0)
             records.append(record)
         self.client.set_terminated(parent, FINISHED)
         return records
@@ -91,6 +95,7 @@ class Runner:
             shutil.rmtree(stage.folder, ignore_errors=True)
             state = {"fingerprint": fingerprint, "seconds": 0.0}
         self._track(stage, state, parent)
+        state["command"] = stage.shell()
         self._write_state(stage.name, state)
         print(f"{title}: about {_minutes(left)} left in all\n  {stage.shell()}", flush=True)
         started = time.monotonic()
@@ -104,6 +109,12 @@ class Runner:
         if state.get("run_id"):
             self.client.set_terminated(state["run_id"], FINISHED)
         return {**self._record(stage, state), "skipped": False}
+
+    def _give_up(self, stage: Stage, parent: str, status: str) -> None:
+        """Say in MLflow that the stage and the pipeline did not come to their end."""
+        for run_id in (self._state(stage.name).get("run_id"), parent):
+            if run_id is not None and self._run_exists(run_id):
+                self.client.set_terminated(run_id, status)
 
     def _execute(self, stage: Stage) -> None:
         """Run the command; its progress goes to the terminal, all it says to ``logs/NAME.log``."""
@@ -169,7 +180,7 @@ class Runner:
     def _record(self, stage: Stage, state: dict[str, Any]) -> dict[str, Any]:
         return {
             "name": stage.name,
-            "command": stage.shell(),
+            "command": state.get("command", stage.shell()),
             "seconds": state.get("seconds", 0.0),
             "experiment": stage.experiment,
             "run_id": state.get("run_id"),

@@ -137,7 +137,12 @@ class AttributionToLabeld(MapTransform):
         return label
 
     def _regions(self, attribution: torch.Tensor, channel: int) -> torch.Tensor:
-        """Exactly the wanted numbers of pixels, by rank; equal values keep the order of the pixels."""
+        """Exactly the wanted numbers of pixels, by rank; equal values keep the order of the pixels.
+
+        Without any evidence nothing is known about the place: all of it is ignored.
+        """
+        if not bool(attribution.max() > 0):
+            return torch.full(attribution.shape, IGNORE, dtype=torch.uint8)
         order = torch.argsort(attribution.flatten().cpu(), descending=True, stable=True)
         foreground = round(self.foreground[channel] * len(order))
         ignored = round(self.ignored[channel] * len(order))

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import PILReader
 from monai.transforms import LoadImage, MapTransform
+from PIL import Image
 
 from doll_monai.errors import InputError
 
@@ -29,6 +31,7 @@ class LoadFilmd(MapTransform):
     def __init__(self, keys: KeysCollection = "image") -> None:
         super().__init__(keys)
         self.load = LoadImage(image_only=True, ensure_channel_first=True)
+        self.load.register(PILReader(converter=_resolve_palette))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
@@ -79,6 +82,11 @@ class LoadLabeld(MapTransform):
                 label = label > label.max() / 2
             result[key] = label.to(torch.uint8)
         return result
+
+
+def _resolve_palette(picture: Image.Image) -> Image.Image:
+    """A picture of palette numbers as the colours that they stand for."""
+    return picture.convert("RGB") if picture.mode == "P" else picture
 
 
 def _load(load: LoadImage, path: Any, what: str) -> torch.Tensor:
