@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -238,3 +243,46 @@ def test_a_plan_with_a_mistake_is_refused(changed: dict, sentence: str, tmp_path
     arguments = {"chexpert": tmp_path, "task": "lung", "task_data": tmp_path, "preset": "demo", **changed}
     with pytest.raises(InputError, match=sentence):
         plan(ROOT, tmp_path / "output", **arguments)
+
+
+def test_a_second_pipeline_is_kept_out_of_the_folder(source, mlruns, tmp_path) -> None:
+    with open(tmp_path / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="Another pipeline is working in"):
+            _run(tmp_path, mlruns, _two(tmp_path, source))
+    assert not (tmp_path / "first").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a stage ends with its killed pipeline on Linux alone")
+def test_a_stage_dies_with_its_killed_pipeline(source, mlruns, tmp_path) -> None:
+    program = textwrap.dedent(f"""
+        from pathlib import Path
+        from doll_monai.pipeline import Runner, Stage
+        work = "import os, pathlib, time; pathlib.Path('{tmp_path}/pid').write_text(str(os.getpid())); time.sleep(60)"
+        stage = Stage("long", ["python", "-c", work], [], Path("{tmp_path}/long"), [Path("{tmp_path}/long/result")])
+        Runner(Path("{tmp_path}"), Path("{mlruns}"), Path("{TRACKING}")).run([stage], "a test")
+    """)
+    pipeline = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pid = _wait_for(tmp_path / "pid")
+    pipeline.kill()
+    pipeline.wait()
+    for _ in range(50):
+        if not _alive(pid):
+            return
+        time.sleep(0.1)
+    pytest.fail("the stage outlived its pipeline")
+
+
+def _wait_for(path: Path) -> int:
+    for _ in range(600):
+        if path.is_file() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.1)
+    raise AssertionError(f"{path} did not appear")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -9,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +58,12 @@ class Runner:
             one record a stage: name, command, seconds, experiment, run_id.
 
         Raises:
-            InputError: when a stage fails or one of its inputs is missing.
+            InputError: when a stage fails, one of its inputs is missing, or another pipeline works in the folder.
         """
+        with _locked(self.output):
+            return self._run_all(stages, description)
+
+    def _run_all(self, stages: Sequence[Stage], description: str) -> list[dict[str, Any]]:
         parent = self._parent_run(description)
         records = []
         pace = 1.0
@@ -124,13 +131,15 @@ class Runner:
         command[0] = sys.executable if command[0] == "python" else command[0]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         with open(log, "ab") as stream:
-            process = subprocess.Popen(command, stdout=stream, stderr=subprocess.PIPE, env=environment)
+            process = subprocess.Popen(
+                command, stdout=stream, stderr=subprocess.PIPE, env=environment, preexec_fn=_die_with_parent
+            )
             try:
                 assert process.stderr is not None
                 last = _copy_progress(process.stderr, stream)
                 code = process.wait()
             except BaseException:
-                process.send_signal(signal.SIGINT)
+                process.terminate()
                 process.wait()
                 raise
         if code != 0:
@@ -195,6 +204,29 @@ class Runner:
 
     def _write_state(self, name: str, state: dict[str, Any]) -> None:
         write_whole(self._state_path(name), (json.dumps(state, indent=2) + "\n").encode())
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep a second pipeline out of a folder.
+
+    Raises:
+        InputError: when one is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"Another pipeline is working in {folder}; wait for it or give another folder.") from error
+        yield
+
+
+def _die_with_parent() -> None:
+    """On Linux, end a stage when the pipeline is killed, so that a new one does not find it at work."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def _copy_progress(source: Any, log: Any) -> str:
