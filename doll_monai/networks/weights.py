@@ -15,11 +15,19 @@ from doll_monai.errors import InputError
 
 from .adapters import AdaptedNetwork, base_name
 
+_MISSING = "The checkpoint {} does not exist; train the network first or give another path."
+
 StateDict = Mapping[str, torch.Tensor]
 
 
 def file_hash(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
+    """SHA-256 of a checkpoint, as hexadecimal digits.
+
+    Raises:
+        InputError: when the file is missing.
+    """
+    if not Path(path).is_file():
+        raise InputError(_MISSING.format(path))
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):
@@ -34,7 +42,7 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
         InputError: when the file is missing or is no checkpoint.
     """
     if not Path(path).is_file():
-        raise InputError(f"The checkpoint {path} does not exist; train the network first or give another path.")
+        raise InputError(_MISSING.format(path))
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
