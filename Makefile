@@ -18,8 +18,12 @@ output/phantom/train.csv: | $(READY)
 	rm -rf output/phantom
 	$(BIN)/python -m doll_monai.data.phantom --output output/phantom --count 800 --seed 0 --size 256
 
-demo: $(READY) output/phantom/train.csv
-	$(BIN)/python scripts/run_pipeline.py --chexpert output/phantom --task lung --task_data output/phantom \
+output/phantom_task/train.csv: | $(READY)
+	rm -rf output/phantom_task
+	$(BIN)/python -m doll_monai.data.phantom --output output/phantom_task --count 120 --seed 1 --size 256
+
+demo: $(READY) output/phantom/train.csv output/phantom_task/train.csv
+	$(BIN)/python scripts/run_pipeline.py --chexpert output/phantom --task lung --task_data output/phantom_task \
 		--output $(DEMO) --preset demo
 	@echo "Open $(DEMO)/report.html"
 
@@ -35,4 +39,4 @@ lint: $(READY)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) output
+	rm -rf $(VENV) $(DEMO) output/phantom output/phantom_task

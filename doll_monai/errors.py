@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import re
 import sys
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 TRACEBACK_VARIABLE = "DOLL_MONAI_TRACEBACK"
 """Environment variable: set to 1, the full traceback is shown as well."""
@@ -45,6 +47,7 @@ def explain_errors() -> None:
     one behind them as the last line.
     """
     sys.excepthook = _excepthook
+    logging.setLogRecordFactory(_log_record)
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -58,6 +61,16 @@ def _excepthook(kind: type[BaseException], error: BaseException, trace: Tracebac
         sentence = f"unexpected {type(root).__name__}: {' '.join(str(root).split())}"
     if sentence is not None:
         print(f"Error: {sentence}", file=sys.stderr)
+
+
+def _log_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    """A log record; one that would show the traceback of an ``InputError`` only says that the run stops."""
+    record = logging.LogRecord(*args, **kwargs)
+    if record.levelno >= logging.ERROR and os.environ.get(TRACEBACK_VARIABLE) != "1":
+        error = record.exc_info[1] if record.exc_info else None
+        if (error is not None and sentence_of(error)) or "doll_monai.errors.InputError" in record.getMessage():
+            record.msg, record.args, record.exc_info = "The run stops; the reason is at the end.", (), None
+    return record
 
 
 def _root(error: BaseException) -> BaseException:

@@ -128,7 +128,9 @@ def _integrate(
     """
     nodes, weights = quadrature(n_steps, method)
     gradient = inputs.new_zeros((len(inputs), n_targets, *inputs.shape[2:]))
-    wanted = (slots >= 0).any(dim=1).nonzero().flatten() if slots.shape[1] else slots.new_zeros(0)
+    counts = (slots >= 0).sum(dim=1)
+    # images with as many targets share a batch, which needs as many backward passes as its busiest image
+    wanted = torch.argsort(counts, descending=True, stable=True)[: int((counts > 0).sum())]
     if len(wanted) == 0:
         return gradient
     image = wanted.repeat_interleave(n_steps)

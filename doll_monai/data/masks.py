@@ -96,7 +96,10 @@ def mask_records(
     split = [split[index] for index in chosen]
     contents = []
     for (line, row), record in zip(progress(rows), records, strict=True):
-        masks = {name: [folder / row[column] for column in group if row[column]] for name, group in columns.items()}
+        masks = {
+            name: [folder / relative_path(row[column], f"{csv}, line {line}") for column in group if row[column]]
+            for name, group in columns.items()
+        }
         try:
             contents.append(label_file(label_array(folder / record["image"], masks)))
         except InputError as error:

@@ -42,8 +42,14 @@ class Truth:
             if "mask" not in row and not set(BOX) <= set(row):
                 raise InputError(f"{path} needs a column mask, or the columns {', '.join(BOX)}.")
             try:
-                place = row["mask"] if "mask" in row else tuple(float(row[name]) for name in BOX)
+                place = (
+                    relative_path(row["mask"], f"{path}, line {line}")
+                    if "mask" in row
+                    else tuple(float(row[name]) for name in BOX)
+                )
                 channel = finding_index(row["finding"])
+            except InputError:
+                raise
             except (KeyError, ValueError) as error:
                 raise InputError(f"{path}, line {line}: no known finding, or no numbers in its box.") from error
             image = self._below_dataset(relative_path(row["Path"], f"{path}, line {line}"))
@@ -74,8 +80,11 @@ class Truth:
 
     def _draw(self, place: str | tuple[float, ...], size: tuple[int, ...]) -> torch.Tensor:
         if isinstance(place, str):
-            with Image.open(self.dataset_dir / place) as picture:
-                resized = picture.convert("L").resize((size[0], size[1]), Image.Resampling.BOX)
+            try:
+                with Image.open(self.dataset_dir / place) as picture:
+                    resized = picture.convert("L").resize((size[0], size[1]), Image.Resampling.BOX)
+            except OSError as error:
+                raise InputError(f"The mask {self.dataset_dir / place} of the truth cannot be read.") from error
             return torch.from_numpy(np.asarray(resized).T > 127)
         x, y, width, height = place
         mask = torch.zeros(size, dtype=torch.bool)

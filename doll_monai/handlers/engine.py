@@ -9,6 +9,8 @@ from typing import Any
 from ignite.engine import Engine
 from monai.utils import CommonKeys
 
+from doll_monai.data.label_store import LabelStore
+
 logger = logging.getLogger(__name__)
 
 
@@ -32,10 +34,16 @@ def film_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [item[CommonKeys.IMAGE].meta for item in batch]
 
 
-def run_unless_done(engine: Engine) -> None:
-    """Run an evaluator, or say that there is nothing left to do when its data is empty."""
+def run_unless_done(engine: Engine, store: LabelStore) -> None:
+    """Run the label generation, or only put table and datalist together when every chunk is done.
+
+    Raises:
+        InputError: when the store's folder holds labels that were made otherwise.
+    """
+    store.claim()
     if len(data_loader_of(engine)) == 0:
-        logger.info("Everything is done already; nothing to compute.")
+        logger.info("All labels are there already; nothing to compute.")
+        store.finish()
     else:
         engine.run()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -83,6 +84,7 @@ class TrainingState:
         evaluator: validation engine whose best metric is kept.
         final_path: where the network's weights go when training is complete; None writes none.
         network: the network that ``final_path`` takes.
+        settings: values on which the training depends; a state with other values is not continued.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class TrainingState:
         evaluator: Engine | None = None,
         final_path: str | None = None,
         network: nn.Module | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         self.objects = dict(objects)
@@ -100,6 +103,7 @@ class TrainingState:
         self.evaluator = evaluator
         self.final_path = final_path
         self.network = network
+        self.settings = json.loads(json.dumps({"seed": seed, **(settings or {})}, default=str))
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer, after the handlers whose results belong to the epoch (validation, scheduler)."""
@@ -112,11 +116,12 @@ class TrainingState:
         if not self.path.is_file():
             return
         content = read_checkpoint(self.path)
-        length = [engine.state.max_epochs, engine.state.epoch_length]
-        if content.get("length") != length:
+        there, here = content.get("settings", {}), self._settings(engine)
+        changed = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
+        if changed:
             raise InputError(
-                f"{self.path} belongs to a training of another length (epochs, iterations: {content.get('length')} "
-                f"instead of {length}); give a new ckpt_dir, or delete it to begin anew."
+                f"{self.path} belongs to a training with another {', '.join(changed)}; "
+                "give a new ckpt_dir, or delete it to begin anew."
             )
         try:
             for name, item in self.objects.items():
@@ -130,7 +135,11 @@ class TrainingState:
         if self.evaluator is not None:
             best = _state(self.evaluator)
             best.best_metric, best.best_metric_epoch = content["best"]
-        engine.logger.info(f"Continuing after epoch {engine.state.epoch} from {self.path}.")
+        done = engine.state.epoch == engine.state.max_epochs
+        engine.logger.info(f"{'Complete' if done else 'Continuing'} after epoch {engine.state.epoch}: {self.path}.")
+
+    def _settings(self, engine: Engine) -> dict[str, Any]:
+        return {"max_epochs": engine.state.max_epochs, "epoch_length": engine.state.epoch_length, **self.settings}
 
     def _seed(self, engine: Engine) -> None:
         seed = self.seed + engine.state.epoch
@@ -140,7 +149,7 @@ class TrainingState:
     def _save(self, engine: Engine) -> None:
         content: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
         content["epoch"] = engine.state.epoch
-        content["length"] = [engine.state.max_epochs, engine.state.epoch_length]
+        content["settings"] = self._settings(engine)
         if self.evaluator is not None:
             best = _state(self.evaluator)
             content["best"] = (float(best.best_metric), int(best.best_metric_epoch))
@@ -153,6 +162,8 @@ class TrainingState:
 
 class AdapterSaver:
     """Writes ``adapter.pt`` when training is complete: adapters and head alone, and which network they belong to.
+
+    A network that was trained as a whole has no adapter, and none is written.
 
     Args:
         path: file to write.
@@ -170,5 +181,7 @@ class AdapterSaver:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, _engine: Engine) -> None:
+        if self.network.tuning == "full":
+            return
         belongs_to = "" if self.pretrained is None else file_hash(self.pretrained)
         save_weights({"model": self.network.trainable_state_dict(), "pretrained_sha256": belongs_to}, self.path)

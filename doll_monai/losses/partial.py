@@ -49,8 +49,8 @@ class PartialLabelLoss(nn.Module):
         cross-entropy = sum w * BCE(p, g) / sum w
         Dice(channel) = 1 - (2 sum p g + s) / (sum p + sum g + s)
 
-    Dice is summed over the batch and averaged over the channels that have foreground in it. The low background
-    weight is that of PSSL (arXiv 2207.03335, 0.1); the combination is ours.
+    Dice is summed over the batch and averaged over the channels that have foreground in it. The combination
+    is ours; a low background weight (0.1) is what PSSL (arXiv 2207.03335) used.
 
     Args:
         background_weight: weight of a background pixel.

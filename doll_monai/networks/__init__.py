@@ -1,7 +1,7 @@
 """Networks that the bundles declare and MONAI does not have."""
 
 from .adapters import AdaptedNetwork, AdapterBlock, ConvAdapter
-from .committee import Committee, member_keys
+from .committee import Committee, consensus_keys, member_keys
 from .parameters import parameter_groups, trainable_parameters
 from .pspnet import DilatedResNet, PSPNet, PyramidPooling
 from .weights import assemble_committee, file_hash, load_backbone, load_pretrained, load_weights, save_weights
@@ -15,6 +15,7 @@ __all__ = [
     "PSPNet",
     "PyramidPooling",
     "assemble_committee",
+    "consensus_keys",
     "file_hash",
     "load_backbone",
     "load_pretrained",

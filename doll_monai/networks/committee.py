@@ -38,3 +38,9 @@ class Committee(nn.Module):
 def member_keys(prefix: str, committee: Committee) -> list[str]:
     """Keys of the members' results in an engine's output: ``{prefix}_0``, ``{prefix}_1``, ..."""
     return [f"{prefix}_{number}" for number in range(len(committee.members))]
+
+
+def consensus_keys(prefix: str, committee: Committee) -> list[str]:
+    """The same for ``MeanEnsembled``, which takes a single key for a stack: a lone member is named twice."""
+    keys = member_keys(prefix, committee)
+    return keys * 2 if len(keys) == 1 else keys

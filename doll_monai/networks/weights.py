@@ -104,8 +104,9 @@ def load_backbone(network: nn.Module, path: str | os.PathLike | None, member: in
         prefix = f"members.{member}."
         weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     features = {name: value for name, value in weights.items() if not name.startswith("fc.")}
-    backbone = network.backbone
-    assert isinstance(backbone, nn.Module)
+    backbone = getattr(network, "backbone", None)
+    if not isinstance(backbone, nn.Module):
+        raise InputError(f"network_def has no backbone that the classifier {path} could be loaded into; leave it out.")
     _load_strictly(backbone, features, path)
     return network
 

@@ -69,7 +69,8 @@ class Runner:
         pace = 1.0
         spent = expected = 0.0
         for number, stage in enumerate(stages, start=1):
-            left = pace * sum(later.seconds for later in stages[number - 1 :])
+            known = [later.seconds for later in stages[number - 1 :]]
+            left = None if None in known else pace * sum(seconds or 0 for seconds in known)
             try:
                 record = self._run_stage(stage, parent, f"[{number}/{len(stages)}] {stage.name}", left)
             except BaseException as error:
@@ -77,7 +78,7 @@ class Runner:
                 raise
             if not record.pop("skipped"):
                 spent += record["seconds"]
-                expected += stage.seconds
+                expected += stage.seconds or 0
                 pace = spent / max(expected, 1.0)
             records.append(record)
         self.client.set_terminated(parent, FINISHED)
@@ -91,7 +92,7 @@ class Runner:
         for path in artifacts:
             self.client.log_artifact(parent, str(path))
 
-    def _run_stage(self, stage: Stage, parent: str, title: str, left: float) -> dict[str, Any]:
+    def _run_stage(self, stage: Stage, parent: str, title: str, left: float | None) -> dict[str, Any]:
         fingerprint = stage.fingerprint()
         state = self._state(stage.name)
         same = state.get("fingerprint") == fingerprint
@@ -104,7 +105,7 @@ class Runner:
         self._track(stage, state, parent)
         state["command"] = stage.shell()
         self._write_state(stage.name, state)
-        print(f"{title}: about {_minutes(left)} left in all\n  {stage.shell()}", flush=True)
+        print(f"{title}{_minutes(left)}\n  {stage.shell()}", flush=True)
         started = time.monotonic()
         try:
             self._execute(stage)
@@ -164,7 +165,7 @@ class Runner:
         if stage.experiment is None:
             return
         experiment = self._experiment(stage.experiment)
-        name = f"{self.output.name}_{stage.name}_{parent[:6]}"
+        name = f"{self.output.name}_{stage.name}_{parent[:6]}_{state['fingerprint'][:6]}"
         if "run_id" not in state or not self._run_exists(state["run_id"]):
             tags = {"mlflow.parentRunId": parent}
             state["run_id"] = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
@@ -243,5 +244,7 @@ def _copy_progress(source: Any, log: Any) -> str:
     return last
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+def _minutes(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f": about {f'{seconds / 60:.0f} min' if seconds >= 90 else f'{seconds:.0f} s'} left in all"

@@ -24,7 +24,9 @@ class Stage:
         inputs: files that it reads; when their content changes, the stage runs anew.
         folder: folder that belongs to the stage alone; deleted before the stage runs anew.
         outputs: files that are there when the stage is done.
-        seconds: how long it took when its preset was measured; for the estimate of the time left.
+        seconds: how long it took when its preset was measured, for the estimate of the time left; None where it was
+            not.
+        watched: folder whose files' names, sizes and times count as inputs too.
         experiment: MLflow experiment, the bundle's name; None when nothing is tracked.
     """
 
@@ -33,8 +35,9 @@ class Stage:
     inputs: list[Path]
     folder: Path
     outputs: list[Path]
-    seconds: float = 10.0
+    seconds: float | None = None
     experiment: str | None = None
+    watched: Path | None = None
     tracked: list[str] = field(default_factory=list)
 
     def fingerprint(self) -> str:
@@ -48,6 +51,10 @@ class Stage:
             if not path.is_file():
                 raise InputError(f"The stage {self.name} needs {path}, which does not exist.")
             digest.update(hashlib.sha256(path.read_bytes()).digest())
+        for path in sorted(self.watched.rglob("*")) if self.watched else ():
+            if path.is_file():
+                facts = path.stat()
+                digest.update(f"{path}:{facts.st_size}:{facts.st_mtime_ns}".encode())
         return digest.hexdigest()
 
     def shell(self) -> str:
@@ -55,18 +62,17 @@ class Stage:
         return shlex.join([*self.command, *self.tracked])
 
 
-def bundle_run(configs: Sequence[Path], bundle: Path, python: str = "python", **overrides: Any) -> list[str]:
+def bundle_run(configs: Sequence[Path], bundle: Path, **overrides: Any) -> list[str]:
     """A ``python -m monai.bundle run`` command.
 
     Args:
         configs: configuration files, later ones override earlier ones.
         bundle: the bundle's folder.
-        python: the interpreter.
         overrides: values to override; ``::`` in an id is written ``__``.
     """
     files = [str(path) for path in configs]
     config_file = files[0] if len(files) == 1 else str(files)
-    command = [python, "-m", "monai.bundle", "run", "--config_file", config_file, "--bundle_root", str(bundle)]
+    command = ["python", "-m", "monai.bundle", "run", "--config_file", config_file, "--bundle_root", str(bundle)]
     for name, value in overrides.items():
         text = json.dumps(value) if isinstance(value, (list, dict)) else str(value)
         command += [f"--{name.replace('__', '::')}", text]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.data.datalist import write_whole
+from doll_monai.data.datalist import read_table, write_whole
 from doll_monai.errors import InputError
 
 from .stages import Stage, bundle_run
@@ -46,7 +46,7 @@ class Street:
         stages += [self._assemble(), self._evaluate_classifier(), self._generate_labels()]
         truth = next((p for p in (self.chexpert / "truth.csv", self.chexpert / "boxes.csv") if p.is_file()), None)
         if truth is not None:
-            sections = ("validation", "test") if truth.name == "truth.csv" else ("test",)
+            sections = ("validation", "test") if truth.name == "truth.csv" else ("all",)
             stages += [self._localise(truth, section) for section in sections]
         stages += [self._pretrain(), self._prepare_task()]
         for tuning in ("adapter", "scratch"):
@@ -84,7 +84,9 @@ class Street:
         experiment: str | None = None,
     ) -> Stage:
         outputs = [folder / file for file in files] or [folder]
-        return Stage(name, command, inputs, folder, outputs, self.expected.get(name, 15.0), experiment)
+        return Stage(
+            name, command, inputs, folder, outputs, self.expected.get(name, self.expected.get("other")), experiment
+        )
 
     def _prepare_films(self) -> Stage:
         datalist = self.output / "chexpert" / "dataset.json"
@@ -153,7 +155,7 @@ class Street:
         bundle = "doll_cxr_label_generation"
         configs = [*self._configs(bundle, "inference", "evaluate"), self._config("committee")]
         folder = self.output / "localisation" / section
-        sections = [section] if truth.name == "truth.csv" else ["training", "validation", "test"]
+        sections = ["training", "validation", "test"] if section == "all" else [section]
         command = bundle_run(
             configs,
             self._bundle(bundle),
@@ -194,16 +196,17 @@ class Street:
         index = self.task_data / "index.csv"
         if not index.is_file():
             raise InputError(f"{index} does not exist; task_data is a folder with index.csv and its masks.")
-        with open(index, encoding="utf-8-sig") as stream:
-            present = stream.readline().strip().split(",")
-        columns = [column for column in task["columns"] if column in present]
+        _, first = next(read_table(index, ()), (0, {}))
+        columns = [column for column in task["columns"] if column in first]
         if not columns:
             raise InputError(f"{index} has none of the columns {', '.join(task['columns'])}.")
         command = ["python", str(self.root / "scripts" / "prepare_masks.py"), "--csv", str(index)]
         command += ["--classes", f"{task['class']}={'+'.join(columns)}", "--output", str(folder)]
         for name, count in self.preset["task_films"].items():
             command += [f"--{name}", str(count)]
-        return self._stage("prepare_task", command, [index], folder, ["dataset.json"])
+        stage = self._stage("prepare_task", command, [index], folder, ["dataset.json"])
+        stage.watched = self.task_data
+        return stage
 
     def _task_data(self) -> dict[str, Any]:
         return {"dataset_dir": self.task_data, "label_dir": self.output / "task"}

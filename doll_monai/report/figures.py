@@ -72,7 +72,7 @@ def roc_curves(folder: RunFolder) -> list[Curve]:
         truth, score = targets[usable, channel] >= 0.5, scores[usable, channel]
         if 0 < truth.sum() < len(truth):
             false, true = roc_points(score, truth)
-            area = float(np.trapezoid(true, false))
+            area = float(((true[1:] + true[:-1]) / 2 * np.diff(false)).sum())
             caption = f"AUROC {area:.3f}; {int(truth.sum())} of {len(truth)} films"
             curves.append(Curve(_roc_svg(false, true, f"ROC curve of {name}, {caption}"), name, caption))
     return curves

@@ -40,16 +40,15 @@ class FilmRow:
 def label_rows(folder: RunFolder, count: int = 12) -> list[FilmRow]:
     """Films with the label of one positive observation and, where it is known, the truth.
 
-    The observations take turns. Of an observation's films those with a known truth come first, then those of the test
-    section, each group in the order of a hash of their names: nothing is picked for its looks.
+    The observations take turns. Of an observation's films those with a known truth come first, by a hash of
+    their names: nothing is picked for its looks.
     """
     table = folder.table("labels/labels.csv", ("image", "observation", "probability", "foreground_share"))
     if table is None or not folder.chexpert.is_dir():
         return []
     truth = _truth(folder.chexpert)
-    test = {record["image"] for record in folder.datalist("labels/dataset.json").get("test", [])}
     table = table[table["foreground_share"] > 0]
-    queues = {name: _order(part, truth, folder.chexpert, test) for name, part in table.groupby("observation")}
+    queues = {name: _order(part, truth, folder.chexpert) for name, part in table.groupby("observation")}
     rows: list[FilmRow] = []
     used: set[str] = set()
     while len(rows) < count and any(queues.values()):
@@ -94,13 +93,13 @@ def _truth(chexpert: Path) -> Truth:
     return Truth(None, chexpert)
 
 
-def _order(table: pd.DataFrame, truth: Truth, chexpert: Path, test: set[str]) -> list[dict[str, Any]]:
+def _order(table: pd.DataFrame, truth: Truth, chexpert: Path) -> list[dict[str, Any]]:
     records = [{str(key): value for key, value in record.items()} for record in table.to_dict("records")]
 
     def place(record: dict[str, Any]) -> tuple[bool, str]:
-        return record["image"] not in test, hashlib.sha256(str(record["image"]).encode()).hexdigest()
+        return chexpert / record["image"] not in truth, hashlib.sha256(str(record["image"]).encode()).hexdigest()
 
-    records.sort(key=lambda record: (chexpert / record["image"] not in truth, *place(record)))
+    records.sort(key=place)
     tried = records[:MAX_TRIED]
     channel = finding_index(tried[0]["observation"]) if tried else 0
     known = [record for record in tried if _has_truth(truth, chexpert / record["image"], channel)]

@@ -9,7 +9,6 @@ import pandas as pd
 
 from doll_monai.findings import FINDINGS
 
-COLUMNS = ("image", "observation", "source", "share", "iou", "hit", "truth_share")
 PAIR = ["image", "observation"]
 DEFAULT_SHARE = 0.1
 MIN_TABLE_PAIRS = 30
@@ -19,14 +18,14 @@ MIN_OBSERVATION_PAIRS = 5
 
 
 def localisation_summary(test: pd.DataFrame, validation: pd.DataFrame | None) -> dict[str, Any]:
-    """Mean IoU and pointing-game hits of all sources over the pairs of the test table.
+    """Mean IoU and pointing-game hits of all sources over the pairs of a table.
 
     Each source takes, for each observation, its own best share of the validation table (``choose_shares``). Chance is
     a region of the consensus' share s that knows nothing of a truth of share t, with an expected overlap of s t and so
     an IoU of s t / (s + t - s t); a random pixel hits with probability t.
 
     Args:
-        test: rows of ``COLUMNS``.
+        test: rows of ``doll_monai.handlers.localisation.COLUMNS``.
         validation: the same of other films, or None.
 
     Returns:

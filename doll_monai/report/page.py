@@ -69,8 +69,8 @@ def render(folder: RunFolder) -> str:
 
 
 def is_phantom(chexpert: Path) -> bool:
-    """Whether a data set was drawn by ``doll_monai.data.phantom``, which alone writes truth.csv beside index.csv."""
-    return (chexpert / "truth.csv").is_file() and (chexpert / "index.csv").is_file()
+    """Whether a data set was drawn by ``doll_monai.data.phantom``, which leaves ``phantom.json`` in it."""
+    return (chexpert / "phantom.json").is_file()
 
 
 def key_figures(summary: dict[str, Any], task: str) -> list[tuple[str, str, str]]:

@@ -60,6 +60,7 @@ def _fit(mask: np.ndarray, film: np.ndarray) -> np.ndarray:
 
 
 def tint(film: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A film (H, W, 3) ``uint8`` with a mask of any size tinted and outlined in the labels' colour."""
     tinted = film.copy()
     inside = _fit(mask, film)
     tinted[inside] = (0.6 * film[inside] + 0.4 * np.array(LABEL_COLOUR)).astype(np.uint8)
@@ -67,12 +68,14 @@ def tint(film: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def outlines(film: np.ndarray, masks: np.ndarray, colour: tuple[int, int, int], dashed: bool = False) -> np.ndarray:
+    """A film (H, W, 3) with the foreground of each channel of a label (T, h, w) outlined."""
     for mask in masks:
         film = outline(film, mask == FOREGROUND, colour, dashed)
     return film
 
 
 def outline(film: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], dashed: bool = False) -> np.ndarray:
+    """A film (H, W, 3) with a mask (h, w), enlarged to its size, outlined; dashed where two outlines may coincide."""
     inside = np.pad(_fit(mask, film), 1)
     edge = (dilation(inside, disk(1)) & ~erosion(inside, disk(1)))[1:-1, 1:-1]
     if dashed:

@@ -9,7 +9,8 @@ from typing import Any
 
 from doll_monai.data.datalist import write_whole
 from doll_monai.findings import FINDINGS
-from doll_monai.report.localisation import COLUMNS, localisation_summary
+from doll_monai.handlers.localisation import COLUMNS
+from doll_monai.report.localisation import localisation_summary
 from doll_monai.report.run_folder import RunFolder, finite
 
 
@@ -65,8 +66,10 @@ def _labels(folder: RunFolder) -> dict[str, Any]:
         figures["count"] = len(records) if records or table is None else int(table["image"].nunique())
     if table is not None:
         figures["completeness_error_median"] = finite(table["completeness_error"].median())
-    test = folder.table("localisation/test/localisation.csv", COLUMNS)
+    films = "test" if (folder.root / "localisation" / "test" / "localisation.csv").is_file() else "all"
+    test = folder.table(f"localisation/{films}/localisation.csv", COLUMNS)
     if test is not None:
+        figures["localised_films"] = films
         validation = folder.table("localisation/validation/localisation.csv", COLUMNS)
         figures |= localisation_summary(test, validation)
     return figures

@@ -104,6 +104,7 @@ def run(tmp_path: Path) -> Path:
     save(data / "truth/0.png", square() * 255)
     write_csv(data / "truth.csv", "Path,finding,mask", [(f"data/{FILMS[0]}", "Lung Opacity", "truth/0.png")])
     write_csv(data / "index.csv", "id,image", [])
+    (data / "phantom.json").write_text("{}")
     records = [{"image": film, "label": labels} for film, labels in zip(FILMS, raw, strict=True)]
     write_json(run / "chexpert/dataset.json", {"test": records})
     label_files = [{"image": film, "label": f"labels/{film[:-4]}.nii.gz"} for film in FILMS]

@@ -13,6 +13,7 @@ Masks are PNG of the film's size with 0 and 255. The CSV files come last, ``trai
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from doll_monai.data.datalist import write_whole
 from doll_monai.data.phantom.anatomy import Person, draw_person
 from doll_monai.data.phantom.film import Film, draw_film, draw_lateral
 from doll_monai.errors import InputError
@@ -109,6 +111,8 @@ def write_dataset(
     _write_csv(root / "truth.csv", TRUTH_COLUMNS, rows["truth"])
     _write_csv(root / "index.csv", INDEX_COLUMNS, rows["index"])
     _write_csv(root / "valid.csv", COLUMNS, rows["valid"])
+    settings = {"count": count, "seed": seed, "size": size, "valid_share": valid_share}
+    write_whole(root / "phantom.json", (json.dumps({"synthetic": True, **settings}) + "\n").encode())
     _write_csv(root / "train.csv", COLUMNS, rows["train"])
     return counts
 
