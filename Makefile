@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 
 output/phantom/train.csv: | $(READY)
 	rm -rf output/phantom
-	$(BIN)/python -m doll_monai.data.phantom --output output/phantom --count 800 --seed 0 --size 256
+	$(BIN)/python -m doll_monai.data.phantom --output output/phantom --count 600 --seed 0 --size 256
 
 output/phantom_task/train.csv: | $(READY)
 	rm -rf output/phantom_task
