@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ def _seeded() -> Iterator[None]:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - MONAI's own randomness starts from the global state
     torch.manual_seed(0)
-    hook = sys.excepthook
+    hook, factory = sys.excepthook, logging.getLogRecordFactory()
     yield
     sys.excepthook = hook
+    logging.setLogRecordFactory(factory)

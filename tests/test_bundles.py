@@ -15,6 +15,7 @@ import pytest
 import torch
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, ConfigWorkflow, verify_metadata
 from monai.bundle.scripts import verify_net_in_out
+from monai.transforms import Compose
 from PIL import Image
 
 import doll_monai
@@ -68,6 +69,29 @@ def _smaller(definition: Any) -> Any:
     if isinstance(definition, dict):
         return {name: _smaller(value) for name, value in definition.items()}
     return [_smaller(value) for value in definition] if isinstance(definition, list) else definition
+
+
+def test_augmentation_keeps_an_ignored_channel_ignored() -> None:
+    config = _config(ROOT / "bundles" / "doll_cxr_segmentation", "train")
+    transforms = ConfigParser(config["train"]["random_transforms"]).get_parsed_content()
+    augment = Compose(transforms).set_random_state(0)
+    for _ in range(20):
+        result = augment({"image": torch.rand(1, 64, 64), "label": torch.full((2, 64, 64), IGNORE, dtype=torch.uint8)})
+        assert bool((result["label"] == IGNORE).all())
+
+
+def test_required_versions_are_the_tested_ones() -> None:
+    tested = dict(
+        line.strip().lower().split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line and not line.startswith("#")
+    )
+    for bundle in BUNDLES:
+        metadata = _config(bundle, "metadata")
+        required = {**metadata["required_packages_version"], "monai": metadata["monai_version"]}
+        required |= {"torch": metadata["pytorch_version"], "numpy": metadata["numpy_version"]}
+        assert required.pop("doll-monai") == doll_monai.__version__
+        assert required == {name: tested[name] for name in required}
 
 
 def _workflows() -> list[Any]:
