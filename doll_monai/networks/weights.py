@@ -69,7 +69,9 @@ def save_weights(content: Any, path: str | os.PathLike) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        torch.save(content, temporary)
+        # an open file, since torch would write the temporary file's name into it: same weights, same bytes
+        with open(temporary, "wb") as stream:
+            torch.save(content, stream)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -156,8 +157,8 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path, monk
     save_weights({"weight": torch.ones(2)}, path)
     before = path.read_bytes()
 
-    def fail(_content: object, file: Path) -> None:
-        Path(file).write_bytes(b"half")
+    def fail(_content: object, file: IO[bytes]) -> None:
+        file.write(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", fail)
@@ -186,3 +187,10 @@ def test_parameter_groups_give_each_part_its_rate_and_leave_out_frozen_parameter
     assert {id(p) for p in groups[1]["params"]} == {
         id(p) for part in (network.pyramid, network.head) for p in part.parameters()
     }
+
+
+def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
+    network = _resnet()
+    save_weights(network.state_dict(), tmp_path / "one.pt")
+    save_weights(network.state_dict(), tmp_path / "other.pt")
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()
