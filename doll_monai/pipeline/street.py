@@ -88,29 +88,37 @@ class Street:
             name, command, inputs, folder, outputs, self.expected.get(name, self.expected.get("other")), experiment
         )
 
+    def _bundle_stage(
+        self,
+        name: str,
+        bundle: str,
+        configs: list[Path],
+        inputs: list[Path],
+        folder: Path,
+        files: Sequence[str],
+        values: Mapping[str, Any],
+    ) -> Stage:
+        """A stage that runs a bundle: its configurations, what else it reads, what it writes, what it overrides."""
+        command = bundle_run(configs, self._bundle(bundle), **values)
+        return self._stage(name, command, [*configs, *inputs], folder, files, bundle)
+
     def _prepare_films(self) -> Stage:
-        datalist = self.output / "chexpert" / "dataset.json"
+        datalist = self._datalist()
         command = ["python", str(self.root / "scripts" / "prepare_chexpert.py")]
         command += ["--dataset_dir", str(self.chexpert), "--output", str(datalist)]
         tables = [self.chexpert / "train.csv", self.chexpert / "valid.csv"]
         return self._stage("prepare_films", command, tables, datalist.parent, [datalist.name])
 
+    def _films(self) -> dict[str, Any]:
+        return {"dataset_dir": self.chexpert, "datalist": self._datalist()}
+
     def _train_member(self, name: str) -> Stage:
         bundle = "chexpert_cxr_classification"
-        configs = self._configs(bundle, "train", f"members/{name}")
         folder = self.output / "members" / name
-        command = bundle_run(
-            configs,
-            self._bundle(bundle),
-            dataset_dir=self.chexpert,
-            datalist=self._datalist(),
-            output_dir=folder,
-            ckpt_dir=folder,
-            seed=self.members.index(name),
-            **self.common,
-            **self.preset["classifier"],
-        )
-        return self._stage(f"train_{name}", command, [*configs, self._datalist()], folder, ["model.pt"], bundle)
+        values = {**self._films(), "output_dir": folder, "ckpt_dir": folder, "seed": self.members.index(name)}
+        values |= {**self.common, **self.preset["classifier"]}
+        configs = self._configs(bundle, "train", f"members/{name}")
+        return self._bundle_stage(f"train_{name}", bundle, configs, [self._datalist()], folder, ["model.pt"], values)
 
     def _assemble(self) -> Stage:
         members = [self.output / "members" / name / "model.pt" for name in self.members]
@@ -122,74 +130,43 @@ class Street:
         bundle = "chexpert_cxr_classification"
         configs = [*self._configs(bundle, "train", "evaluate"), self._config("committee")]
         folder = self.output / "classifier"
-        command = bundle_run(
-            configs,
-            self._bundle(bundle),
-            dataset_dir=self.chexpert,
-            datalist=self._datalist(),
-            output_dir=folder,
-            checkpoint=self._committee(),
-            **self.common,
-        )
-        inputs = [*configs, self._datalist(), self._committee()]
-        return self._stage("evaluate_classifier", command, inputs, folder, ["metrics.csv"], bundle)
+        values = {**self._films(), "output_dir": folder, "checkpoint": self._committee(), **self.common}
+        inputs = [self._datalist(), self._committee()]
+        return self._bundle_stage("evaluate_classifier", bundle, configs, inputs, folder, ["metrics.csv"], values)
 
     def _generate_labels(self) -> Stage:
         bundle = "doll_cxr_label_generation"
         configs = [*self._configs(bundle, "inference"), self._config("committee")]
-        folder = self.output / "labels"
-        command = bundle_run(
-            configs,
-            self._bundle(bundle),
-            dataset_dir=self.chexpert,
-            datalist=self._datalist(),
-            output_dir=folder,
-            checkpoint=self._committee(),
-            **self.common,
-            **self.preset["labels"],
-        )
-        inputs = [*configs, self._datalist(), self._committee()]
-        return self._stage("generate_labels", command, inputs, folder, ["dataset.json", "labels.csv"], bundle)
+        folder, files = self.output / "labels", ["dataset.json", "labels.csv"]
+        values = {**self._films(), "output_dir": folder, "checkpoint": self._committee()}
+        values |= {**self.common, **self.preset["labels"]}
+        inputs = [self._datalist(), self._committee()]
+        return self._bundle_stage("generate_labels", bundle, configs, inputs, folder, files, values)
 
     def _localise(self, truth: Path, section: str) -> Stage:
         bundle = "doll_cxr_label_generation"
         configs = [*self._configs(bundle, "inference", "evaluate"), self._config("committee")]
         folder = self.output / "localisation" / section
         sections = ["training", "validation", "test"] if section == "all" else [section]
-        command = bundle_run(
-            configs,
-            self._bundle(bundle),
-            dataset_dir=self.chexpert,
-            datalist=self._datalist(),
-            sections=sections,
-            truth=truth,
-            gradcam_layers=self.preset["gradcam_layers"],
-            output_dir=folder,
-            checkpoint=self._committee(),
-            **self.common,
-            **self.preset["labels"],
-        )
-        inputs = [*configs, self._datalist(), self._committee(), truth]
-        return self._stage(f"localise_{section}", command, inputs, folder, ["localisation.csv"], bundle)
+        values = {
+            **self._films(),
+            "sections": sections,
+            "truth": truth,
+            "gradcam_layers": self.preset["gradcam_layers"],
+        }
+        values |= {"output_dir": folder, "checkpoint": self._committee(), **self.common, **self.preset["labels"]}
+        inputs, files = [self._datalist(), self._committee(), truth], ["localisation.csv"]
+        return self._bundle_stage(f"localise_{section}", bundle, configs, inputs, folder, files, values)
 
     def _pretrain(self) -> Stage:
         bundle = "doll_cxr_segmentation"
         configs = [*self._configs(bundle, "train"), self._config("pretraining_network")]
         folder, labels = self.output / "pretraining", self.output / "labels"
         classifier = self.output / "members" / self.members[self.preset["backbone_member"]] / "model.pt"
-        command = bundle_run(
-            configs,
-            self._bundle(bundle),
-            dataset_dir=self.chexpert,
-            label_dir=labels,
-            classifier=classifier,
-            output_dir=folder,
-            ckpt_dir=folder,
-            **self.common,
-            **self.preset["pretraining"],
-        )
-        inputs = [*configs, labels / "dataset.json", labels / "labels.csv", labels / "provenance.json", classifier]
-        return self._stage("pretrain", command, inputs, folder, ["model.pt"], bundle)
+        values = {"dataset_dir": self.chexpert, "label_dir": labels, "classifier": classifier}
+        values |= {"output_dir": folder, "ckpt_dir": folder, **self.common, **self.preset["pretraining"]}
+        inputs = [*(labels / name for name in ("dataset.json", "labels.csv", "provenance.json")), classifier]
+        return self._bundle_stage("pretrain", bundle, configs, inputs, folder, ["model.pt"], values)
 
     def _prepare_task(self) -> Stage:
         task, folder = TASKS[self.task], self.output / "task"
@@ -211,60 +188,42 @@ class Street:
     def _task_data(self) -> dict[str, Any]:
         return {"dataset_dir": self.task_data, "label_dir": self.output / "task"}
 
-    def _task_configs(self, *names: str) -> list[Path]:
-        return [*self._configs(str(TASKS[self.task]["bundle"]), *names), self._config("task_network")]
+    def _task_stage(
+        self,
+        name: str,
+        configs: Sequence[str],
+        inputs: list[Path],
+        folder: Path,
+        files: Sequence[str],
+        values: Mapping[str, Any],
+    ) -> Stage:
+        bundle = str(TASKS[self.task]["bundle"])
+        paths = [*self._configs(bundle, *configs), self._config("task_network")]
+        inputs = [self.output / "task" / "dataset.json", *inputs]
+        return self._bundle_stage(name, bundle, paths, inputs, folder, files, values)
 
     def _fine_tune(self, tuning: str) -> Stage:
-        bundle = str(TASKS[self.task]["bundle"])
-        configs = self._task_configs("train")
         folder, pretrained = self.output / self.task / tuning, self.output / "pretraining" / "model.pt"
         start = {"pretrained": pretrained} if tuning == "adapter" else {"network_def__tuning": "full"}
-        command = bundle_run(
-            configs,
-            self._bundle(bundle),
-            **self._task_data(),
-            output_dir=folder,
-            ckpt_dir=folder,
-            **start,
-            **{**self.common, **self.preset["fine_tuning"], **self.preset[tuning]},
-        )
-        inputs = [*configs, self.output / "task" / "dataset.json", *([pretrained] if tuning == "adapter" else [])]
-        return self._stage(f"fine_tune_{tuning}", command, inputs, folder, ["model.pt"], bundle)
+        values = {**self._task_data(), "output_dir": folder, "ckpt_dir": folder, **start}
+        values |= {**self.common, **self.preset["fine_tuning"], **self.preset[tuning]}
+        inputs = [pretrained] if tuning == "adapter" else []
+        return self._task_stage(f"fine_tune_{tuning}", ["train"], inputs, folder, ["model.pt"], values)
 
     def _evaluate_task(self, tuning: str) -> Stage:
-        bundle = str(TASKS[self.task]["bundle"])
-        configs = self._task_configs("train", "evaluate")
         folder, model = self.output / self.task / tuning / "evaluation", self.output / self.task / tuning / "model.pt"
-        command = bundle_run(
-            configs,
-            self._bundle(bundle),
-            **self._task_data(),
-            output_dir=folder,
-            checkpoint=model,
-            **({"network_def__tuning": "full"} if tuning == "scratch" else {}),
-            **self.common,
-        )
-        inputs = [*configs, self.output / "task" / "dataset.json", model]
-        return self._stage(f"evaluate_{tuning}", command, inputs, folder, ["metrics.csv"], bundle)
+        values = {**self._task_data(), "output_dir": folder, "checkpoint": model}
+        values |= {**({"network_def__tuning": "full"} if tuning == "scratch" else {}), **self.common}
+        return self._task_stage(f"evaluate_{tuning}", ["train", "evaluate"], [model], folder, ["metrics.csv"], values)
 
     def _predict_task(self) -> Stage:
-        bundle = str(TASKS[self.task]["bundle"])
-        configs = self._task_configs("inference")
         folder, model = (
             self.output / self.task / "adapter" / "predictions",
             self.output / self.task / "adapter/model.pt",
         )
-        datalist = self.output / "task" / "dataset.json"
-        command = bundle_run(
-            configs,
-            self._bundle(bundle),
-            dataset_dir=self.task_data,
-            datalist=datalist,
-            output_dir=folder,
-            checkpoint=model,
-            **self.common,
-        )
-        return self._stage("predict", command, [*configs, datalist, model], folder, (), bundle)
+        values = {"dataset_dir": self.task_data, "datalist": self.output / "task" / "dataset.json"}
+        values |= {"output_dir": folder, "checkpoint": model, **self.common}
+        return self._task_stage("predict", ["inference"], [model], folder, (), values)
 
     def _datalist(self) -> Path:
         return self.output / "chexpert" / "dataset.json"
