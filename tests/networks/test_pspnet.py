@@ -30,6 +30,14 @@ def _classifier(build) -> nn.Module:
     return network.eval()
 
 
+def _classifier_and_backbone(build) -> tuple[ResNet, DilatedResNet, torch.Tensor]:
+    """A classifier, the dilated backbone with its weights, and a film."""
+    classifier = _classifier(build)
+    copy = build(**ARGUMENTS)
+    copy.load_state_dict(classifier.state_dict())
+    return classifier, DilatedResNet(copy).eval(), torch.rand(1, 1, 64, 64)
+
+
 @pytest.mark.parametrize("build", [resnet18, resnet50])
 def test_a_classifiers_weights_load_strictly_into_the_backbone(build, tmp_path: Path) -> None:
     classifier = _classifier(build)
@@ -43,11 +51,7 @@ def test_a_classifiers_weights_load_strictly_into_the_backbone(build, tmp_path: 
 
 @pytest.mark.parametrize("build", [resnet18, resnet50])
 def test_the_first_two_stages_compute_what_the_classifiers_do(build) -> None:
-    classifier = _classifier(build)
-    copy = build(**ARGUMENTS)
-    copy.load_state_dict(classifier.state_dict())
-    backbone = DilatedResNet(copy).eval()
-    x = torch.rand(1, 1, 64, 64)
+    classifier, backbone, x = _classifier_and_backbone(build)
     with torch.no_grad():
         ours = backbone.layer2(backbone.layer1(backbone.maxpool(backbone.act(backbone.bn1(backbone.conv1(x))))))
         theirs = classifier.maxpool(classifier.act(classifier.bn1(classifier.conv1(x))))
@@ -59,11 +63,7 @@ def test_the_first_two_stages_compute_what_the_classifiers_do(build) -> None:
 @pytest.mark.parametrize("build", [resnet18, resnet50])
 def test_dilated_features_subsampled_are_the_classifiers(build) -> None:
     """Dilation instead of stride computes the same numbers at every fourth place, and new ones between them."""
-    classifier = _classifier(build)
-    copy = build(**ARGUMENTS)
-    copy.load_state_dict(classifier.state_dict())
-    backbone = DilatedResNet(copy).eval()
-    x = torch.rand(1, 1, 64, 64)
+    classifier, backbone, x = _classifier_and_backbone(build)
     with torch.no_grad():
         dense = backbone(x)
         coarse = classifier.maxpool(classifier.act(classifier.bn1(classifier.conv1(x))))
