@@ -1,7 +1,9 @@
 """Ignite handlers that the bundles declare and MONAI does not have."""
 
 from .engine import every, film_meta, run_unless_done
-from .explanations import GradCAMHandler, IntegratedGradientsHandler
+from .explainer import Explainer
+from .gradcam import GradCAMHandler
+from .integrated_gradients import IntegratedGradientsHandler
 from .label_writer import LabelWriter
 from .localisation import LocalisationScorer, localisation_sources
 from .progress import ProgressHandler
@@ -10,6 +12,7 @@ from .training_state import AdapterSaver, BestModelSaver, TrainingState, Weights
 __all__ = [
     "AdapterSaver",
     "BestModelSaver",
+    "Explainer",
     "GradCAMHandler",
     "IntegratedGradientsHandler",
     "LabelWriter",
