@@ -115,7 +115,7 @@ def test_options_that_are_off_change_nothing(values, usual, tmp_path: Path) -> N
 
 def test_labels_of_another_source_are_refused(values, tmp_path: Path) -> None:
     _generate(values, tmp_path)
-    assert "made with another source;" in _refusal(values, tmp_path, source="gradcam")
+    assert "source; give a new output_dir" in _refusal(values, tmp_path, source="gradcam")
 
 
 @pytest.mark.parametrize(
