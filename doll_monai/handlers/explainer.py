@@ -12,9 +12,13 @@ from monai.engines import IterationEvents
 from monai.utils import CommonKeys
 from torch import nn
 
+from doll_monai.errors import InputError
 from doll_monai.findings import FINDINGS, finding_index
 
 from .engine import output_of
+
+SOURCES = ("integrated_gradients", "gradcam", "gradient_shap", "noise_tunnel")
+"""What labels can be made of, as the bundle's ``source`` names it."""
 
 
 class Explainer:
@@ -62,6 +66,12 @@ class Explainer:
         """Add one member's explanation to the engine's output."""
         raise NotImplementedError
 
+    def without_completeness(self, engine: Engine, number: int, wanted: torch.Tensor, n_steps: int) -> None:
+        """Say for one member how many steps were taken and that no completeness error is known, unless one is."""
+        output = output_of(engine)
+        output.setdefault(f"completeness_error_{number}", torch.full(wanted.shape, float("nan"), device=wanted.device))
+        output.setdefault(f"n_steps_{number}", torch.full((len(wanted),), n_steps))
+
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
@@ -78,3 +88,9 @@ def frozen(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
         for module, training in modes:
             module.training = training
+
+
+def check_source(source: str) -> None:
+    """Raises: InputError: when there is no such source of labels."""
+    if source not in SOURCES:
+        raise InputError(f"There is no source '{source}' of labels; give one of {', '.join(SOURCES)}.")

@@ -1,4 +1,4 @@
-"""Grad-CAM of each member while an evaluator runs, for comparison."""
+"""Grad-CAM of each member while an evaluator runs, for comparison or as the source of labels."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from monai.utils import CommonKeys
 from monai.visualize import GradCAM
 from torch import nn
 
+from doll_monai.errors import InputError
+
 from .engine import output_of
 from .explainer import Explainer
 
 
 class GradCAMHandler(Explainer):
-    """Adds MONAI's Grad-CAM of each member to the engine's output, for comparison; large means important.
+    """Adds MONAI's Grad-CAM of each member to the engine's output; large means important.
 
     Args:
         networks, output_prefix, target_key, image_key, unlocalised: see ``Explainer``.
         target_layers: name of the layer to explain, one for each network, such as ``layer4``.
+
+    Raises:
+        InputError: when there are not as many layers as networks, or a network has no layer of the name.
     """
 
     def __init__(
@@ -34,7 +39,13 @@ class GradCAMHandler(Explainer):
     ) -> None:
         super().__init__(networks, output_prefix, target_key, image_key, unlocalised)
         if len(target_layers) != len(self.networks):
-            raise ValueError(f"There are {len(self.networks)} networks but {len(target_layers)} target layers.")
+            raise InputError(
+                f"There are {len(self.networks)} networks but {len(target_layers)} target layers for Grad-CAM; "
+                "name one layer for each member in gradcam_layers."
+            )
+        for number, (network, layer) in enumerate(zip(self.networks, target_layers, strict=True)):
+            if layer not in dict(network.named_modules()):
+                raise InputError(f"Member {number} has no layer '{layer}' for Grad-CAM; correct gradcam_layers.")
         self.target_layers = list(target_layers)
         self._explainers: dict[int, GradCAM] = {}
 
@@ -61,3 +72,4 @@ class GradCAMHandler(Explainer):
                 x = image[chosen].detach().clone().requires_grad_()
                 maps[chosen, target] = explainer(x, class_idx=target)[:, 0].detach()
         output_of(engine)[f"{self.output_prefix}_{number}"] = maps
+        self.without_completeness(engine, number, wanted, n_steps=0)

@@ -139,7 +139,7 @@ class Street:
         configs = [*self._configs(bundle, "inference"), self._config("committee")]
         folder, files = self.output / "labels", ["dataset.json", "labels.csv"]
         values = {**self._films(), "output_dir": folder, "checkpoint": self._committee()}
-        values |= {**self.common, **self.preset["labels"]}
+        values |= {"gradcam_layers": self.preset["gradcam_layers"], **self.common, **self.preset["labels"]}
         inputs = [self._datalist(), self._committee()]
         return self._bundle_stage("generate_labels", bundle, configs, inputs, folder, files, values)
 

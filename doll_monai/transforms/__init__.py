@@ -8,6 +8,7 @@ from .attribution import (
 )
 from .films import LoadFilmd, LoadLabeld
 from .observations import ObservationTargetsd, ZeroIgnoredd
+from .superpixels import SuperpixelAveraged
 
 __all__ = [
     "AttributionMagnituded",
@@ -17,5 +18,6 @@ __all__ = [
     "MultiplyByInputd",
     "NormaliseAttributiond",
     "ObservationTargetsd",
+    "SuperpixelAveraged",
     "ZeroIgnoredd",
 ]

@@ -9,7 +9,8 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from doll_monai.findings import BACKGROUND, FINDINGS, FOREGROUND, IGNORE, finding_index
+from doll_monai.errors import InputError
+from doll_monai.findings import BACKGROUND, FINDINGS, FOREGROUND, IGNORE, IGNORED_TARGET, finding_index
 
 
 class MultiplyByInputd(MapTransform):
@@ -89,7 +90,8 @@ class AttributionToLabeld(MapTransform):
 
     For a positive observation the brightest ``foreground_share`` of the image is foreground, the next
     ``ignore_share`` is ignored, the rest is background. A negative observation is background everywhere, an ignored
-    one is ignored everywhere; so is one that has no place in the image (``unlocalised``).
+    one is ignored everywhere; so is one that has no place in the image (``unlocalised``), and a positive one that the
+    committee does not see itself (``min_probability``).
 
     Args:
         keys: consensus attributions >= 0, (T, W, H); replaced by the label, (T, W, H) ``uint8``.
@@ -97,9 +99,13 @@ class AttributionToLabeld(MapTransform):
         foreground_share: share of the pixels, one for all or by observation, with ``default`` for the rest.
         ignore_share: likewise.
         unlocalised: observations that have no place.
+        min_probability: a positive observation whose probability is below is ignored; one number or by observation,
+            with ``default`` for the rest; 0 lets everything pass.
+        logits_key: (T,) logits of the committee, whose sigmoid is the probability; needed for ``min_probability`` only.
 
     Raises:
         ValueError: when a share, or their sum, is not in [0, 1].
+        InputError: when a probability is not in [0, 1].
         KeyError: for an unknown observation.
     """
 
@@ -110,22 +116,39 @@ class AttributionToLabeld(MapTransform):
         foreground_share: float | Mapping[str, float] = 0.1,
         ignore_share: float | Mapping[str, float] = 0.1,
         unlocalised: Sequence[str] = ("No Finding",),
+        min_probability: float | Mapping[str, float] = 0.0,
+        logits_key: str = "logits",
     ) -> None:
         super().__init__(keys)
         self.target_key = target_key
-        self.foreground = _share_by_observation(foreground_share)
-        self.ignored = _share_by_observation(ignore_share)
+        self.logits_key = logits_key
+        self.foreground = _by_observation(foreground_share, 0.1)
+        self.ignored = _by_observation(ignore_share, 0.1)
+        self.min_probability = _by_observation(min_probability, 0.0)
         self.unlocalised = {finding_index(name) for name in unlocalised}
         for foreground, ignored in zip(self.foreground, self.ignored, strict=True):
             if min(foreground, ignored) < 0 or foreground + ignored > 1:
                 raise ValueError(f"Shares must lie in [0, 1] and so must their sum, not {foreground} and {ignored}.")
+        for probability in self.min_probability:
+            if not 0 <= probability <= 1:
+                raise InputError(f"min_probability must lie in [0, 1], not {probability}.")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
-        target = result[self.target_key]
+        target = self._gated(result)
         for key in self.key_iterator(result):
             result[key] = self._label(result[key], target)
         return result
+
+    def _gated(self, data: Mapping[Hashable, Any]) -> torch.Tensor:
+        """The targets; positive ones that the committee gives too small a probability are ignored."""
+        target = torch.as_tensor(data[self.target_key])
+        if not any(self.min_probability):
+            return target
+        probability = torch.as_tensor(data[self.logits_key]).float().sigmoid()
+        wanted = probability.new_tensor(self.min_probability)
+        unseen = ((probability < wanted) | probability.isnan()).to(target.device)
+        return torch.where((target >= 0.5) & unseen, torch.full_like(target, IGNORED_TARGET), target)
 
     def _label(self, attribution: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         label = torch.full(attribution.shape, BACKGROUND, dtype=torch.uint8)
@@ -152,9 +175,10 @@ class AttributionToLabeld(MapTransform):
         return flat.view(attribution.shape)
 
 
-def _share_by_observation(share: float | Mapping[str, float]) -> list[float]:
-    given = dict(share) if isinstance(share, Mapping) else {"default": share}
-    shares = [float(given.pop("default", 0.1))] * len(FINDINGS)
-    for name, value in given.items():
-        shares[finding_index(name)] = float(value)
-    return shares
+def _by_observation(value: float | Mapping[str, float], default: float) -> list[float]:
+    """A number for each of the 14 observations, from one for all or some by name."""
+    given = dict(value) if isinstance(value, Mapping) else {"default": value}
+    numbers = [float(given.pop("default", default))] * len(FINDINGS)
+    for name, number in given.items():
+        numbers[finding_index(name)] = float(number)
+    return numbers

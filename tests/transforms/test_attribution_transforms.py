@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from doll_monai.errors import InputError
 from doll_monai.findings import BACKGROUND, FOREGROUND, IGNORE, finding_index
 from doll_monai.transforms import AttributionMagnituded, AttributionToLabeld, MultiplyByInputd, NormaliseAttributiond
 
@@ -94,6 +95,46 @@ def test_a_positive_observation_without_evidence_is_ignored(kind: str) -> None:
     attribution[EDEMA] = 0.0 if kind == "zeros" else float("nan")
     label = _label(torch.ones(14), attribution)
     assert _counts(label[EDEMA]) == (0, 40, 0)
+
+
+def _gated(min_probability, probability: float | None, target: torch.Tensor) -> list[tuple[int, int, int]]:
+    data = {"pred": torch.rand(14, W, H), "label": target}
+    if probability is not None:
+        data["logits"] = torch.full((14,), probability).logit()
+    transform = AttributionToLabeld("pred", min_probability=min_probability, unlocalised=[])
+    return [_counts(channel) for channel in transform(data)["pred"]]
+
+
+def test_a_positive_observation_that_the_committee_does_not_see_is_ignored() -> None:
+    target = torch.zeros(14)
+    target[EDEMA], target[FRACTURE] = 1.0, -1.0
+    label, ignored, background = (4, 4, 32), (0, 40, 0), (0, 0, 40)
+    expected = [background] * 14
+    expected[EDEMA], expected[FRACTURE] = label, ignored
+    assert _gated(0.4, 0.41, target) == expected
+    expected[EDEMA] = ignored
+    assert _gated(0.4, 0.39, target) == expected
+    assert _gated(0.4, float("nan"), target) == expected
+
+
+def test_smallest_probability_is_per_observation_with_a_default() -> None:
+    kinds = _gated({"Edema": 0.9, "fracture": 0.0, "default": 0.3}, 0.5, torch.ones(14))
+    assert [channel for channel in range(14) if kinds[channel] == (0, 40, 0)] == [EDEMA]
+    kinds = _gated({"Edema": 0.4}, 0.01, torch.ones(14))
+    assert [channel for channel in range(14) if kinds[channel] == (0, 40, 0)] == [EDEMA]
+
+
+def test_without_a_smallest_probability_no_logits_are_needed() -> None:
+    attribution, target = torch.rand(14, W, H), torch.ones(14)
+    plain = _label(target, attribution)
+    assert torch.equal(plain, _label(target, attribution, min_probability=0.0))
+    assert _gated({"default": 0}, None, target) == [_counts(channel) for channel in _label(target, unlocalised=[])]
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, {"Edema": 2.0}, float("nan")])
+def test_a_smallest_probability_outside_zero_and_one_is_refused(value) -> None:
+    with pytest.raises(InputError, match="min_probability must lie in"):
+        AttributionToLabeld("pred", min_probability=value)
 
 
 @pytest.mark.parametrize(("foreground", "ignored"), [(-0.1, 0.1), (0.1, -0.1), (0.6, 0.5), ({"Edema": 1.1}, 0.0)])

@@ -1,0 +1,74 @@
+"""Path-averaged gradients averaged over the superpixels of their image (arXiv:2412.14509)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from skimage.segmentation import slic
+
+from doll_monai.errors import InputError
+
+
+class SuperpixelAveraged(MapTransform):
+    """Replace each gradient by its mean over the superpixel that it lies in.
+
+    The gradient of a network is noisy from pixel to pixel; averaged over regions of like grey *before* it is multiplied
+    by (input - baseline), it differs less between networks that were trained independently (arXiv:2412.14509). The
+    superpixels are SLIC's (Achanta et al. 2012), found once an image and shared by all keys.
+
+    Args:
+        keys: gradients, (T, W, H); a channel of zeros, which was not explained, is left alone.
+        image_key: the image that was explained, (1, W, H).
+        n_segments: number of superpixels that SLIC aims at, at least 1.
+        compactness: weight of nearness against likeness of grey, above 0; large gives squares. SLIC sees the grey
+            values stretched to 0 ... 1.
+
+    Raises:
+        InputError: for a number or a compactness out of range.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, image_key: str = "image", n_segments: int = 500, compactness: float = 0.1
+    ) -> None:
+        super().__init__(keys)
+        if n_segments < 1:
+            raise InputError(f"The number of superpixels must be at least 1, or 0 for none at all, not {n_segments}.")
+        if compactness <= 0:
+            raise InputError(f"The compactness of superpixels must be above 0, not {compactness}.")
+        self.image_key = image_key
+        self.n_segments = n_segments
+        self.compactness = compactness
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        segments = self.segments(result[self.image_key])
+        for key in self.key_iterator(result):
+            result[key] = _average(torch.as_tensor(result[key]), segments)
+        return result
+
+    def segments(self, image: Any) -> np.ndarray:
+        """Number of the superpixel of each pixel of an image (1, W, H): (W, H) integers from 0."""
+        grey = torch.as_tensor(image)[0].cpu().numpy().astype(np.float32)
+        segments: np.ndarray = slic(
+            grey, n_segments=self.n_segments, compactness=self.compactness, channel_axis=None, start_label=0
+        )
+        return segments
+
+
+def _average(gradient: torch.Tensor, segments: np.ndarray) -> torch.Tensor:
+    """Mean over each segment, channel by channel, summed in ``float64`` and always in the same order."""
+    explained = gradient.flatten(1).any(dim=1)
+    result = gradient.clone()
+    values = gradient[explained].cpu().numpy().reshape(-1, segments.size)
+    count = int(segments.max()) + 1
+    # one bin for each (channel, segment)
+    bins = (np.arange(len(values))[:, None] * count + segments.reshape(1, -1)).ravel()
+    sums = np.bincount(bins, weights=values.ravel(), minlength=len(values) * count).reshape(-1, count)
+    means = (sums / np.bincount(segments.ravel(), minlength=count))[:, segments]
+    result[explained] = torch.as_tensor(means, dtype=gradient.dtype, device=gradient.device)
+    return result

@@ -1,0 +1,44 @@
+"""Make a data set that others can use from a finished folder of labels; films are never copied.
+
+Example:
+    python scripts/package_labels.py --labels output/labels --output output/doll_dataset \
+--films "CheXpert-v1.0-small" --evaluation output/evaluation
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tqdm import tqdm
+
+from doll_monai.errors import run_program
+from doll_monai.release import package_labels
+from doll_monai.release.package import TITLE
+
+
+def package(
+    labels: str, output: str, evaluation: str | None = None, films: str | None = None, name: str = TITLE
+) -> None:
+    """Check all labels and write them with datalist, table, provenance, hashes and a data card.
+
+    Args:
+        labels: the finished output_dir of the label generation.
+        output: folder to make; it must not exist or be empty.
+        evaluation: evaluation.csv or the folder that holds it, for the card; without it the card says "not evaluated".
+        films: which films the labels belong to, in a few words, for the card.
+        name: the card's title.
+    """
+    folder = package_labels(
+        str(labels),
+        str(output),
+        evaluation=None if evaluation is None else str(evaluation),
+        name=str(name),
+        films=None if films is None else str(films),
+        progress=partial(tqdm, desc="labels", unit="film"),
+    )
+    print(f"{len(folder.records)} labels, checked; no film is included, only the films' relative paths.")
+    print(f"{output}/README.md")
+
+
+if __name__ == "__main__":
+    run_program(package)
