@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -89,13 +90,23 @@ def _resolve_palette(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB") if picture.mode == "P" else picture
 
 
+def _cause(path: Any, error: Exception) -> str:
+    """What is wrong with a file, as far as that can be said in a few words."""
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        return " (it is empty)"
+    text = str(error)
+    return f" ({text})" if isinstance(error, OSError) and str(path) not in text and "\n" not in text else ""
+
+
 def _load(load: LoadImage, path: Any, what: str) -> torch.Tensor:
     try:
         image: torch.Tensor = load(path)
     except FileNotFoundError as error:
         raise InputError(f"The {what} {path} does not exist; correct the datalist or dataset_dir.") from error
     except Exception as error:
-        raise InputError(f"The {what} {path} cannot be read; replace it or remove it from the datalist.") from error
+        raise InputError(
+            f"The {what} {path} cannot be read{_cause(path, error)}; replace it or remove it from the datalist."
+        ) from error
     if image.ndim == 4 and image.shape[-1] == 1:
         image = image[..., 0]
     return image.float()
