@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from doll_monai.data.provenance import claim_folder
 from doll_monai.data.whole_file import remove_leftovers
 from doll_monai.errors import InputError
 from doll_monai.findings import CHANNEL_DEF
-from doll_monai.transforms.films import LoadFilmd
 
 logger = logging.getLogger(__name__)
 
@@ -222,7 +221,9 @@ class LabelStore:
 
 
 @cache
-def _loader() -> LoadFilmd:
+def _loader() -> Callable[[Mapping[Hashable, Any]], Mapping[Hashable, Any]]:
+    from doll_monai.transforms import LoadFilmd  # which itself reads label files with this package
+
     return LoadFilmd("image")
 
 
