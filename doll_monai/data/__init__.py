@@ -2,6 +2,7 @@
 
 from doll_monai.data.chexpert import chexpert_datalist, count_labels, patient_of, read_chexpert
 from doll_monai.data.datalist import SECTIONS, load_datalist, load_sections, split_patients, write_datalist
+from doll_monai.data.film_dataset import FilmDataset
 from doll_monai.data.folder import find_films
 from doll_monai.data.label_files import label_file, write_label
 from doll_monai.data.label_store import LabelStore
@@ -10,6 +11,7 @@ from doll_monai.data.truth import Truth, records_with_truth
 
 __all__ = [
     "SECTIONS",
+    "FilmDataset",
     "LabelStore",
     "Truth",
     "chexpert_datalist",

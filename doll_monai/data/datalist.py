@@ -16,10 +16,13 @@ from typing import Any
 
 from monai.data import load_decathlon_datalist
 
+from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError
 
 SECTIONS: tuple[str, ...] = ("training", "validation", "test")
 """Names of a datalist's sections, in the order in which they are written."""
+LOOKED_FOR = 20
+"""Images of a section that are looked for, to notice a wrong ``dataset_dir``: a film may be missing, not all."""
 
 
 def write_datalist(path: str | os.PathLike[str], sections: Mapping[str, Sequence[dict]], **extra: Any) -> None:
@@ -47,25 +50,6 @@ def write_datalist(path: str | os.PathLike[str], sections: Mapping[str, Sequence
     write_whole(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file under a temporary name in its own folder, then rename it: a file that exists is whole.
-
-    Raises:
-        InputError: when the folder or the file cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
-
-
 def load_datalist(
     datalist: str | os.PathLike[str],
     section: str,
@@ -77,13 +61,13 @@ def load_datalist(
     Args:
         datalist: the ``dataset.json``.
         section: ``training``, ``validation`` or ``test``.
-        dataset_dir: folder to which ``image`` is relative. Of the images only the first is looked for.
+        dataset_dir: folder to which ``image`` is relative. Only the first images are looked for: one must exist.
         label_dir: folder to which a ``label`` that is a path is relative; ``dataset_dir`` when None.
             A ``label`` that is a list of values (numbers, null) stays as it is.
 
     Raises:
         InputError: when the file is missing or no datalist, has no such records, or a record has no image;
-            when the first image does not exist.
+            when none of the first images exists.
     """
     records = _read_section(datalist, section)
     loaded = load_decathlon_datalist(datalist, is_segmentation=True, data_list_key=section, base_dir=dataset_dir)
@@ -93,11 +77,10 @@ def load_datalist(
         item.update({key: value for key, value in record.items() if key != "image"})
         if "label" in record:
             item["label"] = _join(folder, record["label"])
-    first = loaded[0]["image"]
-    first = first[0] if isinstance(first, list) else first
-    if not os.path.exists(first):
+    first = [item["image"][0] if isinstance(item["image"], list) else item["image"] for item in loaded[:LOOKED_FOR]]
+    if not any(map(os.path.exists, first)):
         raise InputError(
-            f"The first image of '{section}' in {datalist} does not exist: {first}; dataset_dir is {dataset_dir}."
+            f"The first image of '{section}' in {datalist} does not exist: {first[0]}; dataset_dir is {dataset_dir}."
         )
     return loaded
 

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import monai
 import numpy as np
-import pandas as pd
 import torch
 
 import doll_monai
-from doll_monai.data.datalist import write_datalist, write_whole
+from doll_monai.data.background import BackgroundTasks
+from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_files import write_label
+from doll_monai.data.label_rows import COLUMNS, FAILURE_COLUMNS, read_chunk, write_chunk, write_table
+from doll_monai.data.provenance import claim_folder
+from doll_monai.data.whole_file import remove_leftovers
 from doll_monai.errors import InputError
 from doll_monai.findings import CHANNEL_DEF
 
-COLUMNS = ("image", "observation", "probability", "completeness_error", "n_steps", "foreground_share")
-"""Columns of ``labels.csv``."""
+logger = logging.getLogger(__name__)
 
 
 class LabelStore:
     """A folder of labels, their table ``labels.csv``, ``dataset.json`` and ``provenance.json``.
 
     Work is cut into chunks of the datalist, the same ones whatever is already done and however many processes share
-    it; so a resumed or a sharded run gives the same bytes. A chunk is done when its rows are written.
+    it; so a resumed or a sharded run gives the same bytes. A chunk is done when its rows are written, which happens
+    after its label files. Films that could not be read are listed in ``failures.csv``; their chunk is done again when
+    one of them can be read.
 
     Args:
         output_dir: the folder.
@@ -38,6 +44,7 @@ class LabelStore:
         provenance: what the labels depend on: settings and checkpoint hash. Anything JSON has.
         rank: this process's number.
         world_size: how many processes share the work.
+        on_error: with ``raise``, a chunk with a film that could not be read is never done.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class LabelStore:
         provenance: Mapping[str, Any],
         rank: int = 0,
         world_size: int = 1,
+        on_error: str = "skip",
     ) -> None:
         self.output_dir = Path(output_dir)
         self.dataset_dir = Path(dataset_dir)
@@ -63,13 +71,18 @@ class LabelStore:
         }
         self.rank = rank
         self.world_size = world_size
+        self.on_error = on_error
+        self._claimed = False
+        self._tasks = BackgroundTasks()
 
     def claim(self) -> None:
-        """Write ``provenance.json``, or compare with the one that is there.
+        """Write ``provenance.json``, or compare with the one that is there; delete what a killed process left over.
 
         Raises:
             InputError: when the folder holds labels that were made otherwise, or two films have one label file.
         """
+        if self._claimed:
+            return
         first: dict[str, str] = {}
         for chunk in self.chunks:
             for record in chunk:
@@ -77,27 +90,30 @@ class LabelStore:
                 image = first.setdefault(label, record["image"])
                 if image != record["image"]:
                     raise InputError(f"{image} and {record['image']} have the same label file, {label}; rename one.")
-        path = self.output_dir / "provenance.json"
-        provenance = json.loads(json.dumps(self.provenance, default=str))
-        if not path.is_file():
-            write_whole(path, (json.dumps(provenance, indent=2, sort_keys=True) + "\n").encode())
-            return
-        there = json.loads(path.read_text())
-        changed = sorted(key for key in {*there, *provenance} if there.get(key) != provenance.get(key))
-        if changed:
-            raise InputError(
-                f"The labels in {self.output_dir} were made with another {', '.join(changed)}; "
-                "give a new output_dir or delete the old labels."
-            )
+        claim_folder(self._provenance_path, self.provenance)
+        folders = {(self.output_dir / self.label_path(record["image"])).parent for record in self.pending()}
+        for folder in {self.output_dir, self.output_dir / "rows", *folders}:
+            remove_leftovers(folder)
+        self._claimed = True
 
     def pending(self) -> list[dict[str, Any]]:
         """Records of this process's chunks that are not done, each with its chunk's number as ``chunk``."""
         return [
             {**record, "chunk": number}
             for number, chunk in enumerate(self.chunks)
-            if number % self.world_size == self.rank and not self._rows_path(number).is_file()
+            if number % self.world_size == self.rank and not self._done(number)
             for record in chunk
         ]
+
+    def _done(self, number: int) -> bool:
+        """Whether a chunk has its rows and label files, and no film that could be read by now."""
+        if not self._rows_path(number).is_file():
+            return False
+        _, failures = read_chunk(self._rows_path(number))
+        if failures and (self.on_error == "raise" or any(_readable(self.dataset_dir / image) for image in failures)):
+            return False
+        images = [record["image"] for record in self.chunks[number] if self.relative(record["image"]) not in failures]
+        return all((self.output_dir / self.label_path(image)).is_file() for image in images)
 
     def relative(self, image: str | os.PathLike) -> str:
         """An image's path below ``dataset_dir``, with forward slashes."""
@@ -107,28 +123,86 @@ class LabelStore:
         """An image's label below ``output_dir``."""
         return f"labels/{Path(self.relative(image)).with_suffix('').as_posix()}.nii.gz"
 
-    def write(self, image: str | os.PathLike, label: torch.Tensor, affine: Any) -> None:
-        """Write one label, (T, W, H)."""
-        write_label(self.output_dir / self.label_path(image), label.cpu().numpy(), np.asarray(affine))
+    def write(
+        self,
+        chunk: int,
+        labels: Mapping[str, tuple[np.ndarray, np.ndarray]],
+        rows: Sequence[Mapping[str, Any]],
+        failures: Mapping[str, str],
+    ) -> None:
+        """Write a chunk in the background: its label files, then its table rows, which mark it as done.
 
-    def write_rows(self, chunk: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the table rows of a chunk, which marks it as done."""
-        text = pd.DataFrame(list(rows), columns=list(COLUMNS)).to_csv(index=False)
-        write_whole(self._rows_path(chunk), text.encode())
+        Args:
+            chunk: its number.
+            labels: image to label, (T, W, H) ``uint8``, and affine, (4, 4).
+            rows: rows of ``labels.csv``.
+            failures: relative image to the reason why it has no label.
+
+        Raises:
+            InputError: when an earlier chunk could not be written.
+        """
+        self._tasks.submit(lambda: self._write(chunk, labels, rows, failures))
+
+    def _write(
+        self,
+        chunk: int,
+        labels: Mapping[str, tuple[np.ndarray, np.ndarray]],
+        rows: Sequence[Mapping[str, Any]],
+        failures: Mapping[str, str],
+    ) -> None:
+        if not self._provenance_path.is_file():
+            raise InputError(
+                f"{self._provenance_path} has vanished while labels were written; when {self.output_dir} is back, "
+                "the same command continues."
+            )
+        for image, (label, affine) in labels.items():
+            write_label(self.output_dir / self.label_path(image), label, affine)
+        write_chunk(self._rows_path(chunk), rows, failures)
+
+    def wait(self) -> None:
+        """Return when all that was handed over is written.
+
+        Raises:
+            InputError: when something could not be written.
+        """
+        self._tasks.wait()
 
     def finish(self) -> None:
-        """When all chunks are done, write ``labels.csv`` and ``dataset.json``."""
+        """When all chunks are done, by whichever process, write ``labels.csv``, ``failures.csv``, ``dataset.json``.
+
+        Raises:
+            InputError: when a chunk could not be written, or none of the films could be read.
+        """
+        self.wait()
         parts = [self._rows_path(number) for number in range(len(self.chunks))]
         if not all(part.is_file() for part in parts):
             return
-        lines = [part.read_text().splitlines()[1:] for part in parts]
-        table = "\n".join([",".join(COLUMNS), *(line for part in lines for line in part)]) + "\n"
-        write_whole(self.output_dir / "labels.csv", table.encode())
+        contents = [read_chunk(part) for part in parts]
+        write_table(self.output_dir / "labels.csv", COLUMNS, [row for rows, _ in contents for row in rows])
+        failures = {image: reason for _, failed in contents for image, reason in failed.items()}
+        self._report(failures)
         sections = {
-            name: [{"image": self.relative(r["image"]), "label": self.label_path(r["image"])} for r in records]
+            name: [
+                {"image": self.relative(record["image"]), "label": self.label_path(record["image"])}
+                for record in records
+                if self.relative(record["image"]) not in failures
+            ]
             for name, records in self.sections.items()
         }
+        if not any(sections.values()):
+            raise InputError(
+                f"None of the films could be read, so there is no label; {self.output_dir / 'failures.csv'} has why."
+            )
         write_datalist(self.output_dir / "dataset.json", sections, labels=CHANNEL_DEF)
+
+    def _report(self, failures: Mapping[str, str]) -> None:
+        path = self.output_dir / "failures.csv"
+        if not failures:
+            path.unlink(missing_ok=True)
+            return
+        write_table(path, FAILURE_COLUMNS, failures.items())
+        count = sum(len(chunk) for chunk in self.chunks)
+        logger.warning(f"{len(failures):,} of {count:,} films could not be read and have no label; see {path}.")
 
     def _datalist_hash(self) -> str:
         """Hash of which films with which labels are in which section."""
@@ -140,3 +214,22 @@ class LabelStore:
 
     def _rows_path(self, chunk: int) -> Path:
         return self.output_dir / "rows" / f"{chunk:06d}.csv"
+
+    @property
+    def _provenance_path(self) -> Path:
+        return self.output_dir / "provenance.json"
+
+
+@cache
+def _loader() -> Callable[[Mapping[Hashable, Any]], Mapping[Hashable, Any]]:
+    from doll_monai.transforms import LoadFilmd  # which itself reads label files with this package
+
+    return LoadFilmd("image")
+
+
+def _readable(image: Path) -> bool:
+    try:
+        _loader()({"image": str(image)})
+    except InputError:
+        return False
+    return True

@@ -37,15 +37,20 @@ def film_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def run_unless_done(engine: Engine, store: LabelStore) -> None:
     """Run the label generation, or only put table and datalist together when every chunk is done.
 
+    However the run ends, what was handed to the store is written first.
+
     Raises:
-        InputError: when the store's folder holds labels that were made otherwise.
+        InputError: when the store's folder holds labels that were made otherwise, or a label cannot be written.
     """
     store.claim()
     if len(data_loader_of(engine)) == 0:
         logger.info("All labels are there already; nothing to compute.")
         store.finish()
-    else:
+        return
+    try:
         engine.run()
+    finally:
+        store.wait()
 
 
 def every(n: int) -> Callable[[Engine, int], bool]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
@@ -17,14 +18,15 @@ from .engine import batch_of, output_of
 
 
 class LabelWriter:
-    """Writes one label file an image and one table row an (image, positive observation).
+    """Hands each chunk's labels, and one table row an (image, positive observation), to the store.
 
-    Works on the engine's decollated, post-processed output. The rows of a chunk are written after its label files,
-    and mark the chunk as done; when all chunks are done, the table and ``dataset.json`` are put together.
+    Works on the engine's decollated, post-processed output. The store writes in the background; when all chunks are
+    done, the table and ``dataset.json`` are put together. A film with an ``error`` in the batch gets no label.
 
     Args:
         store: where labels go.
-        members: number K of members in the output (``pred_k``, ``completeness_error_k``, ``n_steps_k``).
+        members: number K of members in the output: ``pred_k``, (T,) logits, and, where the source of the explanation
+            has them, ``completeness_error_k``, (T,), and ``n_steps_k``, (T,) or one number.
         label_key: the label, (T, W, H) ``uint8``.
         target_key: (T,) targets.
     """
@@ -47,34 +49,51 @@ class LabelWriter:
         self.store.claim()
 
     def __call__(self, engine: Engine) -> None:
+        labels: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         rows: list[dict[str, Any]] = []
-        for item in output_of(engine):
+        failures: dict[str, str] = {}
+        for record, item in zip(batch_of(engine), output_of(engine), strict=True):
             image = item[CommonKeys.IMAGE]
             path = image.meta["filename_or_obj"]
-            self.store.write(path, item[self.label_key], image.affine)
-            rows += self._rows(self.store.relative(path), item)
-        self.store.write_rows(int(batch_of(engine)[0]["chunk"]), rows)
+            relative = self.store.relative(path)
+            if record.get("error"):
+                failures[relative] = record["error"].replace(str(path), relative)
+            else:
+                labels[path] = (item[self.label_key].cpu().numpy(), np.asarray(image.affine))
+                rows += self._rows(relative, item)
+        self.store.write(int(batch_of(engine)[0]["chunk"]), labels, rows, failures)
 
     def _finish(self, _engine: Engine) -> None:
         self.store.finish()
 
     def _rows(self, image: str, item: Mapping[str, Any]) -> list[dict[str, Any]]:
         logits = torch.stack([item[f"pred_{member}"] for member in range(self.members)]).mean(0)
-        errors = torch.stack([item[f"completeness_error_{member}"] for member in range(self.members)]).mean(0)
         label = item[self.label_key]
         return [
             {
                 "image": image,
                 "observation": FINDINGS[channel],
                 "probability": round(float(torch.sigmoid(logits[channel])), 4),
-                "completeness_error": _rounded(float(errors[channel])),
-                "n_steps": int(item["n_steps_0"]),
+                "completeness_error": self._completeness_error(item, channel),
+                "n_steps": self._steps(item, channel),
                 "foreground_share": round(float((label[channel] == FOREGROUND).float().mean()), 4),
             }
             for channel in range(len(FINDINGS))
             if item[self.target_key][channel] >= 0.5
         ]
 
+    def _completeness_error(self, item: Mapping[str, Any], channel: int) -> float | None:
+        """The members' mean; None where an observation was not explained."""
+        values = self._of_members(item, "completeness_error", channel)
+        mean = float(torch.stack(values).mean()) if values else math.nan
+        return None if math.isnan(mean) else round(mean, 5)
 
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 5)
+    def _steps(self, item: Mapping[str, Any], channel: int) -> int | None:
+        """The most that any member needed."""
+        values = self._of_members(item, "n_steps", channel)
+        return max(int(value) for value in values) if values else None
+
+    def _of_members(self, item: Mapping[str, Any], name: str, channel: int) -> list[torch.Tensor]:
+        found = [item.get(f"{name}_{member}") for member in range(self.members)]
+        values = [torch.as_tensor(value) for value in found if value is not None]
+        return [value[channel] if value.ndim else value for value in values]

@@ -86,6 +86,8 @@ def key_figures(summary: dict[str, Any], task: str) -> list[tuple[str, str, str]
             known = [(word, labels.get(f"{score}_{key}")) for key, word in others.items()]
             note = ", ".join(f"{word} {figure(value)}" for word, value in known if value is not None)
             rows.append((f"Labels, {name}", figure(labels[f"{score}_consensus"]), note))
+    if labels.get("unreadable"):
+        rows.append(("Films without a label", str(labels["unreadable"]), "could not be read: labels/failures.csv"))
     if labels.get("completeness_error_median") is not None:
         note = f"median over the positive observations of {labels['count']} films" if "count" in labels else "median"
         rows.append(("Labels, completeness error", figure(labels["completeness_error_median"], 4), note))

@@ -22,7 +22,8 @@ def summarise(run: str | os.PathLike[str] | RunFolder) -> dict[str, Any]:
 
     Returns:
         ``classifier``: ``mean_auroc``, ``auroc`` (observation to value), ``observations`` (number in the mean).
-        ``labels``: ``count``, ``completeness_error_median``, and those of ``localisation_summary``.
+        ``labels``: ``count``, ``unreadable`` (films without a label), ``completeness_error_median``, and those of
+        ``localisation_summary``.
         The task's name: ``dice_adapter``, ``dice_scratch``, ``iou_adapter``, ``iou_scratch``, ``films``.
         ``seconds``: stage to seconds; ``seconds_total``.
 
@@ -64,6 +65,9 @@ def _labels(folder: RunFolder) -> dict[str, Any]:
     table = folder.table("labels/labels.csv", ("image", "completeness_error"))
     if records or table is not None:
         figures["count"] = len(records) if records or table is None else int(table["image"].nunique())
+    failures = folder.table("labels/failures.csv", ("image", "reason"))
+    if failures is not None:
+        figures["unreadable"] = len(failures)
     if table is not None:
         figures["completeness_error_median"] = finite(table["completeness_error"].median())
     films = "test" if (folder.root / "localisation" / "test" / "localisation.csv").is_file() else "all"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import os
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
 from monai.config import KeysCollection
-from monai.data import PILReader
+from monai.data import MetaTensor, PILReader
 from monai.transforms import LoadImage, MapTransform
 from PIL import Image
 
+from doll_monai.data.label_files import read_label
 from doll_monai.errors import InputError
 
 
@@ -40,7 +42,7 @@ class LoadFilmd(MapTransform):
         return result
 
     def _read(self, path: Any) -> torch.Tensor:
-        film = _load(self.load, path, "film")
+        film = _load(self.load, path, "film").float()
         if film.shape[0] in (2, 4):
             film = film[:-1]
         film = film.mean(dim=0, keepdim=True)
@@ -75,7 +77,7 @@ class LoadLabeld(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             path = result[key]
-            label = _load(self.load, path, "label")
+            label = _load(self._read, path, "label")
             if self.channels is not None and label.shape[0] != self.channels:
                 raise InputError(f"The label {path} has {label.shape[0]} channels instead of {self.channels}.")
             if str(path).lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
@@ -83,19 +85,39 @@ class LoadLabeld(MapTransform):
             result[key] = label.to(torch.uint8)
         return result
 
+    def _read(self, path: Any) -> torch.Tensor:
+        """A file of our own layout directly, any other one as MONAI does."""
+        found = read_label(path) if str(path).lower().endswith((".nii", ".nii.gz")) else None
+        if found is None:
+            label: torch.Tensor = self.load(path)
+            return label
+        return MetaTensor(
+            torch.from_numpy(found[0]), affine=torch.as_tensor(found[1]), meta={"filename_or_obj": str(path)}
+        )
+
 
 def _resolve_palette(picture: Image.Image) -> Image.Image:
     """A picture of palette numbers as the colours that they stand for."""
     return picture.convert("RGB") if picture.mode == "P" else picture
 
 
-def _load(load: LoadImage, path: Any, what: str) -> torch.Tensor:
+def _cause(path: Any, error: Exception) -> str:
+    """What is wrong with a file, as far as that can be said in a few words."""
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        return " (it is empty)"
+    text = str(error)
+    return f" ({text})" if isinstance(error, OSError) and str(path) not in text and "\n" not in text else ""
+
+
+def _load(load: Callable[[Any], torch.Tensor], path: Any, what: str) -> torch.Tensor:
     try:
-        image: torch.Tensor = load(path)
+        image = load(path)
     except FileNotFoundError as error:
         raise InputError(f"The {what} {path} does not exist; correct the datalist or dataset_dir.") from error
     except Exception as error:
-        raise InputError(f"The {what} {path} cannot be read; replace it or remove it from the datalist.") from error
+        raise InputError(
+            f"The {what} {path} cannot be read{_cause(path, error)}; replace it or remove it from the datalist."
+        ) from error
     if image.ndim == 4 and image.shape[-1] == 1:
         image = image[..., 0]
-    return image.float()
+    return image

@@ -154,3 +154,9 @@ def test_a_path_may_not_leave_the_data_set(path: str) -> None:
 
 def test_a_path_is_tidied() -> None:
     assert relative_path("./a//b..c/d.png", "t.csv") == "a/b..c/d.png"
+
+
+def test_a_missing_first_image_is_no_wrong_folder(tmp_path: Path, film: Path) -> None:
+    write_datalist(tmp_path / "dataset.json", {"training": [{"image": "films/gone.png"}, {"image": "films/a.png"}]})
+    loaded = load_datalist(tmp_path / "dataset.json", "training", tmp_path)
+    assert [record["image"] for record in loaded] == [str(film.with_name("gone.png")), str(film)]

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import platform
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from ignite.engine import Engine, Events
-from monai.data import DataLoader, Dataset
+from monai.data import DataLoader, Dataset, MetaTensor
 from monai.engines import EnsembleEvaluator
 from monai.networks.nets import DenseNet
 from monai.transforms import Compose, MeanEnsembled
@@ -19,9 +24,10 @@ from PIL import Image
 from torch import nn
 
 from doll_monai.data import LabelStore, load_datalist
+from doll_monai.data.label_rows import COLUMNS, read_chunk
 from doll_monai.errors import InputError
 from doll_monai.findings import FINDINGS, FOREGROUND, IGNORE
-from doll_monai.handlers import IntegratedGradientsHandler, LabelWriter
+from doll_monai.handlers import IntegratedGradientsHandler, LabelWriter, run_unless_done
 from doll_monai.transforms import (
     AttributionMagnituded,
     AttributionToLabeld,
@@ -106,7 +112,7 @@ def _run(store: LabelStore, networks: list[nn.Module], stop_after: int | None = 
             LabelWriter(store, members=len(networks)),
         ],
     )
-    evaluator.run()
+    run_unless_done(evaluator, store)
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -229,3 +235,94 @@ def test_two_films_with_one_label_file_are_refused(films, tmp_path: Path) -> Non
 
 def test_nothing_but_whole_files_is_left(reference) -> None:
     assert not [name for name in reference if "tmp" in Path(name).name]
+
+
+def test_of_two_runs_with_other_settings_that_start_at_once_one_is_refused(films, sections, tmp_path: Path) -> None:
+    stores = [_store(tmp_path / "labels", films, sections, provenance={"ig_steps": steps}) for steps in range(8)]
+
+    def claim(store: LabelStore) -> bool:
+        try:
+            store.claim()
+        except InputError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        claimed = list(pool.map(claim, stores))
+    assert claimed.count(True) == 1
+    there = json.loads((tmp_path / "labels" / "provenance.json").read_text())
+    assert there["ig_steps"] == claimed.index(True)
+
+
+def test_a_broken_provenance_is_not_taken_for_ours(films, sections, tmp_path: Path) -> None:
+    (tmp_path / "provenance.json").write_text("{")
+    with pytest.raises(InputError, match=r"provenance\.json cannot be read.*give a new output_dir"):
+        _store(tmp_path, films, sections).claim()
+
+
+def test_a_missing_label_is_made_again(reference, films, networks, sections, tmp_path: Path) -> None:
+    output = tmp_path / "reference"
+    next((output / "labels").rglob("*.nii.gz")).unlink()
+    _run(_store(output, films, sections), networks)
+    assert _digests(output) == reference
+
+
+def test_a_folder_that_vanished_is_not_made_anew(films, sections, tmp_path: Path) -> None:
+    store = _store(tmp_path / "labels", films, sections)
+    store.claim()
+    shutil.rmtree(tmp_path / "labels")
+    store.write(0, {}, [], {})
+    with pytest.raises(InputError, match=r"labels.* has vanished while labels were written; when .* is back"):
+        store.wait()
+    assert not (tmp_path / "labels").exists()
+
+
+def test_what_killed_processes_left_over_is_deleted(films, sections, tmp_path: Path) -> None:
+    """Only where this process has work to do, and nothing of a process that is alive."""
+    store = _store(tmp_path, films, sections)
+    label = tmp_path / store.label_path(sections["training"][0]["image"])
+    label.parent.mkdir(parents=True)
+    (tmp_path / "rows").mkdir()
+    dead, alive = (f"{pid}-1@{platform.node()}.tmp" for pid in (2**22 + 1, os.getppid()))
+    stale = [label.parent / f".{label.name}.{dead}", tmp_path / "rows" / f".000000.csv.{dead}"]
+    kept = tmp_path / "rows" / f".000001.csv.{alive}"
+    for path in (*stale, kept):
+        path.touch()
+    store.claim()
+    assert [path.exists() for path in (*stale, kept)] == [False, False, True]
+
+
+def _written(tmp_path: Path, films: Path, sections, members: int, **output: Any) -> dict[str, str]:
+    """The one row of a film with Cardiomegaly, for what K members say."""
+    store = _store(tmp_path, films, sections)
+    store.claim()
+    image = MetaTensor(torch.zeros(1, 4, 4), meta={"filename_or_obj": sections["training"][0]["image"]})
+    engine = Engine(lambda *_: None)
+    engine.state.batch = [{"chunk": 0, "error": ""}]
+    label = {"label": torch.eye(14)[2], "pred": torch.zeros(14, 4, 4, dtype=torch.uint8)}
+    logits = {f"pred_{member}": torch.zeros(14) for member in range(members)}
+    engine.state.output = [{"image": image, **label, **logits, **output}]  # type: ignore[assignment]
+    LabelWriter(store, members)(engine)
+    store.wait()
+    ((row,), failures) = read_chunk(tmp_path / "rows" / "000000.csv")
+    assert failures == {}
+    return dict(zip(COLUMNS, row, strict=True))
+
+
+def test_steps_are_the_most_and_errors_the_mean_of_the_members(films, sections, tmp_path: Path) -> None:
+    output: dict[str, Any] = {"n_steps_0": torch.arange(14), "n_steps_1": torch.arange(14) * 3}
+    output |= {"completeness_error_0": torch.full((14,), 0.1), "completeness_error_1": torch.full((14,), 0.2)}
+    row = _written(tmp_path, films, sections, 2, **output)
+    assert (row["n_steps"], row["completeness_error"]) == ("6", "0.15")
+
+
+def test_one_number_of_steps_for_all_observations_is_fine(films, sections, tmp_path: Path) -> None:
+    row = _written(
+        tmp_path, films, sections, 1, n_steps_0=torch.tensor(24), completeness_error_0=torch.full((14,), 0.5)
+    )
+    assert (row["n_steps"], row["completeness_error"]) == ("24", "0.5")
+
+
+def test_explanations_without_steps_and_errors_leave_blanks(films, sections, tmp_path: Path) -> None:
+    row = _written(tmp_path, films, sections, 2)
+    assert (row["n_steps"], row["completeness_error"], row["probability"]) == ("", "", "0.5")

@@ -161,6 +161,16 @@ def test_the_summary_has_the_figures_of_the_tables(run: Path) -> None:
     assert summary["seconds_total"] == pytest.approx(63.8, abs=0.06)
 
 
+def test_films_without_a_label_are_counted(run: Path) -> None:
+    (run / "labels" / "labels" / FILMS[0]).with_suffix(".nii.gz").unlink()
+    write_csv(run / "labels/failures.csv", "image,reason", [f"{FILMS[0]},The film cannot be read."])
+    assert summarise(run)["labels"]["unreadable"] == 1
+    write_report(run, run / "report.html")
+    page = (run / "report.html").read_text()
+    assert "Films without a label" in page
+    assert "labels/failures.csv" in page
+
+
 def test_each_source_takes_its_own_share_from_validation_films(run: Path) -> None:
     """Edema has two validation films, so it takes the source's pooled share: 0.2 for the consensus, 0.1 for others."""
     labels = summarise(run)["labels"]

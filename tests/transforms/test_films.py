@@ -136,6 +136,30 @@ def test_a_label_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert np.array_equal(result.affine.numpy(), affine)
 
 
+@pytest.mark.parametrize(("dtype", "slope"), [(np.uint8, 1.0), (np.int16, 1.0), (np.float32, 1.0), (np.uint8, 0.5)])
+@pytest.mark.parametrize("shape", [(WIDTH, HEIGHT), (WIDTH, HEIGHT, 1), (WIDTH, HEIGHT, 1, 3)])
+def test_a_label_file_of_another_program_is_read(shape, dtype, slope: float, tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+    image = nib.Nifti1Image(stored, np.diag([2.0, 3.0, 1.0, 1.0]))
+    image.header.set_slope_inter(slope, 0.0)
+    nib.save(image, tmp_path / "label.nii.gz")
+    label = LoadLabeld("label")({"label": tmp_path / "label.nii.gz"})["label"]
+    values = np.asarray(nib.load(tmp_path / "label.nii.gz").dataobj).astype(np.uint8)
+    assert label.dtype == torch.uint8
+    assert np.array_equal(label.numpy(), np.moveaxis(values.reshape(WIDTH, HEIGHT, -1), -1, 0))
+
+
+def test_a_truncated_label_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "label.nii.gz"
+    write_label(path, np.random.default_rng(0).integers(0, 2, (14, WIDTH, HEIGHT)))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match=r"label\.nii\.gz cannot be read"):
+        LoadLabeld("label")({"label": path})
+    path.unlink()
+    with pytest.raises(InputError, match=r"label\.nii\.gz does not exist"):
+        LoadLabeld("label")({"label": path})
+
+
 @pytest.mark.parametrize("foreground", [1, 255])
 def test_a_picture_of_a_mask_is_zero_and_one(foreground: int, tmp_path: Path) -> None:
     mask = np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.5

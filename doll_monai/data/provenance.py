@@ -1,0 +1,39 @@
+"""``provenance.json``: how the files of a folder were made, so that no others are put among them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from doll_monai.data.whole_file import create_whole
+from doll_monai.errors import InputError
+
+
+def claim_folder(path: Path, provenance: Mapping[str, Any]) -> None:
+    """Write the record, or compare with the one that is there; of several processes at once, one writes it.
+
+    Args:
+        path: the ``provenance.json``.
+        provenance: what the folder's files depend on. Anything JSON has.
+
+    Raises:
+        InputError: when the files beside it were made otherwise, or the record is broken or cannot be written.
+    """
+    record = json.loads(json.dumps(provenance, default=str))
+    if create_whole(path, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()):
+        return
+    try:
+        there = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read, so nobody knows how the labels beside it were made; "
+            "give a new output_dir or delete the old labels."
+        ) from error
+    changed = sorted(key for key in {*there, *record} if there.get(key) != record.get(key))
+    if changed:
+        raise InputError(
+            f"The labels in {path.parent} were made with another {', '.join(changed)}; "
+            "give a new output_dir or delete the old labels."
+        )
