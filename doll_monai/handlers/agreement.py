@@ -22,6 +22,10 @@ from .localisation import label_shares, scored_pairs
 
 MapPair = tuple[np.ndarray, np.ndarray]
 
+LIKENESS = [f"{maps}_{measure}" for maps in ("agreement", "randomised", "unrelated") for measure in ("rank", "ssim")]
+LIKENESS += ["randomised_iou", "unrelated_iou"]
+"""Columns of the comparisons."""
+
 CONSENSUS = ("consensus", "randomised")
 """Keys of the two means whose foregrounds are compared."""
 
@@ -91,7 +95,8 @@ class MapAgreement:
         return {name: round(value, 5) for name, value in row.items()}
 
     def _write(self, _engine: Engine) -> None:
-        write_whole(self.path, pd.DataFrame(self._rows).to_csv(index=False).encode())
+        columns = ["image", "observation", "label_share", *(f"completeness_{k}" for k in self.members), *LIKENESS]
+        write_whole(self.path, pd.DataFrame(self._rows, columns=columns).to_csv(index=False).encode())
 
 
 def _alike(name: str, pairs: Iterable[MapPair]) -> dict[str, float]:

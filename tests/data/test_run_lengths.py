@@ -29,7 +29,7 @@ def test_run_lengths_by_hand() -> None:
     place = RunLengths.from_coco("5230", (4, 3))
     assert place.runs == (5, 2, 3, 2)
     expected = np.array([[0, 0, 1, 0], [0, 0, 0, 1], [0, 1, 0, 1]], dtype=bool)
-    assert (place.mask().T == expected).all()
+    assert (expected == place.mask().T).all()
 
 
 def test_long_and_shrinking_runs_by_hand() -> None:
