@@ -54,6 +54,9 @@ class EvaluationRequest:
         self.members: list[dict[str, Any]] = merged["network_def"].get("members") or []
         if not self.members:
             raise InputError(f"The network_def of {self.configs[-1]} has no members; write it by write_committee.py.")
+        layers = self.values.get("gradcam_layers")
+        if isinstance(layers, list) and len(layers) != len(self.members):
+            raise InputError(f"gradcam_layers names {len(layers)} layers, but the committee has {len(self.members)}.")
         self.places = Truth(self.truth, self.chexpert)
         self.records = self._records_with_truth()
 
