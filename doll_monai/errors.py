@@ -85,13 +85,16 @@ def _root(error: BaseException) -> BaseException:
 def run_program(program: Callable[..., object]) -> None:
     """Run a function as a command-line program with ``fire``; ``InputError`` ends it with its sentence, exit code 1.
 
-    ``fire`` complains about an unknown option only after the function has run; here it is refused before.
+    ``fire`` complains about an unknown option only after the function has run; here it is refused before, unless the
+    function takes any (``**values``).
     """
     import fire
 
     explain_errors()
-    known = list(inspect.signature(program).parameters)
-    for argument in sys.argv[1:]:
+    parameters = inspect.signature(program).parameters
+    known = list(parameters)
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    for argument in sys.argv[1:] if not takes_any else ():
         name = argument.removeprefix("--").partition("=")[0].replace("-", "_")
         if argument == "--":
             break

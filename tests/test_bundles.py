@@ -103,6 +103,8 @@ def _workflows() -> list[Any]:
                 cases.append(pytest.param(bundle, configs, id=f"{bundle.name}-{name}"))
         if _has(bundle, "inference", "evaluate") and not _has(bundle, "train"):
             cases.append(pytest.param(bundle, ["inference", "evaluate"], id=f"{bundle.name}-evaluate"))
+        if _has(bundle, "gate"):
+            cases.append(pytest.param(bundle, ["inference", "evaluate", "gate"], id=f"{bundle.name}-gate"))
     return cases
 
 
@@ -254,7 +256,8 @@ def test_workflow_has_every_property_and_runs(bundle: Path, configs: list[str], 
         assert [len(labels[section]) for section in ("training", "validation")] == [4, 2]
         assert all((tmp_path / "output" / record["label"]).is_file() for record in labels["training"])
     else:
-        assert len((tmp_path / "output" / "localisation.csv").read_text().splitlines()) > 1
+        for name in ("localisation", "chance", "agreement")[: 3 if "gate" in configs else 1]:
+            assert len((tmp_path / "output" / f"{name}.csv").read_text().splitlines()) > 1
     assert not (tmp_path / "bundle" / "eval").exists()
 
 
@@ -308,20 +311,16 @@ def test_task_networks_are_the_pretrained_one_but_for_their_classes(bundle: Path
 
 
 @each_bundle
-def test_label_generation_and_evaluation_process_attributions_alike(bundle: Path) -> None:
+def test_label_generation_and_evaluation_explain_and_process_alike(bundle: Path) -> None:
+    """Both name the same handler and the same transforms, declared once."""
     if not (_has(bundle, "inference", "evaluate") and "ig_steps" in _config(bundle, "inference")):
         pytest.skip("this bundle has no attributions")
-    labels = _config(bundle, "inference")["postprocessing"]["transforms"]
-    scores = _config(bundle, "evaluate")["postprocessing::transforms"]
-    ends = [number for number, step in enumerate(labels) if step["_target_"] == "MeanEnsembled"]
-    assert ends[0] > 3
-    assert scores[: ends[0]] == labels[: ends[0]]
-    both = [
-        [handler for handler in handlers if "source" in handler.get("_disabled_", "")]
-        for handlers in (_config(bundle, "inference")["handlers"], _config(bundle, "evaluate")["handlers"])
-    ]
-    assert len(both[0]) == 3
-    assert both[0] == both[1]
+    labels, scores = _config(bundle, "inference"), _config(bundle, "evaluate")
+    assert labels["postprocessing"]["transforms"][0] == "@attribution_transforms"
+    assert scores["postprocessing::transforms"][0] == "@attribution_transforms"
+    assert "@explainer" in labels["handlers"]
+    assert "@explainer" in scores["handlers"]
+    assert not {"attribution_transforms", "explainers", "explainer"} & set(scores)
 
 
 @each_bundle

@@ -15,18 +15,23 @@ from doll_monai.data.datalist import read_table, relative_path
 from doll_monai.errors import InputError
 from doll_monai.findings import finding_index
 
+from .run_lengths import RunLengths, read_run_lengths
+
+Place = str | tuple[float, ...] | RunLengths
+
 BOX = ("x", "y", "width", "height")
 
 
 class Truth:
-    """Masks or boxes of findings, from a CSV with one row a place.
+    """Masks or boxes of findings, from a CSV with one row a place, or from a JSON file of CheXlocalize.
 
-    The columns are ``Path`` (as in CheXpert's own CSV files, with or without the data set's folder in front),
+    The CSV's columns are ``Path`` (as in CheXpert's own CSV files, with or without the data set's folder in front),
     ``finding``, and either ``mask`` (a picture below ``dataset_dir``) or ``x, y, width, height`` (fractions of the
-    film's width and height). Several rows of one film and finding are united.
+    film's width and height). Several rows of one film and finding are united. CheXlocalize (Saporta et al. 2022) names
+    films by the last three parts of their path, ``patient64541_study1_view1_frontal``; see ``read_run_lengths``.
 
     Args:
-        path: the CSV file; None is a truth that knows nothing.
+        path: the CSV or JSON file; None is a truth that knows nothing.
         dataset_dir: folder of the films.
 
     Raises:
@@ -35,14 +40,18 @@ class Truth:
 
     def __init__(self, path: str | os.PathLike | None, dataset_dir: str | os.PathLike) -> None:
         self.dataset_dir = Path(dataset_dir)
-        self._places: dict[str, list[tuple[int, str | tuple[float, ...]]]] = {}
+        self._places: dict[str, list[tuple[int, Place]]] = {}
         if path is None:
+            return
+        if Path(path).suffix.lower() == ".json":
+            for film, channel, mask in read_run_lengths(path):
+                self._places.setdefault(film, []).append((channel, mask))
             return
         for line, row in read_table(path, ("Path", "finding")):
             if "mask" not in row and not set(BOX) <= set(row):
                 raise InputError(f"{path} needs a column mask, or the columns {', '.join(BOX)}.")
             try:
-                place = (
+                place: Place = (
                     relative_path(row["mask"], f"{path}, line {line}")
                     if "mask" in row
                     else tuple(float(row[name]) for name in BOX)
@@ -56,7 +65,12 @@ class Truth:
             self._places.setdefault(image, []).append((channel, place))
 
     def __contains__(self, image: str | os.PathLike) -> bool:
-        return self.relative(image) in self._places
+        return bool(self._known(image))
+
+    def _known(self, image: str | os.PathLike) -> list[tuple[int, Place]]:
+        path = self.relative(image)
+        name = "_".join(Path(path).with_suffix("").parts[-3:])
+        return self._places.get(path) or self._places.get(name) or []
 
     def relative(self, image: str | os.PathLike) -> str:
         """An image's path below ``dataset_dir``, with forward slashes."""
@@ -73,19 +87,20 @@ class Truth:
             Observation's channel to its mask, (W, H) bool; empty when nothing is known.
         """
         masks: dict[int, torch.Tensor] = {}
-        for channel, place in self._places.get(self.relative(image), []):
+        for channel, place in self._known(image):
             mask = self._draw(place, size)
             masks[channel] = masks[channel] | mask if channel in masks else mask
         return masks
 
-    def _draw(self, place: str | tuple[float, ...], size: tuple[int, ...]) -> torch.Tensor:
+    def _draw(self, place: Place, size: tuple[int, ...]) -> torch.Tensor:
+        if isinstance(place, RunLengths):
+            return _resized(Image.fromarray(place.mask().T.astype(np.uint8) * 255), size)
         if isinstance(place, str):
             try:
                 with Image.open(self.dataset_dir / place) as picture:
-                    resized = picture.convert("L").resize((size[0], size[1]), Image.Resampling.BOX)
+                    return _resized(picture.convert("L"), size)
             except OSError as error:
                 raise InputError(f"The mask {self.dataset_dir / place} of the truth cannot be read.") from error
-            return torch.from_numpy(np.asarray(resized).T > 127)
         x, y, width, height = place
         mask = torch.zeros(size, dtype=torch.bool)
         columns = slice(round(x * size[0]), max(round((x + width) * size[0]), round(x * size[0]) + 1))
@@ -98,6 +113,11 @@ class Truth:
             return path
         stripped = Path(*Path(path).parts[1:]).as_posix()
         return stripped if (self.dataset_dir / stripped).exists() else path
+
+
+def _resized(picture: Image.Image, size: tuple[int, ...]) -> torch.Tensor:
+    """A grey picture as a mask on a grid of (W, H): pixels more than half covered."""
+    return torch.from_numpy(np.asarray(picture.resize((size[0], size[1]), Image.Resampling.BOX)).T > 127)
 
 
 def records_with_truth(sections: Mapping[str, Sequence[dict[str, Any]]], truth: Truth) -> list[dict[str, Any]]:

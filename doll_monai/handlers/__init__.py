@@ -1,13 +1,16 @@
 """Ignite handlers that the bundles declare and MONAI does not have."""
 
+from .agreement import MapAgreement
 from .captum_sources import CaptumHandler
+from .chance import ChanceScorer
 from .engine import every, film_meta, run_unless_done
 from .explainer import SOURCES, Explainer, check_source
 from .gradcam import GradCAMHandler
 from .integrated_gradients import IntegratedGradientsHandler
 from .label_writer import LabelWriter
-from .localisation import LocalisationScorer, localisation_sources
+from .localisation import LocalisationScorer, label_shares, localisation_sources, with_label_shares
 from .progress import ProgressHandler
+from .randomised import RandomisedExplainer, explained_keys, gate_sources
 from .training_state import AdapterSaver, BestModelSaver, TrainingState, WeightsLoader
 
 __all__ = [
@@ -15,17 +18,24 @@ __all__ = [
     "AdapterSaver",
     "BestModelSaver",
     "CaptumHandler",
+    "ChanceScorer",
     "Explainer",
     "GradCAMHandler",
     "IntegratedGradientsHandler",
     "LabelWriter",
     "LocalisationScorer",
+    "MapAgreement",
     "ProgressHandler",
+    "RandomisedExplainer",
     "TrainingState",
     "WeightsLoader",
     "check_source",
     "every",
+    "explained_keys",
     "film_meta",
+    "gate_sources",
+    "label_shares",
     "localisation_sources",
     "run_unless_done",
+    "with_label_shares",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from doll_monai.data.datalist import write_whole
 from doll_monai.data.truth import Truth
 from doll_monai.findings import FINDINGS
 from doll_monai.networks import Committee, member_keys
+from doll_monai.transforms import AttributionToLabeld
 
 from .engine import output_of
 
@@ -56,18 +57,16 @@ class LocalisationScorer:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def __call__(self, engine: Engine) -> None:
-        for item in output_of(engine):
-            path = item[CommonKeys.IMAGE].meta["filename_or_obj"]
-            size = tuple(item[CommonKeys.IMAGE].shape[1:])
-            for channel, mask in self.truth.masks(path, size).items():
-                if item[self.target_key][channel] >= 0.5:
-                    self._score(self.truth.relative(path), channel, mask, item)
+        for image, channel, mask, item in scored_pairs(engine, self.truth, self.target_key):
+            self._score(image, channel, mask, item)
 
     def _score(self, image: str, channel: int, mask: torch.Tensor, item: Mapping[str, Any]) -> None:
         truth = mask.flatten()
         for source, key in self.sources.items():
             values = torch.as_tensor(item[key])[channel].flatten().cpu()
             inside = truth[torch.argsort(values, descending=True, stable=True)].cumsum(0)
+            if not bool(values.max() > 0):  # without evidence nothing is found, and no label written
+                inside = torch.zeros_like(inside)
             for share in self.shares:
                 n = max(round(share * len(truth)), 1)
                 overlap = int(inside[n - 1])
@@ -86,6 +85,32 @@ class LocalisationScorer:
     def _write(self, _engine: Engine) -> None:
         table = pd.DataFrame(self._rows, columns=list(COLUMNS))
         write_whole(self.path, table.to_csv(index=False).encode())
+
+
+def scored_pairs(
+    engine: Engine, truth: Truth, target_key: str = CommonKeys.LABEL
+) -> Iterator[tuple[str, int, torch.Tensor, Mapping[str, Any]]]:
+    """The pairs of a positive observation and its known place in the engine's decollated output.
+
+    Yields:
+        the film's path below ``dataset_dir``, the observation's channel, the place as (W, H) bool, and the film's item.
+    """
+    for item in output_of(engine):
+        path = item[CommonKeys.IMAGE].meta["filename_or_obj"]
+        size = tuple(item[CommonKeys.IMAGE].shape[1:])
+        for channel, mask in truth.masks(path, size).items():
+            if item[target_key][channel] >= 0.5:
+                yield truth.relative(path), channel, mask, item
+
+
+def label_shares(foreground_share: float | Mapping[str, float]) -> list[float]:
+    """The label's own foreground share of each of the 14 observations, as ``AttributionToLabeld`` reads it."""
+    return AttributionToLabeld("pred", foreground_share=foreground_share, ignore_share=0.0).foreground
+
+
+def with_label_shares(shares: Sequence[float], foreground_share: float | Mapping[str, float]) -> list[float]:
+    """The shares to score, ascending, with the label's own among them."""
+    return sorted({*map(float, shares), *label_shares(foreground_share)})
 
 
 def localisation_sources(committee: Committee) -> dict[str, str]:

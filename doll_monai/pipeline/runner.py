@@ -37,13 +37,14 @@ class Runner:
         output: the folder.
         mlruns: folder of the MLflow database ``mlruns.db`` and of the artifacts.
         tracking: MLflow settings for ``monai.bundle run --tracking``.
+        tracking_uri: another MLflow store than ``mlruns.db``; one that is no SQLite file keeps the artifacts itself.
     """
 
-    def __init__(self, output: Path, mlruns: Path, tracking: Path) -> None:
+    def __init__(self, output: Path, mlruns: Path, tracking: Path, tracking_uri: str | None = None) -> None:
         self.output = output
         self.tracking = tracking
         self.mlruns = mlruns
-        self.tracking_uri = f"sqlite:///{(mlruns / 'mlruns.db').absolute()}"
+        self.tracking_uri = tracking_uri or f"sqlite:///{(mlruns / 'mlruns.db').absolute()}"
         mlruns.mkdir(parents=True, exist_ok=True)
         self.client = MlflowClient(self.tracking_uri)
 
@@ -179,7 +180,9 @@ class Runner:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
             return experiment.experiment_id
-        return self.client.create_experiment(name, artifact_location=(self.mlruns / name).absolute().as_uri())
+        local = self.tracking_uri.startswith("sqlite:")
+        folder = (self.mlruns / name).absolute().as_uri() if local else None
+        return self.client.create_experiment(name, artifact_location=folder)
 
     def _run_exists(self, run_id: str) -> bool:
         try:

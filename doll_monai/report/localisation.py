@@ -34,7 +34,7 @@ def localisation_summary(test: pd.DataFrame, validation: pd.DataFrame | None) ->
     """
     enough = validation is not None and pair_count(validation) >= MIN_TABLE_PAIRS
     shares = choose_shares(validation) if enough and validation is not None else {}
-    chosen = {source: _at_shares(rows, shares.get(str(source), {})) for source, rows in test.groupby("source")}
+    chosen = {source: at_shares(rows, shares.get(str(source), {})) for source, rows in test.groupby("source")}
     figures: dict[str, Any] = {"threshold": "validation" if enough else "default", "pairs": pair_count(test)}
     for score in ("iou", "hit"):
         means = {str(source): float(rows[score].mean()) for source, rows in chosen.items()}
@@ -48,7 +48,7 @@ def localisation_summary(test: pd.DataFrame, validation: pd.DataFrame | None) ->
         overlap = rows["share"] * rows["truth_share"]
         figures["iou_chance"] = float((overlap / (rows["share"] + rows["truth_share"] - overlap)).mean())
         figures["hit_chance"] = float(rows["truth_share"].mean())
-        default = _at_shares(test[test["source"] == "consensus"], {})
+        default = at_shares(test[test["source"] == "consensus"], {})
         figures["iou_consensus_default_share"] = float(default["iou"].mean())
     figures["by_observation"] = _by_observation(chosen)
     return figures
@@ -75,12 +75,7 @@ def choose_shares(validation: pd.DataFrame) -> dict[str, dict[str, float]]:
     return chosen
 
 
-def _best_share(rows: pd.DataFrame) -> float:
-    means = rows.groupby("share")["iou"].mean().sort_index()
-    return float(means.index.tolist()[int(means.to_numpy().argmax())])
-
-
-def _at_shares(rows: pd.DataFrame, shares: dict[str, float]) -> pd.DataFrame:
+def at_shares(rows: pd.DataFrame, shares: dict[str, float]) -> pd.DataFrame:
     """The rows of one source at each observation's share, or at the one measured that is nearest to it."""
     parts = []
     for observation, part in rows.groupby("observation"):
@@ -88,6 +83,11 @@ def _at_shares(rows: pd.DataFrame, shares: dict[str, float]) -> pd.DataFrame:
         measured = part["share"].to_numpy(dtype=float)
         parts.append(part[measured == measured[np.abs(measured - wanted).argmin()]])
     return pd.concat(parts)
+
+
+def _best_share(rows: pd.DataFrame) -> float:
+    means = rows.groupby("share")["iou"].mean().sort_index()
+    return float(means.index.tolist()[int(means.to_numpy().argmax())])
 
 
 def _by_observation(chosen: dict[Any, pd.DataFrame]) -> dict[str, dict[str, float | int]]:

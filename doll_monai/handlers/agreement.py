@@ -1,0 +1,108 @@
+"""How alike the members' maps are, and how alike they are to those of a committee that has forgotten everything."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ignite.engine import Engine, Events
+
+from doll_monai.data.datalist import write_whole
+from doll_monai.data.truth import Truth
+from doll_monai.findings import FINDINGS
+from doll_monai.metrics.maps import brightest, chance_overlap, overlap, rank_correlation, rolled, structural_agreement
+
+from .localisation import label_shares, scored_pairs
+
+MapPair = tuple[np.ndarray, np.ndarray]
+
+LIKENESS = [f"{maps}_{measure}" for maps in ("agreement", "randomised", "unrelated") for measure in ("rank", "ssim")]
+LIKENESS += ["randomised_iou", "unrelated_iou"]
+"""Columns of the comparisons."""
+
+CONSENSUS = ("consensus", "randomised")
+"""Keys of the two means whose foregrounds are compared."""
+
+
+class MapAgreement:
+    """Compares processed maps of each (image, positive observation with a known place); writes a table of them.
+
+    One row has ``image``, ``observation``, ``label_share`` (the label's own foreground share), ``completeness_k`` of
+    each member, and three comparisons, each with its rank correlation (``*_rank``) and SSIM (``*_ssim``), the mean
+    over its pairs of maps:
+
+    - ``agreement``: every two members; empty for a lone member;
+    - ``randomised``: each member and itself with parameters drawn anew, the model-randomisation sanity check;
+    - ``unrelated``: each member and its own map moved elsewhere (``rolled``), what unrelated maps have in common.
+
+    ``randomised_iou`` is the IoU of the consensus' foreground with that of the randomised committee,
+    ``unrelated_iou`` the mean over all places where the latter could lie (``chance_overlap``).
+
+    Args:
+        truth: the known places; only pairs with one are compared, the same that are scored.
+        members: number K of members; the output has ``attribution_k``, ``randomised_k``, (T, W, H) >= 0, and
+            ``completeness_error_k``, (T,), and the means ``consensus`` and ``randomised``.
+        foreground_share: the label's, one number or by observation.
+        path: CSV file to write.
+        seed: of the places to which maps are moved.
+    """
+
+    def __init__(
+        self,
+        truth: Truth,
+        members: int,
+        foreground_share: float | Mapping[str, float],
+        path: str | os.PathLike,
+        seed: int = 0,
+    ) -> None:
+        self.truth = truth
+        self.members = range(members)
+        self.shares = label_shares(foreground_share)
+        self.path = Path(path)
+        self.seed = seed
+        self._rows: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Compare after each iteration, write when the run is complete."""
+        engine.add_event_handler(Events.STARTED, self._rows.clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def __call__(self, engine: Engine) -> None:
+        for image, channel, _, item in scored_pairs(engine, self.truth):
+            self._rows.append({"image": image, "observation": FINDINGS[channel], **self._row(image, channel, item)})
+
+    def _row(self, image: str, channel: int, item: Mapping[str, Any]) -> dict[str, float]:
+        real = [np.asarray(item[f"attribution_{k}"][channel].cpu()) for k in self.members]
+        random = [np.asarray(item[f"randomised_{k}"][channel].cpu()) for k in self.members]
+        # of the film and observation alone, so that order and batches do not matter
+        generator = np.random.default_rng([self.seed, zlib.crc32(image.encode()), channel])
+        moved = [rolled(values, generator) for values in real]
+        regions = [brightest(np.asarray(item[key][channel].cpu()), self.shares[channel]) for key in CONSENSUS]
+        row: dict[str, float] = {"label_share": self.shares[channel]}
+        row |= {f"completeness_{k}": float(item[f"completeness_error_{k}"][channel]) for k in self.members}
+        row |= _alike("agreement", combinations(real, 2))
+        row |= _alike("randomised", zip(real, random, strict=True))
+        row |= _alike("unrelated", zip(real, moved, strict=True))
+        row["randomised_iou"] = overlap(*regions)
+        row["unrelated_iou"] = chance_overlap(regions[1], regions[0])
+        return {name: round(value, 5) for name, value in row.items()}
+
+    def _write(self, _engine: Engine) -> None:
+        columns = ["image", "observation", "label_share", *(f"completeness_{k}" for k in self.members), *LIKENESS]
+        write_whole(self.path, pd.DataFrame(self._rows, columns=columns).to_csv(index=False).encode())
+
+
+def _alike(name: str, pairs: Iterable[MapPair]) -> dict[str, float]:
+    pairs = list(pairs)
+    measures = {"rank": rank_correlation, "ssim": structural_agreement}
+    return {
+        f"{name}_{measure}": float(np.mean([alike(*pair) for pair in pairs])) if pairs else float("nan")
+        for measure, alike in measures.items()
+    }
