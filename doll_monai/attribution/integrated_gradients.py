@@ -1,7 +1,7 @@
 """Batched multi-target Integrated Gradients (Sundararajan et al. 2017).
 
 The path from a baseline ``b`` to an image ``x`` does not depend on the target, so one forward pass serves all
-positive targets of an image; many images and steps share a batch. Parameter names are captum's.
+positive targets of an image; many steps, and many images, share a batch. Parameter names are captum's.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from captum.attr import IntegratedGradients
+
+from .integration import Integration, completeness_error
+from .path import Run, path_through
+from .quadrature import METHODS
+from .reference import captum_gradient
 
 ENGINES = ("doll", "captum")
 """The implementation here, and captum's, which is the reference."""
-
-Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass
@@ -27,36 +28,16 @@ class PathGradient:
         gradient: (B, T, H, W) float32, the gradient averaged along the path; times ``x - b`` it is the attribution.
         completeness_error: (B, T), ``|sum of attributions - (f(x) - f(b))| / max(|f(x) - f(b)|, 1e-3)``; NaN where a
             target was not asked for.
-        n_steps: steps of the quadrature.
+        n_steps: (B, T) int64, steps of the quadrature.
     """
 
     gradient: torch.Tensor
     completeness_error: torch.Tensor
-    n_steps: int
-
-
-def quadrature(n_steps: int, method: str = "gausslegendre") -> tuple[list[float], list[float]]:
-    """Nodes in (0, 1) and weights, which sum to 1, of a quadrature rule.
-
-    Args:
-        n_steps: number of nodes, at least 1.
-        method: ``gausslegendre`` or ``riemann_middle``.
-
-    Raises:
-        ValueError: for another method or no steps.
-    """
-    if n_steps < 1:
-        raise ValueError(f"n_steps must be at least 1, not {n_steps}.")
-    if method == "gausslegendre":
-        nodes, weights = np.polynomial.legendre.leggauss(n_steps)
-        return list((nodes + 1) / 2), list(weights / 2)
-    if method == "riemann_middle":
-        return [(step + 0.5) / n_steps for step in range(n_steps)], [1 / n_steps] * n_steps
-    raise ValueError(f"method must be 'gausslegendre' or 'riemann_middle', not '{method}'.")
+    n_steps: torch.Tensor
 
 
 def path_gradient(
-    forward: Forward,
+    network: Callable[[torch.Tensor], torch.Tensor],
     inputs: torch.Tensor,
     target: torch.Tensor,
     baselines: torch.Tensor | float = 0.0,
@@ -64,18 +45,29 @@ def path_gradient(
     method: str = "gausslegendre",
     internal_batch_size: int = 64,
     engine: str = "doll",
+    tolerance: float = 0.02,
+    max_steps: int = 64,
+    compile_network: bool = False,
+    run: Run | None = None,
 ) -> PathGradient:
     """Average, along the straight path from baseline to image, of the gradient of each wanted target.
 
+    With ``nested``, ``n_steps`` steps are taken for all, and twice as many, as long as there may be, for each (image,
+    target) whose completeness error is still above the tolerance.
+
     Args:
-        forward: a network in evaluation mode, (N, C, H, W) -> (N, T) logits; its images must not influence each other.
+        network: a network in evaluation mode, (N, 1, H, W) -> (N, T) logits; its images must not influence each other.
         inputs: (B, 1, H, W), one channel.
         target: (B, T) bool, the targets wanted of each image.
         baselines: a number or (B, 1, H, W).
-        n_steps: steps of the quadrature.
-        method: see ``quadrature``.
+        n_steps: steps of the quadrature, of ``nested`` the fewest.
+        method: ``nested``, ``gausslegendre`` or ``riemann_middle``, see ``quadrature``.
         internal_batch_size: images times steps in one forward pass; bounds the memory.
-        engine: ``doll``, or ``captum`` (one call a target).
+        engine: ``doll``, or ``captum`` (one call a target, ``gausslegendre`` for ``nested``).
+        tolerance: completeness error that ``nested`` is content with.
+        max_steps: most steps that ``nested`` takes.
+        compile_network: compile the network (``torch.compile``) the first time; pays from some hundred images on.
+        run: how to run a network, such as a MONAI inferer that treats every image as a whole; ``network(x)`` if None.
 
     Returns:
         The path gradient, its completeness error and the number of steps.
@@ -85,94 +77,39 @@ def path_gradient(
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not '{engine}'.")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, not '{method}'.")
+    if n_steps < 1:
+        raise ValueError(f"n_steps must be at least 1, not {n_steps}.")
     if inputs.ndim != 4 or inputs.shape[1] != 1 or target.shape[0] != inputs.shape[0]:
         raise ValueError(f"inputs must be (B, 1, H, W) and target (B, T), not {inputs.shape} and {target.shape}.")
-    inputs = inputs.detach()
+    run = run or (lambda x, f: f(x))
+    inputs = inputs.detach().float()
     baseline = torch.as_tensor(baselines, dtype=inputs.dtype, device=inputs.device).expand_as(inputs)
-    target = target.to(device=inputs.device, dtype=torch.bool)
-    slots = _slots(target)
-    with torch.enable_grad():
-        integrate = _integrate if engine == "doll" else _integrate_with_captum
-        gradient = integrate(forward, inputs, baseline, slots, target.shape[1], n_steps, method, internal_batch_size)
-    with torch.no_grad():
-        ends = torch.cat([inputs, baseline]).split(internal_batch_size)
-        change = torch.cat([forward(part).float() for part in ends])
-    change = change[: len(inputs)] - change[len(inputs) :]
-    total = (gradient * (inputs - baseline)).sum(dim=(2, 3))
-    error = (total - change).abs() / change.abs().clamp(min=1e-3)
-    return PathGradient(gradient, error.masked_fill(~target, float("nan")), n_steps)
-
-
-def _slots(target: torch.Tensor) -> torch.Tensor:
-    """(B, S): the k-th wanted target of each image, -1 where it has fewer; S is the most that any image has."""
-    order = torch.argsort(target.to(torch.int8), dim=1, descending=True, stable=True)
-    wanted = torch.gather(target, 1, order)
-    order = order.masked_fill(~wanted, -1)
-    return order[:, : int(target.sum(dim=1).max())] if len(target) else order[:, :0]
-
-
-def _integrate(
-    forward: Forward,
-    inputs: torch.Tensor,
-    baseline: torch.Tensor,
-    slots: torch.Tensor,
-    n_targets: int,
-    n_steps: int,
-    method: str,
-    internal_batch_size: int,
-) -> torch.Tensor:
-    """One forward pass for all targets of a group of (image, step) pairs, one backward pass for each slot.
-
-    Samples of a batch are independent, so a single backward pass serves the k-th target of every image, whichever
-    observation that is.
-    """
-    nodes, weights = quadrature(n_steps, method)
-    gradient = inputs.new_zeros((len(inputs), n_targets, *inputs.shape[2:]))
-    counts = (slots >= 0).sum(dim=1)
-    # images with as many targets share a batch, which needs as many backward passes as its busiest image
-    wanted = torch.argsort(counts, descending=True, stable=True)[: int((counts > 0).sum())]
-    if len(wanted) == 0:
-        return gradient
-    image = wanted.repeat_interleave(n_steps)
-    node = inputs.new_tensor(nodes).repeat(len(wanted))
-    weight = inputs.new_tensor(weights).repeat(len(wanted))
-    for part in torch.arange(len(image), device=inputs.device).split(internal_batch_size):
-        index = image[part]
-        alpha = node[part].view(-1, 1, 1, 1)
-        path = (baseline[index] + alpha * (inputs[index] - baseline[index])).requires_grad_()
-        logits = forward(path)
-        active = [slot for slot in range(slots.shape[1]) if bool((slots[index, slot] >= 0).any())]
-        for slot in active:
-            chosen = slots[index, slot]
-            valid = chosen >= 0
-            picked = logits.gather(1, chosen.clamp(min=0).unsqueeze(1)).squeeze(1)
-            (step,) = torch.autograd.grad((picked * weight[part] * valid).sum(), path, retain_graph=slot != active[-1])
-            gradient.index_put_((index[valid], chosen[valid]), step[valid, 0].to(gradient.dtype), accumulate=True)
-    return gradient
-
-
-def _integrate_with_captum(
-    forward: Forward,
-    inputs: torch.Tensor,
-    baseline: torch.Tensor,
-    slots: torch.Tensor,
-    n_targets: int,
-    n_steps: int,
-    method: str,
-    internal_batch_size: int,
-) -> torch.Tensor:
-    explainer = IntegratedGradients(forward, multiply_by_inputs=False)
-    gradient = inputs.new_zeros((len(inputs), n_targets, *inputs.shape[2:]))
-    for slot in range(slots.shape[1]):
-        index = (slots[:, slot] >= 0).nonzero().flatten()
-        chosen = slots[index, slot]
-        step = explainer.attribute(
-            inputs[index],
-            baselines=baseline[index],
-            target=chosen,
-            n_steps=n_steps,
-            method=method,
-            internal_batch_size=max(internal_batch_size, len(index)),
+    grey = None if isinstance(baselines, torch.Tensor) else float(baselines)
+    change = _change(network, inputs, baseline if grey is None else baseline[:1], internal_batch_size)
+    if engine == "captum":
+        rule = "gausslegendre" if method == "nested" else method
+        gradient = captum_gradient(
+            lambda x: run(x, network), inputs, baseline, target, n_steps, rule, internal_batch_size
         )
-        gradient[index, chosen] = step[:, 0].detach().to(gradient.dtype)
-    return gradient
+        steps = torch.full(target.shape, n_steps)
+    else:
+        integration = Integration(
+            path_through(network, compile_network), run, inputs, baseline, grey, internal_batch_size
+        )
+        with torch.enable_grad():
+            gradient, steps = integration.integrate(target, change, n_steps, method, tolerance, max_steps)
+    wanted = target.to(device=inputs.device, dtype=torch.bool)
+    total = (gradient * (inputs - baseline)).sum(dim=(2, 3))
+    error = completeness_error(total, change).masked_fill(~wanted, float("nan"))
+    return PathGradient(gradient, error, steps.to(inputs.device).masked_fill(~wanted, 0))
+
+
+def _change(
+    network: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, baseline: torch.Tensor, batch_size: int
+) -> torch.Tensor:
+    """f(x) - f(b) of all targets, (B, T), in full precision: logits rounded to ``bfloat16`` would drown it."""
+    with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
+        logits = torch.cat([network(part).float() for part in torch.cat([inputs, baseline]).split(batch_size)])
+    return logits[: len(inputs)] - logits[len(inputs) :]

@@ -27,10 +27,12 @@ class IntegratedGradientsHandler(Explainer):
         networks, output_prefix, target_key, image_key, unlocalised: see ``Explainer``.
         inferer: runs the networks, for example an ``AutocastInferer``; must give logits.
         n_steps: steps of the quadrature.
-        method: ``gausslegendre`` or ``riemann_middle``.
+        method: ``nested``, ``gausslegendre`` or ``riemann_middle``.
         baselines: grey value of the uniform baseline image, in units of the normalised film.
         internal_batch_size: images times steps in one forward pass.
         engine: ``doll`` or ``captum``.
+        tolerance, max_steps: when ``nested`` takes more steps, and how many at most.
+        compile_network: compile each network first (``torch.compile``).
     """
 
     def __init__(
@@ -46,6 +48,9 @@ class IntegratedGradientsHandler(Explainer):
         baselines: float = 0.0,
         internal_batch_size: int = 64,
         engine: str = "doll",
+        tolerance: float = 0.02,
+        max_steps: int = 64,
+        compile_network: bool = False,
     ) -> None:
         super().__init__(networks, output_prefix, target_key, image_key, unlocalised)
         self.inferer = inferer or SimpleInferer()
@@ -54,6 +59,9 @@ class IntegratedGradientsHandler(Explainer):
         self.baselines = baselines
         self.internal_batch_size = internal_batch_size
         self.engine = engine
+        self.tolerance = tolerance
+        self.max_steps = max_steps
+        self.compile_network = compile_network
         self._errors: list[torch.Tensor] = []
 
     def attach(self, engine: Engine) -> None:
@@ -67,7 +75,7 @@ class IntegratedGradientsHandler(Explainer):
     ) -> None:
         """Add one member's path gradient."""
         result = path_gradient(
-            lambda x: self.inferer(x, network),
+            network,
             image,
             wanted,
             baselines=self.baselines,
@@ -75,12 +83,16 @@ class IntegratedGradientsHandler(Explainer):
             method=self.method,
             internal_batch_size=self.internal_batch_size,
             engine=self.engine,
+            tolerance=self.tolerance,
+            max_steps=self.max_steps,
+            compile_network=self.compile_network,
+            run=self.inferer,
         )
         self._errors.append(result.completeness_error[wanted].cpu())
         output = output_of(engine)
         output[f"{self.output_prefix}_{number}"] = result.gradient
         output[f"completeness_error_{number}"] = result.completeness_error
-        output[f"n_steps_{number}"] = torch.full((len(image),), result.n_steps)
+        output[f"n_steps_{number}"] = result.n_steps
 
     def _report(self, engine: Engine) -> None:
         errors = torch.cat(self._errors) if self._errors else torch.empty(0)

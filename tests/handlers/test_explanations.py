@@ -83,7 +83,7 @@ def test_ensemble_output_gains_every_members_attribution(records) -> None:
             assert item[f"pred_{member}"].shape == (14,)
             assert item[f"attribution_{member}"].shape == (14, 32, 32)
             assert item[f"completeness_error_{member}"].shape == (14,)
-            assert int(item[f"n_steps_{member}"]) == 3
+            assert set(item[f"n_steps_{member}"].tolist()) <= {0, 3}
 
 
 def test_attributions_are_those_of_the_network_in_evaluation_mode(records) -> None:

@@ -1,0 +1,289 @@
+"""Our Integrated Gradients beside captum's: the same committee, films and positives, one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+
+from doll_monai.attribution.integration import completeness_error
+from doll_monai.data import read_chexpert, write_datalist
+from doll_monai.data.whole_file import write_whole
+from doll_monai.errors import InputError
+from doll_monai.findings import FINDINGS, FOREGROUND
+from doll_monai.networks import load_weights, save_weights
+from doll_monai.pipeline.stages import bundle_run
+from doll_monai.pipeline.street import committee_definition
+
+from .engines import explain
+
+logger = logging.getLogger(__name__)
+
+CAPTUM_STEPS = 50
+REFERENCE_STEPS = 200
+HOURS_FILMS = 224_316
+"""Films of CheXpert, for the estimate of hours."""
+
+
+class AttributionBenchmark:
+    """Measures attributions and the labels that the bundle makes of them.
+
+    What is finished lies in ``work`` and is not computed again, as long as the arguments are the same.
+
+    Args:
+        bundles: folder of the bundles.
+        networks: names of ``configs/members`` of the classifier bundle.
+        chexpert: films in CheXpert's layout; those of ``train.csv`` with a positive observation are drawn from.
+        count: number of films.
+        reference_count: on how many of them the reference is computed.
+        size: side of the images in pixels.
+        work: folder for networks and results.
+        epochs: how long the networks are trained on ``train.csv``, with the classifier bundle.
+        seed: of the draw of films and of the training.
+        overrides: other values of the label bundle.
+
+    Raises:
+        InputError: when there are too few films, or a folder or a network does not exist.
+    """
+
+    def __init__(
+        self,
+        bundles: Path,
+        networks: Sequence[str],
+        chexpert: Path,
+        count: int,
+        reference_count: int,
+        size: int,
+        work: Path,
+        epochs: int = 1,
+        seed: int = 0,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not 1 <= reference_count <= count:
+            raise InputError(f"reference_count must be from 1 to count, {count}, not {reference_count}.")
+        self.bundles, self.networks, self.chexpert = bundles, list(networks), chexpert
+        self.count, self.reference_count, self.size = count, reference_count, size
+        self.work, self.epochs, self.seed = work, epochs, seed
+        classifier = bundles / "chexpert_cxr_classification"
+        self.definitions = committee_definition(classifier / "configs" / "members", self.networks)
+        config = bundles / "doll_cxr_label_generation" / "configs" / "inference.json"
+        self.labels = ConfigParser({**json.loads(config.read_text()), "image_size": [size, size], **(overrides or {})})
+        self.labels["network_def"] = self.definitions
+        self.labels["dataset_dir"] = str(chexpert)
+
+    def run(self) -> dict[str, Any]:
+        """The figures; see ``report``."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        records = self._draw()
+        self.image, self.wanted = self._films(records)
+        for name, definition in zip(self.networks, self.definitions["members"], strict=True):
+            self._train(name)
+            self._explain("ours", name, definition, self.count)
+            self._explain("ours", name, definition, max(self.count // 4, 1))
+            self._explain("captum", name, definition, self.count)
+            self._explain("reference", name, definition, self.reference_count)
+        return self.report()
+
+    def _draw(self) -> list[dict[str, Any]]:
+        """Films with a positive observation, drawn at random: as many positives a film as the data set has."""
+        unlocalised = set(self.labels.get_parsed_content("unlocalised"))
+        records = []
+        for record in read_chexpert(self.chexpert, "train.csv"):
+            label: Any = record["label"]
+            findings = self._positive(label)
+            if findings - unlocalised:
+                records.append({**record, "image": str(self.chexpert / str(record["image"]))})
+        if len(records) < self.count:
+            raise InputError(f"{self.chexpert} has {len(records)} films with a positive observation, not {self.count}.")
+        order = np.random.default_rng(self.seed).permutation(len(records))[: self.count]
+        return [records[i] for i in order]
+
+    @staticmethod
+    def _positive(label: Sequence[float | None]) -> set[str]:
+        return {name for name, value in zip(FINDINGS, label, strict=True) if value == 1}
+
+    def _films(self, records: Sequence[Mapping[str, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
+        preprocessing = self.labels.get_parsed_content("preprocessing")
+        items = [preprocessing(dict(record)) for record in records]
+        image = torch.stack([torch.as_tensor(item["image"]) for item in items])
+        wanted = torch.stack([item["label"] >= 0.5 for item in items])
+        wanted[:, 0] = False
+        return image, wanted
+
+    def _train(self, name: str) -> None:
+        """A few epochs with the classifier bundle: the path of an untrained network is smoother than a real one."""
+        folder = self.work / name
+        if (folder / "model.pt").is_file():
+            return
+        sections = {
+            "training": read_chexpert(self.chexpert, "train.csv"),
+            "validation": read_chexpert(self.chexpert, "valid.csv"),
+        }
+        datalist = self.work / "dataset.json"
+        write_datalist(datalist, sections)
+        bundle = self.bundles / "chexpert_cxr_classification"
+        configs = [bundle / "configs" / "train.json", bundle / "configs" / "members" / f"{name}.json"]
+        values: dict[str, Any] = {
+            "dataset_dir": self.chexpert,
+            "datalist": datalist,
+            "ckpt_dir": folder,
+            "output_dir": folder,
+        }
+        values |= {"image_size": [self.size, self.size], "max_epochs": self.epochs, "batch_size": 16}
+        command = bundle_run(configs, bundle, **values, seed=self.seed)
+        logger.info("Training %s for %d epoch(s).", name, self.epochs)
+        done = subprocess.run([sys.executable, *command[1:]], check=False)
+        if done.returncode != 0:
+            raise InputError(f"Training {name} failed; the reason is above.")
+
+    def _arguments(self, engine: str) -> dict[str, Any]:
+        if engine != "ours":
+            return {"n_steps": CAPTUM_STEPS if engine == "captum" else REFERENCE_STEPS}
+        names = {
+            "ig_steps": "n_steps",
+            "ig_method": "method",
+            "ig_baseline": "baselines",
+            "ig_batch_size": "internal_batch_size",
+            "ig_tolerance": "tolerance",
+            "ig_max_steps": "max_steps",
+            "ig_compile": "compile_network",
+            "batch_size": "batch_size",
+            "precision": "precision",
+        }
+        return {argument: self.labels.get_parsed_content(value) for value, argument in names.items()}
+
+    def _path(self, engine: str, name: str, count: int) -> Path:
+        weights = hashlib.sha256((self.work / name / "model.pt").read_bytes()).hexdigest()
+        key = [self._arguments(engine), count, self.size, self.seed, weights, str(self.chexpert)]
+        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
+        return self.work / f"{engine}_{name}_{count}_{digest}.pt"
+
+    def _explain(self, engine: str, name: str, definition: Mapping[str, Any], count: int) -> None:
+        path = self._path(engine, name, count)
+        if path.is_file():
+            return
+        logger.info("Explaining %d films by %s with %s.", count, name, engine)
+        films, settings = self.work / "films.pt", self.work / "settings.json"
+        save_weights({"image": self.image[:count].clone(), "wanted": self.wanted[:count].clone()}, films)
+        write_whole(settings, json.dumps(self._arguments(engine)).encode())
+        checkpoint = self.work / name / "model.pt"
+        process = multiprocessing.get_context("spawn").Process(
+            target=explain, args=(engine, definition, checkpoint, films, settings, path)
+        )
+        process.start()
+        process.join()
+        if process.exitcode != 0:
+            raise InputError(f"Explaining by {name} with {engine} failed; the reason is above.")
+
+    def _result(self, engine: str, name: str, count: int) -> dict[str, torch.Tensor]:
+        result: dict[str, torch.Tensor] = torch.load(self._path(engine, name, count), weights_only=True)
+        return result
+
+    def report(self) -> dict[str, Any]:
+        """Ratios first, then seconds, memory, completeness errors and agreement of each engine."""
+        pairs = int(self.wanted.sum())
+        engines = {engine: self._engine(engine) for engine in ("ours", "captum", "reference")}
+        iou = {engine: self._agreement(engine) for engine in ("ours", "captum")}
+        seconds = {engine: figures["seconds_per_pair"] for engine, figures in engines.items()}
+        small = self._engine("ours", max(self.count // 4, 1))
+        films_per_second = self.count / (engines["ours"]["seconds_per_pair"] * pairs)
+        return {
+            "throughput_ratio": seconds["captum"] / seconds["ours"],
+            "throughput_ratio_by_network": {
+                name: engines["captum"]["seconds"][name] / engines["ours"]["seconds"][name] for name in self.networks
+            },
+            "foreground_iou_median": float(np.median(iou["ours"])),
+            "foreground_iou_5th_percentile": float(np.percentile(iou["ours"], 5)),
+            "foreground_iou_median_captum": float(np.median(iou["captum"])),
+            "completeness_error_median": {e: engines[e]["completeness_error_median"] for e in ("ours", "captum")},
+            "completeness_error_95th_percentile": {
+                e: engines[e]["completeness_error_95th_percentile"] for e in ("ours", "captum")
+            },
+            "peak_memory_bytes": {e: engines[e]["peak_memory_bytes"] for e in ("ours", "captum")},
+            "peak_memory_ratio_all_to_quarter_of_films": engines["ours"]["peak_memory_bytes"]
+            / small["peak_memory_bytes"],
+            "seconds_per_pair": seconds,
+            "films_per_second": films_per_second,
+            f"hours_for_{HOURS_FILMS}_films": HOURS_FILMS / films_per_second / 3600,
+            "engines": engines,
+            "networks": self.networks,
+            "films": self.count,
+            "reference_films": self.reference_count,
+            "pairs": pairs,
+            "positives_per_film": pairs / self.count,
+            "size": self.size,
+            "training_epochs": self.epochs,
+            "settings": {engine: self._arguments(engine) for engine in ("ours", "captum", "reference")},
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "torch": torch.__version__,
+        }
+
+    def _engine(self, engine: str, count: int | None = None) -> dict[str, Any]:
+        """One engine's figures; seconds are those of all members for a pair."""
+        count = count or (self.reference_count if engine == "reference" else self.count)
+        results = {name: self._result(engine, name, count) for name in self.networks}
+        pairs = int(self.wanted[:count].sum())
+        seconds = {name: float(result["seconds"]) for name, result in results.items()}
+        errors = np.concatenate([self._errors(name, results[name]["gradient"], count) for name in self.networks])
+        steps = torch.cat([result["n_steps"].float() for result in results.values()])
+        extra = ("setup_seconds", "internal_batch_size")
+        return {
+            "seconds": seconds,
+            "seconds_per_pair": sum(seconds.values()) / pairs,
+            "steps_mean": float(steps.mean()),
+            "completeness_error_median": float(np.median(errors)),
+            "completeness_error_95th_percentile": float(np.percentile(errors, 95)),
+            "peak_memory_bytes": max(int(result["peak_memory_bytes"]) for result in results.values()),
+            **{key: {n: float(r[key]) for n, r in results.items() if key in r} for key in extra},
+        }
+
+    def _errors(self, name: str, gradient: torch.Tensor, count: int) -> np.ndarray:
+        """Completeness errors against f(x) - f(b) in float32, the same for all engines."""
+        number = self.networks.index(name)
+        network = ConfigParser({"network": self.definitions["members"][number]}).get_parsed_content("network")
+        network = load_weights(network, self.work / name / "model.pt").eval()
+        image, wanted = self.image[:count], self.wanted[:count]
+        with torch.no_grad():
+            change = (network(image) - network(torch.zeros_like(image[:1])))[wanted]
+        film = wanted.nonzero()[:, 0]
+        total = (gradient * image[film, 0]).sum((1, 2))
+        error: np.ndarray = completeness_error(total, change).numpy()
+        return error
+
+    def _agreement(self, engine: str) -> np.ndarray:
+        """IoU of the foreground of the labels, with the bundle's settings, with the reference's."""
+        ours, reference = self._labels(engine), self._labels("reference")
+        wanted = self.wanted[: self.reference_count]
+        a, b = (labels[wanted] == FOREGROUND for labels in (ours, reference))
+        iou: np.ndarray = ((a & b).sum((1, 2)) / (a | b).sum((1, 2)).clamp(min=1)).numpy()
+        return iou
+
+    def _labels(self, engine: str) -> torch.Tensor:
+        """Labels of the committee for the films that have a reference, (B, 14, H, W)."""
+        count = self.reference_count
+        wanted = self.wanted[:count]
+        size = count if engine == "reference" else self.count
+        processing = self.labels.get_parsed_content("postprocessing")
+        maps = []
+        for name in self.networks:
+            full = torch.zeros((*self.wanted[:size].shape, self.size, self.size))
+            full[self.wanted[:size]] = self._result(engine, name, size)["gradient"]
+            maps.append(full)
+        labels = []
+        for index in range(count):
+            item: dict[str, Any] = {"image": self.image[index], "label": wanted[index].float()}
+            item |= {f"attribution_{number}": full[index] for number, full in enumerate(maps)}
+            item |= {f"pred_{number}": torch.zeros(wanted.shape[1]) for number in range(len(maps))}
+            labels.append(torch.as_tensor(processing(item)["pred"]))
+        return torch.stack(labels)
