@@ -21,6 +21,20 @@ class InputError(ValueError):
     """Something in the user's data or configuration is wrong; the message says what, where, and what to do."""
 
 
+def switch(value: object, name: str = "the switch") -> bool:
+    """A value that is on or off, however it was written: a command line gives ``true`` as text.
+
+    Raises:
+        InputError: when it is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word not in ("true", "false"):
+        raise InputError(f"{name} must be true or false, not '{value}'.")
+    return word == "true"
+
+
 def sentence_of(error: BaseException) -> str | None:
     """The sentence of the ``InputError`` behind an exception, or None.
 

@@ -27,7 +27,7 @@ def benchmark(
     count: int = 16,
     reference_count: int = 8,
     size: int = 224,
-    epochs: int = 1,
+    epochs: int = 2,
     seed: int = 0,
     overrides: dict[str, Any] | None = None,
 ) -> None:

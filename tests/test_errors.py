@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from monai.data import CacheDataset, DataLoader, Dataset
 from monai.transforms import Compose
 
-from doll_monai.errors import InputError, explain_errors, sentence_of
+from doll_monai.errors import InputError, explain_errors, sentence_of, switch
 from doll_monai.transforms import LoadFilmd
 
 PROGRAM = """
@@ -27,6 +27,17 @@ def program(folder: str, count: int = 1, fast: bool = False) -> None:
     print(folder, count, fast)
 run_program(program)
 """
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, True), (False, False), ("true", True), ("False", False)])
+def test_a_switch_is_read_however_it_was_written(value, expected: bool) -> None:
+    assert switch(value) is expected
+
+
+@pytest.mark.parametrize("value", ["yes", 2, None])
+def test_what_is_no_switch_is_refused(value) -> None:
+    with pytest.raises(InputError, match="ig_compile must be true or false"):
+        switch(value, "ig_compile")
 
 
 def _program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

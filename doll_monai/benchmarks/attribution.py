@@ -20,7 +20,7 @@ from doll_monai.attribution.integration import completeness_error
 from doll_monai.data import read_chexpert, write_datalist
 from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError
-from doll_monai.findings import FINDINGS, FOREGROUND
+from doll_monai.findings import FOREGROUND, finding_index
 from doll_monai.networks import load_weights, save_weights
 from doll_monai.pipeline.stages import bundle_run
 from doll_monai.pipeline.street import committee_definition
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 CAPTUM_STEPS = 50
 REFERENCE_STEPS = 200
+ENGINES = ("ours", "compiled", "captum", "reference")
+"""Ours with the bundle's values, the same compiled, captum as a user would call it, captum with more steps."""
 HOURS_FILMS = 224_316
 """Films of CheXpert, for the estimate of hours."""
 
@@ -43,7 +45,7 @@ class AttributionBenchmark:
     Args:
         bundles: folder of the bundles.
         networks: names of ``configs/members`` of the classifier bundle.
-        chexpert: films in CheXpert's layout; those of ``train.csv`` with a positive observation are drawn from.
+        chexpert: films in CheXpert's layout; those of ``train.csv`` are drawn from.
         count: number of films.
         reference_count: on how many of them the reference is computed.
         size: side of the images in pixels.
@@ -65,7 +67,7 @@ class AttributionBenchmark:
         reference_count: int,
         size: int,
         work: Path,
-        epochs: int = 1,
+        epochs: int = 2,
         seed: int = 0,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
@@ -86,38 +88,31 @@ class AttributionBenchmark:
         self.work.mkdir(parents=True, exist_ok=True)
         records = self._draw()
         self.image, self.wanted = self._films(records)
-        for name, definition in zip(self.networks, self.definitions["members"], strict=True):
+        for name in self.networks:
             self._train(name)
-            self._explain("ours", name, definition, self.count)
-            self._explain("ours", name, definition, max(self.count // 4, 1))
-            self._explain("captum", name, definition, self.count)
-            self._explain("reference", name, definition, self.reference_count)
+        few = max(self.count // 4, 1)
+        plan = [("ours", self.count), ("ours", few), ("captum", self.count), ("reference", self.reference_count)]
+        for engine, count in [*plan, ("compiled", self.count)]:
+            for name, definition in zip(self.networks, self.definitions["members"], strict=True):
+                self._explain(engine, name, definition, count)
         return self.report()
 
     def _draw(self) -> list[dict[str, Any]]:
-        """Films with a positive observation, drawn at random: as many positives a film as the data set has."""
-        unlocalised = set(self.labels.get_parsed_content("unlocalised"))
-        records = []
-        for record in read_chexpert(self.chexpert, "train.csv"):
-            label: Any = record["label"]
-            findings = self._positive(label)
-            if findings - unlocalised:
-                records.append({**record, "image": str(self.chexpert / str(record["image"]))})
+        """Films drawn at random: as many positives a film as the data set has, and none in some."""
+        records: list[dict[str, Any]] = list(read_chexpert(self.chexpert, "train.csv"))
         if len(records) < self.count:
-            raise InputError(f"{self.chexpert} has {len(records)} films with a positive observation, not {self.count}.")
+            raise InputError(f"{self.chexpert} has {len(records)} films, not {self.count}.")
         order = np.random.default_rng(self.seed).permutation(len(records))[: self.count]
-        return [records[i] for i in order]
-
-    @staticmethod
-    def _positive(label: Sequence[float | None]) -> set[str]:
-        return {name for name, value in zip(FINDINGS, label, strict=True) if value == 1}
+        return [{**records[i], "image": str(self.chexpert / records[i]["image"])} for i in order]
 
     def _films(self, records: Sequence[Mapping[str, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
         preprocessing = self.labels.get_parsed_content("preprocessing")
         items = [preprocessing(dict(record)) for record in records]
-        image = torch.stack([torch.as_tensor(item["image"]) for item in items])
+        image = torch.stack([item["image"].as_tensor() for item in items])
         wanted = torch.stack([item["label"] >= 0.5 for item in items])
-        wanted[:, 0] = False
+        wanted[:, [finding_index(name) for name in self.labels.get_parsed_content("unlocalised")]] = False
+        if not bool(wanted[: self.reference_count].any()):
+            raise InputError("None of the first films drawn has a positive observation; give more films, or a seed.")
         return image, wanted
 
     def _train(self, name: str) -> None:
@@ -147,7 +142,7 @@ class AttributionBenchmark:
             raise InputError(f"Training {name} failed; the reason is above.")
 
     def _arguments(self, engine: str) -> dict[str, Any]:
-        if engine != "ours":
+        if engine not in ("ours", "compiled"):
             return {"n_steps": CAPTUM_STEPS if engine == "captum" else REFERENCE_STEPS}
         names = {
             "ig_steps": "n_steps",
@@ -160,7 +155,8 @@ class AttributionBenchmark:
             "batch_size": "batch_size",
             "precision": "precision",
         }
-        return {argument: self.labels.get_parsed_content(value) for value, argument in names.items()}
+        arguments = {argument: self.labels.get_parsed_content(value) for value, argument in names.items()}
+        return {**arguments, "compile_network": True} if engine == "compiled" else arguments
 
     def _path(self, engine: str, name: str, count: int) -> Path:
         weights = hashlib.sha256((self.work / name / "model.pt").read_bytes()).hexdigest()
@@ -192,8 +188,8 @@ class AttributionBenchmark:
     def report(self) -> dict[str, Any]:
         """Ratios first, then seconds, memory, completeness errors and agreement of each engine."""
         pairs = int(self.wanted.sum())
-        engines = {engine: self._engine(engine) for engine in ("ours", "captum", "reference")}
-        iou = {engine: self._agreement(engine) for engine in ("ours", "captum")}
+        engines = {engine: self._engine(engine) for engine in ENGINES}
+        iou = {engine: self._agreement(engine) for engine in ("ours", "captum", "compiled")}
         seconds = {engine: figures["seconds_per_pair"] for engine, figures in engines.items()}
         small = self._engine("ours", max(self.count // 4, 1))
         films_per_second = self.count / (engines["ours"]["seconds_per_pair"] * pairs)
@@ -202,14 +198,14 @@ class AttributionBenchmark:
             "throughput_ratio_by_network": {
                 name: engines["captum"]["seconds"][name] / engines["ours"]["seconds"][name] for name in self.networks
             },
+            "throughput_ratio_compiled": seconds["captum"] / seconds["compiled"],
             "foreground_iou_median": float(np.median(iou["ours"])),
             "foreground_iou_5th_percentile": float(np.percentile(iou["ours"], 5)),
+            "foreground_iou_median_compiled": float(np.median(iou["compiled"])),
             "foreground_iou_median_captum": float(np.median(iou["captum"])),
-            "completeness_error_median": {e: engines[e]["completeness_error_median"] for e in ("ours", "captum")},
-            "completeness_error_95th_percentile": {
-                e: engines[e]["completeness_error_95th_percentile"] for e in ("ours", "captum")
-            },
-            "peak_memory_bytes": {e: engines[e]["peak_memory_bytes"] for e in ("ours", "captum")},
+            "completeness_error_median": self._of(engines, "completeness_error_median"),
+            "completeness_error_95th_percentile": self._of(engines, "completeness_error_95th_percentile"),
+            "peak_memory_bytes": self._of(engines, "peak_memory_bytes"),
             "peak_memory_ratio_all_to_quarter_of_films": engines["ours"]["peak_memory_bytes"]
             / small["peak_memory_bytes"],
             "seconds_per_pair": seconds,
@@ -223,11 +219,15 @@ class AttributionBenchmark:
             "positives_per_film": pairs / self.count,
             "size": self.size,
             "training_epochs": self.epochs,
-            "settings": {engine: self._arguments(engine) for engine in ("ours", "captum", "reference")},
+            "settings": {engine: self._arguments(engine) for engine in ENGINES},
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             "torch": torch.__version__,
         }
+
+    @staticmethod
+    def _of(engines: Mapping[str, Mapping[str, Any]], figure: str) -> dict[str, Any]:
+        return {engine: engines[engine][figure] for engine in ("ours", "captum")}
 
     def _engine(self, engine: str, count: int | None = None) -> dict[str, Any]:
         """One engine's figures; seconds are those of all members for a pair."""

@@ -5,35 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from captum.attr import IntegratedGradients
-from monai.networks.nets import DenseNet, EfficientNetBN, ResNet
 from torch import nn
 
 from doll_monai.attribution import path_gradient, quadrature
+from doll_monai.attribution.quadrature import midpoints
+from doll_monai.inferers import AutocastInferer
 
-TARGETS = 14
-
-
-def _resnet() -> nn.Module:
-    return ResNet(
-        "basic",
-        [1, 1, 1, 1],
-        [8, 8, 16, 16],
-        spatial_dims=2,
-        n_input_channels=1,
-        num_classes=TARGETS,
-        conv1_t_stride=2,
-        bias_downsample=False,
-    ).eval()
-
-
-def _densenet() -> nn.Module:
-    return DenseNet(2, 1, TARGETS, init_features=8, growth_rate=4, block_config=(2, 2), bn_size=2).eval()
-
-
-def _efficientnet() -> nn.Module:
-    return EfficientNetBN(
-        "efficientnet-b0", pretrained=False, spatial_dims=2, in_channels=1, num_classes=TARGETS
-    ).eval()
+from .networks import TARGETS, densenet, efficientnet, resnet, with_statistics
 
 
 def _smooth() -> nn.Module:
@@ -62,7 +40,7 @@ def _difference(ours: torch.Tensor, reference: torch.Tensor) -> float:
     return float((ours - reference).norm() / reference.norm())
 
 
-@pytest.mark.parametrize("build", [_resnet, _densenet, _efficientnet])
+@pytest.mark.parametrize("build", [resnet, densenet, efficientnet])
 @pytest.mark.parametrize("method", ["gausslegendre", "riemann_middle"])
 def test_agrees_with_captum_called_target_by_target(build, method: str) -> None:
     network, image, wanted = build(), torch.rand(3, 1, 32, 32), _wanted(3)
@@ -78,7 +56,7 @@ def test_agrees_with_captum_called_target_by_target(build, method: str) -> None:
         assert _difference(attribution, reference[0, 0]) < 1e-4
 
 
-@pytest.mark.parametrize("build", [_resnet, _densenet])
+@pytest.mark.parametrize("build", [resnet, densenet])
 def test_captum_engine_gives_the_same_result(build) -> None:
     network, image, wanted = build(), torch.rand(4, 1, 32, 32), _wanted(4)
     ours = path_gradient(network, image, wanted, n_steps=8)
@@ -91,21 +69,21 @@ def test_captum_engine_gives_the_same_result(build) -> None:
 
 @pytest.mark.parametrize("internal_batch_size", [1, 3, 5, 1000])
 def test_result_does_not_depend_on_the_internal_batch_size(internal_batch_size: int) -> None:
-    network, image, wanted = _resnet(), torch.rand(3, 1, 32, 32), _wanted(3)
+    network, image, wanted = resnet(), torch.rand(3, 1, 32, 32), _wanted(3)
     reference = path_gradient(network, image, wanted, n_steps=7, internal_batch_size=7)
     result = path_gradient(network, image, wanted, n_steps=7, internal_batch_size=internal_batch_size)
     assert _difference(result.gradient, reference.gradient) < 1e-5
 
 
 def test_an_image_does_not_depend_on_its_neighbours() -> None:
-    network, image, wanted = _densenet(), torch.rand(4, 1, 32, 32), _wanted(4)
+    network, image, wanted = densenet(), torch.rand(4, 1, 32, 32), _wanted(4)
     together = path_gradient(network, image, wanted, n_steps=5)
     alone = path_gradient(network, image[1:2], wanted[1:2], n_steps=5)
     torch.testing.assert_close(together.gradient[1:2], alone.gradient, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("engine", ["doll", "captum"])
-@pytest.mark.parametrize("build", [_resnet, _densenet, _efficientnet])
+@pytest.mark.parametrize("build", [resnet, densenet, efficientnet])
 def test_a_batch_without_any_target_gives_zeros(build, engine: str) -> None:
     result = path_gradient(
         build(), torch.rand(2, 1, 32, 32), torch.zeros(2, TARGETS, dtype=torch.bool), n_steps=3, engine=engine
@@ -116,7 +94,7 @@ def test_a_batch_without_any_target_gives_zeros(build, engine: str) -> None:
 
 def test_zero_and_nan_exactly_where_a_target_is_not_wanted() -> None:
     wanted = _wanted(4)
-    result = path_gradient(_resnet(), torch.rand(4, 1, 32, 32), wanted, n_steps=4)
+    result = path_gradient(resnet(), torch.rand(4, 1, 32, 32), wanted, n_steps=4)
     assert torch.equal(result.completeness_error.isnan(), ~wanted)
     assert torch.equal(result.gradient.flatten(2).abs().sum(2) > 0, wanted)
     assert result.gradient.dtype == torch.float32
@@ -142,7 +120,7 @@ def test_completeness_holds_for_a_smooth_network() -> None:
 
 
 def test_completeness_error_is_what_its_formula_says() -> None:
-    network, image, wanted = _resnet(), torch.rand(3, 1, 32, 32), _wanted(3)
+    network, image, wanted = resnet(), torch.rand(3, 1, 32, 32), _wanted(3)
     result = path_gradient(network, image, wanted, baselines=0.2, n_steps=3)
     with torch.no_grad():
         change = network(image) - network(torch.full_like(image, 0.2))
@@ -158,7 +136,7 @@ def test_an_image_that_equals_its_baseline_has_no_completeness_error() -> None:
 
 
 def test_works_where_gradients_are_off_and_leaves_no_trace() -> None:
-    network, image, wanted = _resnet(), torch.rand(2, 1, 32, 32), _wanted(2)
+    network, image, wanted = resnet(), torch.rand(2, 1, 32, 32), _wanted(2)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     with torch.no_grad():
@@ -179,6 +157,80 @@ def test_gauss_legendre_integrates_polynomials_up_to_degree_2n_minus_1(n_steps: 
         assert integral == pytest.approx(1 / (degree + 1), abs=1e-12)
     too_high = sum(weight * node ** (2 * n_steps) for node, weight in zip(nodes, weights, strict=True))
     assert abs(too_high - 1 / (2 * n_steps + 1)) > 1e-12
+
+
+def test_nested_is_the_trapezoidal_rule_and_half_of_the_next() -> None:
+    assert quadrature(2, "nested") == ([0.0, 0.5, 1.0], [0.25, 0.5, 0.25])
+    coarse, middle, fine = quadrature(4, "nested"), midpoints(4), quadrature(8, "nested")
+    both = sorted(zip([*coarse[0], *middle[0]], [weight / 2 for weight in (*coarse[1], *middle[1])], strict=True))
+    assert both == sorted(zip(*fine, strict=True))
+
+
+@pytest.mark.parametrize("baselines", [0.2, torch.full((3, 1, 32, 32), 0.2)])
+def test_nested_with_one_level_is_the_trapezoidal_rule(baselines) -> None:
+    network, image, wanted = with_statistics(resnet()), torch.rand(3, 1, 32, 32), _wanted(3)
+    result = path_gradient(network, image, wanted, baselines=baselines, n_steps=4, method="nested", max_steps=4)
+    nodes, weights = quadrature(4, "nested")
+    for index, target in wanted.nonzero().tolist():
+        expected = torch.zeros(32, 32)
+        for node, weight in zip(nodes, weights, strict=True):
+            x = (0.2 + node * (image[index] - 0.2))[None].requires_grad_()
+            expected += weight * torch.autograd.grad(network(x)[0, target], x)[0][0, 0]
+        assert _difference(result.gradient[index, target], expected) < 1e-4
+    assert torch.equal(result.n_steps, 4 * wanted)
+
+
+def test_nested_takes_more_steps_only_where_the_completeness_error_is_above_the_tolerance() -> None:
+    network, image, wanted = with_statistics(resnet()), torch.rand(4, 1, 32, 32), _wanted(4)
+    arguments = {"baselines": 0.1, "method": "nested", "n_steps": 2}
+    levels = {
+        steps: path_gradient(network, image, wanted, **arguments, max_steps=steps, tolerance=0) for steps in (2, 4, 8)
+    }
+    tolerance = float(levels[2].completeness_error[wanted].median())
+    result = path_gradient(network, image, wanted, **arguments, max_steps=8, tolerance=tolerance)
+    assert set(result.n_steps[wanted].tolist()) > {2}
+    for index, target in wanted.nonzero().tolist():
+        errors = {steps: float(level.completeness_error[index, target]) for steps, level in levels.items()}
+        expected = next((steps for steps in (2, 4) if errors[steps] <= tolerance), 8)
+        assert int(result.n_steps[index, target]) == expected
+        assert _difference(result.gradient[index, target], levels[expected].gradient[index, target]) < 1e-5
+
+
+def test_the_bytes_of_an_image_do_not_depend_on_how_many_steps_its_neighbours_need() -> None:
+    network, image, wanted = with_statistics(densenet()), torch.rand(3, 1, 32, 32), torch.zeros(3, TARGETS).bool()
+    wanted[:, [2, 5]] = True
+    arguments = {"method": "nested", "n_steps": 4, "max_steps": 16, "tolerance": 0.01, "internal_batch_size": 12}
+    result = path_gradient(network, image, wanted, **arguments)
+    other = image.clone()
+    other[1] = 0.0  # a black film: it is its own baseline and needs no more steps
+    changed = path_gradient(network, other, wanted, **arguments)
+    assert torch.equal(changed.n_steps[1, [2, 5]], torch.tensor([4, 4]))
+    assert int(result.n_steps.max()) > 4
+    for index in (0, 2):
+        assert torch.equal(result.gradient[index], changed.gradient[index])
+
+
+def test_the_gradient_at_a_uniform_baseline_follows_the_weights() -> None:
+    """It is remembered between calls, but not beyond a change of the network."""
+    network, image, wanted = with_statistics(resnet()), torch.rand(2, 1, 32, 32), _wanted(2)
+    arguments = {"method": "nested", "n_steps": 1, "max_steps": 1}
+    before = path_gradient(network, image, wanted, **arguments).gradient
+    assert torch.equal(path_gradient(network, image, wanted, **arguments).gradient, before)
+    with torch.no_grad():
+        network.fc.weight.mul_(2)
+    assert _difference(path_gradient(network, image, wanted, **arguments).gradient, 2 * before) < 1e-5
+
+
+@pytest.mark.parametrize("build", [resnet, densenet])
+def test_bfloat16_comes_close_to_float32(build) -> None:
+    network, image, wanted = with_statistics(build()), torch.rand(2, 1, 64, 64), _wanted(2)
+    wanted[-1, 4] = True
+    exact = path_gradient(network, image, wanted, n_steps=8, method="nested", max_steps=8)
+    rounded = path_gradient(
+        network, image, wanted, n_steps=8, method="nested", max_steps=8, run=AutocastInferer(dtype="bfloat16")
+    )
+    assert _difference(rounded.gradient, exact.gradient) < 0.1
+    assert rounded.gradient.dtype == torch.float32
 
 
 def test_riemann_middle_is_the_midpoint_rule() -> None:
