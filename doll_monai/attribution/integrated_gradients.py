@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .integration import Integration, completeness_error
+from .completeness import completeness_error
+from .integration import Integration
 from .path import Run, path_through
 from .quadrature import METHODS
 from .reference import captum_gradient
@@ -52,8 +53,8 @@ def path_gradient(
 ) -> PathGradient:
     """Average, along the straight path from baseline to image, of the gradient of each wanted target.
 
-    With ``nested``, ``n_steps`` steps are taken for all, and twice as many, as long as there may be, for each (image,
-    target) whose completeness error is still above the tolerance.
+    With ``nested``, ``n_steps`` steps are taken for all, and more for each (image, target) whose completeness error is
+    still above the tolerance: the intervals of the path that contribute most to it are halved.
 
     Args:
         network: a network in evaluation mode, (N, 1, H, W) -> (N, T) logits; its images must not influence each other.

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
+from .nested import nested
 from .path import Path, Run
-from .quadrature import midpoints, quadrature
-
-EPSILON = 1e-3
-"""Smallest change of a logit that a completeness error is relative to."""
-
-
-def completeness_error(total: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-    """``|sum of attributions - (f(x) - f(b))| / max(|f(x) - f(b)|, 1e-3)``, element by element."""
-    return (total - change).abs() / change.abs().clamp(min=EPSILON)
+from .quadrature import quadrature
 
 
 class Integration:
@@ -65,20 +58,26 @@ class Integration:
             images = order[first : first + images_at_once]
             rows = torch.tensor([i for i in images for _ in targets[i]])
             columns = torch.tensor([channel for i in images for channel in targets[i]])
-            group = _Group(self, images, [targets[i] for i in images])
-            average = group.average(n_steps, method)
-            taken = torch.full((len(rows),), n_steps)
+            group = Group(self, images, [targets[i] for i in images])
             if method == "nested":
-                wanted_change = change[rows.to(change.device), columns.to(change.device)]
-                group.refine(average, taken, wanted_change, n_steps, tolerance, max_steps)
+                wanted_change = change[rows.to(change.device), columns.to(change.device)].cpu()
+                average, taken = nested(group, wanted_change, n_steps, tolerance, max_steps)
+            else:
+                average, taken = group.average(*quadrature(n_steps, method)), torch.full((len(rows),), n_steps)
             steps[rows, columns] = taken
-            pulled = self.path.back(torch.cat(average), *self.size)
+            pulled = self.path.back(average, *self.size)
             gradient[rows.to(gradient.device), columns.to(gradient.device)] = pulled.to(gradient.dtype)
         return gradient, steps
 
 
-class _Group:
-    """Some images that share batches, each with its wanted targets; ``average`` has one (S, C, h, w) an image."""
+class Group:
+    """Some images that share batches, each with its wanted targets.
+
+    Args:
+        whole: the integration.
+        images: their numbers.
+        targets: the wanted targets of each.
+    """
 
     def __init__(self, whole: Integration, images: Sequence[int], targets: Sequence[list[int]]) -> None:
         self.path, self.run, self.grey = whole.path, whole.run, whole.grey
@@ -90,83 +89,44 @@ class _Group:
         self.difference = self.path.enter(whole.inputs[index]) - start
         self.start = start.expand_as(self.difference)
 
-    def average(self, n_steps: int, method: str) -> list[torch.Tensor]:
-        """Gradients averaged by a rule. A uniform baseline is a node that all images share."""
-        nodes, weights = quadrature(n_steps, method)
-        everybody = list(range(len(self.targets)))
-        if method != "nested" or self.grey is None:
-            return self._weighted(everybody, self.targets, nodes, weights)
-        average = self._weighted(everybody, self.targets, nodes[1:], weights[1:])
-        at_baseline = self._at_baseline(sorted({channel for wanted in self.targets for channel in wanted}))
-        for own, wanted in zip(average, self.targets, strict=True):
-            own += weights[0] * torch.stack([at_baseline[channel] for channel in wanted])
-        return average
+    def average(self, nodes: Sequence[float], weights: Sequence[float]) -> torch.Tensor:
+        """Gradients averaged by a rule, (P, C, h, w) for the P pairs of image and target, image by image."""
+        pairs = [(image, slot) for image, wanted in enumerate(self.targets) for slot in range(len(wanted))]
+        sums = {pair: torch.zeros_like(self.difference[0]) for pair in pairs}
+        done = 0
+        for points in self.at(list(range(len(self.targets))), self.targets, nodes):
+            count = len(points[0][2])
+            weight = self.difference.new_tensor(weights[done : done + count]).view(-1, 1, 1, 1)
+            for image, slot, gradient, _ in points:
+                sums[image, slot] += (weight * gradient).sum(0)
+            done += count
+        return torch.stack([sums[pair] for pair in pairs])
 
-    def refine(
-        self,
-        average: list[torch.Tensor],
-        taken: torch.Tensor,
-        change: torch.Tensor,
-        n_steps: int,
-        tolerance: float,
-        max_steps: int,
-    ) -> None:
-        """Halve the steps of the (image, target) pairs whose completeness error is above the tolerance.
-
-        Each image on its own, so that its result does not depend on what its neighbours need.
-
-        Args:
-            average: what the nested rule gave so far; changed in place.
-            taken: (P,) steps of the P pairs, image by image; changed in place.
-            change: (P,) f(x) - f(b).
-        """
-        starts = [0]
-        for wanted in self.targets:
-            starts.append(starts[-1] + len(wanted))
-        while 2 * n_steps <= max_steps:
-            sums = [(own * difference).sum((1, 2, 3)) for own, difference in zip(average, self.difference, strict=True)]
-            above = completeness_error(torch.cat(sums), change).cpu() > tolerance
-            # a pair that was content before stays so
-            above &= taken == n_steps
-            if not bool(above.any()):
-                return
-            for image, wanted in enumerate(self.targets):
-                slots = [slot for slot in range(len(wanted)) if above[starts[image] + slot]]
-                if slots:
-                    between = self._weighted([image], [[wanted[slot] for slot in slots]], *midpoints(n_steps))[0]
-                    average[image][slots] = (average[image][slots] + between) / 2
-            n_steps *= 2
-            taken[above] = n_steps
-
-    def _weighted(
-        self, images: Sequence[int], targets: Sequence[list[int]], nodes: Sequence[float], weights: Sequence[float]
-    ) -> list[torch.Tensor]:
-        """Weighted sums of the gradients at the nodes.
+    def at(
+        self, images: Sequence[int], targets: Sequence[list[int]], nodes: Sequence[float]
+    ) -> Iterator[list[tuple[int, int, torch.Tensor, torch.Tensor]]]:
+        """Gradients (M, C, h, w) and logits (M,) at the nodes, M of them at a time: a list of (image, slot, ...).
 
         Samples of a batch are independent, so a single backward pass serves the k-th target of every image, whichever
         observation that is.
         """
-        like = self.difference
-        sums = [like.new_zeros((len(wanted), *like.shape[1:])) for wanted in targets]
         nodes_at_once = max(self.batch_size // len(images), 1)
         most = max(len(wanted) for wanted in targets)
-        slots = like.new_tensor([wanted + [-1] * (most - len(wanted)) for wanted in targets], dtype=torch.int64)
+        padded = [wanted + wanted[:1] * (most - len(wanted)) for wanted in targets]
+        slots = torch.tensor(padded, device=self.difference.device)
         for first in range(0, len(nodes), nodes_at_once):
-            part = slice(first, first + nodes_at_once)
-            alpha = like.new_tensor(nodes[part])
+            alpha = self.difference.new_tensor(nodes[first : first + nodes_at_once])
             features = self._features(images, alpha)
             logits = self.run(features, self.path.fast or self.path.rest)
-            weight = like.new_tensor(weights[part]).repeat(len(images))
+            points = []
             for slot in range(most):
-                chosen = slots[:, slot].repeat_interleave(len(alpha))
-                picked = logits.gather(1, chosen.clamp(min=0).unsqueeze(1)).squeeze(1)
-                value = (picked * weight * (chosen >= 0)).sum()
-                (step,) = torch.autograd.grad(value, features, retain_graph=slot < most - 1)
-                step = step.unflatten(0, (len(images), len(alpha))).sum(1).to(like.dtype)
-                for own, wanted, gradient in zip(sums, targets, step, strict=True):
-                    if slot < len(wanted):
-                        own[slot] += gradient
-        return sums
+                chosen = slots[:, slot].repeat_interleave(len(alpha)).unsqueeze(1)
+                picked = logits.gather(1, chosen).squeeze(1)
+                (gradient,) = torch.autograd.grad(picked.sum(), features, retain_graph=slot < most - 1)
+                shape = (len(images), len(alpha))
+                parts = zip(images, targets, gradient.unflatten(0, shape), picked.detach().view(shape), strict=True)
+                points += [(image, slot, g.float(), f.float()) for image, wanted, g, f in parts if slot < len(wanted)]
+            yield points
 
     def _features(self, images: Sequence[int], alpha: torch.Tensor) -> torch.Tensor:
         """All images at all nodes, (images x nodes, C, h, w), a leaf of the graph."""
@@ -174,15 +134,15 @@ class _Group:
         features = torch.cat(parts) if len(parts) > 1 else parts[0]
         return features.contiguous(memory_format=torch.channels_last).requires_grad_()
 
-    def _at_baseline(self, channels: Sequence[int]) -> dict[int, torch.Tensor]:
-        """Gradient of each target at the uniform baseline; remembered, since it is the same for every image."""
-        known = self.path.at_baseline
-        keys = {channel: (self.grey, self.size, channel) for channel in channels}
-        missing = [channel for channel in channels if keys[channel] not in known]
-        if missing:
-            features = self.start[:1].contiguous(memory_format=torch.channels_last).requires_grad_()
-            logits = self.run(features, self.path.rest)
-            for channel in missing:
-                (gradient,) = torch.autograd.grad(logits[0, channel], features, retain_graph=channel != missing[-1])
-                known[keys[channel]] = gradient[0].to(self.difference.dtype)
-        return {channel: known[keys[channel]] for channel in channels}
+    def at_baseline(self, image: int, channel: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradient (C, h, w) and logit of a target at an image's baseline.
+
+        That of a uniform baseline is remembered, since it is the same for every image.
+        """
+        known, key = self.path.at_baseline, (self.grey, self.size, channel)
+        if self.grey is None or key not in known:
+            features = self.start[image : image + 1].contiguous(memory_format=torch.channels_last).requires_grad_()
+            logit = self.run(features, self.path.rest)[0, channel]
+            (gradient,) = torch.autograd.grad(logit, features)
+            known[key] = (gradient[0].float(), logit.detach().float())
+        return known[key]

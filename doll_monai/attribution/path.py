@@ -30,13 +30,13 @@ class Path:
             those of the image.
         rest: (B, C, h, w) to (B, T) logits.
         fast: the same, compiled by ``torch.compile`` if that was asked for.
-        at_baseline: gradients at uniform baselines, by grey value, image size and target.
+        at_baseline: gradient and logit at uniform baselines, by grey value, image size and target.
     """
 
     stem: nn.Module | None
     rest: Callable[[torch.Tensor], torch.Tensor]
     fast: Callable[[torch.Tensor], torch.Tensor] | None = None
-    at_baseline: dict[tuple[Any, ...], torch.Tensor] = field(default_factory=dict)
+    at_baseline: dict[tuple[Any, ...], tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     def enter(self, image: torch.Tensor) -> torch.Tensor:
         """Images behind the stem."""
@@ -101,12 +101,13 @@ def _split(network: nn.Module, compile_rest: bool) -> Path:
         layer = traced.get_submodule(str(user.target)) if user.op == "call_module" else user
         if hasattr(layer, "inplace"):  # a leaf of the graph of gradients must not be overwritten
             layer.inplace = False
+    _last_layer_in_float32(traced)
     for parameter in (*stem.parameters(), *traced.parameters()):
         parameter.requires_grad_(False)
     if compile_rest:
         # several backward passes share one forward pass, so its buffers must outlive the first
         torch._functorch.config.donated_buffer = False
-        return Path(stem, traced, torch.compile(traced))
+        return Path(stem, traced, torch.compile(traced, dynamic=False))
     fuse_norm_relu(traced)
     return Path(stem, traced)
 
@@ -133,3 +134,27 @@ def _chain(image: fx.Node, last: fx.Node) -> Iterator[fx.Node]:
     while node is not last:
         node = next(iter(node.users))
         yield node
+
+
+class _Float32(nn.Module):
+    """A layer that autocast leaves alone."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            result: torch.Tensor = self.layer(x.float())
+        return result
+
+
+def _last_layer_in_float32(traced: Any) -> None:
+    """Logits rounded to ``bfloat16`` would hide how they change from step to step."""
+    output = next(node for node in traced.graph.nodes if node.op == "output")
+    last = output.args[0]
+    if isinstance(last, fx.Node) and last.op == "call_module":
+        layer = traced.get_submodule(str(last.target))
+        if isinstance(layer, nn.Linear):
+            parent, _, name = str(last.target).rpartition(".")
+            setattr(traced.get_submodule(parent), name, _Float32(layer))

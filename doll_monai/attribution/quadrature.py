@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 METHODS = ("nested", "gausslegendre", "riemann_middle")
-"""Quadrature rules; ``nested`` halves its steps where the completeness error asks for it."""
+"""Quadrature rules; ``nested`` halves steps where the completeness error asks for it."""
 
 
 def quadrature(n_steps: int, method: str = "gausslegendre") -> tuple[list[float], list[float]]:
@@ -14,7 +14,7 @@ def quadrature(n_steps: int, method: str = "gausslegendre") -> tuple[list[float]
     Args:
         n_steps: number of steps, at least 1.
         method: ``gausslegendre`` or ``riemann_middle`` with as many nodes; ``nested``, the trapezoidal rule, has one
-            node more, at the baseline, and all its nodes are nodes of the rule with twice the steps as well.
+            node more, at the baseline, and stays a trapezoidal rule when some of its steps are halved.
 
     Raises:
         ValueError: for another method or no steps.
@@ -25,13 +25,8 @@ def quadrature(n_steps: int, method: str = "gausslegendre") -> tuple[list[float]
         nodes, weights = np.polynomial.legendre.leggauss(n_steps)
         return list((nodes + 1) / 2), list(weights / 2)
     if method == "riemann_middle":
-        return midpoints(n_steps)
+        return [(step + 0.5) / n_steps for step in range(n_steps)], [1 / n_steps] * n_steps
     if method == "nested":
         inner = [1 / n_steps] * (n_steps - 1)
         return [step / n_steps for step in range(n_steps + 1)], [0.5 / n_steps, *inner, 0.5 / n_steps]
     raise ValueError(f"method must be one of {', '.join(METHODS)}, not '{method}'.")
-
-
-def midpoints(n_steps: int) -> tuple[list[float], list[float]]:
-    """Nodes and weights of the midpoint rule: what turns the nested rule of n steps into that of 2 n."""
-    return [(step + 0.5) / n_steps for step in range(n_steps)], [1 / n_steps] * n_steps
