@@ -70,7 +70,7 @@ class Explainer:
         """Say for one member how many steps were taken and that no completeness error is known, unless one is."""
         output = output_of(engine)
         output.setdefault(f"completeness_error_{number}", torch.full(wanted.shape, float("nan"), device=wanted.device))
-        output.setdefault(f"n_steps_{number}", torch.full((len(wanted),), n_steps))
+        output.setdefault(f"n_steps_{number}", n_steps * wanted.long())
 
 
 @contextmanager

@@ -21,7 +21,7 @@ class IntegratedGradientsHandler(Explainer):
 
     It can be attached to the evaluator of any classifier with a 2-D grey input. The output gains, for member k,
     ``{prefix}_k`` (B, T, H, W), ``completeness_error_k`` (B, T; NaN where a target was not explained) and
-    ``n_steps_k`` (B,). The median completeness error of the run is the engine's metric ``completeness_error``.
+    ``n_steps_k`` (B, T; 0 there). The median completeness error of a run is the metric ``completeness_error``.
 
     Args:
         networks, output_prefix, target_key, image_key, unlocalised: see ``Explainer``.

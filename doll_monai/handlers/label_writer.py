@@ -26,7 +26,7 @@ class LabelWriter:
     Args:
         store: where labels go.
         members: number K of members in the output: ``pred_k``, (T,) logits, and, where the source of the explanation
-            has them, ``completeness_error_k``, (T,), and ``n_steps_k``, (T,) or one number.
+            has them, ``completeness_error_k``, (T,), and ``n_steps_k``, (T,).
         label_key: the label, (T, W, H) ``uint8``.
         target_key: (T,) targets.
     """
