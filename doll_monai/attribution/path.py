@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch._functorch import config as functorch_config
 from torch.fx.experimental.optimization import fuse
 
 from .fused import fuse_norm_relu
@@ -106,7 +107,7 @@ def _split(network: nn.Module, compile_rest: bool) -> Path:
         parameter.requires_grad_(False)
     if compile_rest:
         # several backward passes share one forward pass, so its buffers must outlive the first
-        torch._functorch.config.donated_buffer = False
+        functorch_config.donated_buffer = False
         return Path(stem, traced, torch.compile(traced, dynamic=False))
     fuse_norm_relu(traced)
     return Path(stem, traced)

@@ -14,7 +14,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from doll_monai.data import LabelStore, write_label
@@ -45,14 +44,14 @@ def labels(tmp_path: Path) -> Path:
     store = _store(films, output)
     store.claim()
     for number, chunk in enumerate(store.chunks):
-        rows = []
+        rows, written = [], {}
         for record in chunk:
-            label = torch.zeros(len(FINDINGS), W, H, dtype=torch.uint8)
+            label = np.zeros((len(FINDINGS), W, H), dtype=np.uint8)
             label[0], label[EDEMA, :3] = IGNORE, FOREGROUND
-            store.write(record["image"], label, np.diag([2.0, 2.0, 1.0, 1.0]))
+            written[record["image"]] = (label, np.diag([2.0, 2.0, 1.0, 1.0]))
             known = {"image": store.relative(record["image"]), "probability": 0.75, "n_steps": 24}
             rows.append({**known, "observation": "Edema", "completeness_error": 0.01, "foreground_share": 0.25})
-        store.write_rows(number, rows)
+        store.write(number, written, rows, {})
     store.finish()
     for record in _records(films):
         path = Path(record["image"])
