@@ -117,7 +117,7 @@ class Group:
         for first in range(0, len(nodes), nodes_at_once):
             alpha = self.difference.new_tensor(nodes[first : first + nodes_at_once])
             features = self._features(images, alpha)
-            logits = self.run(features, self.path.fast or self.path.rest)
+            logits = self.run(features, self.path.rest if self.path.fast is None else self.path.fast)
             points = []
             for slot in range(most):
                 chosen = slots[:, slot].repeat_interleave(len(alpha)).unsqueeze(1)
