@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.utils._triton import has_triton
 
 MANY_IMAGES = 2000
 """From so many images on, the minute or two of compiling a network are won back several times."""
@@ -16,7 +17,7 @@ def can_compile(device: torch.device) -> bool:
     """Whether ``torch.compile`` has what it needs: on a CPU a C++ compiler, on a GPU Triton."""
     if device.type == "cpu":
         return any(shutil.which(name) for name in ("g++", "clang++"))
-    return device.type == "cuda" and torch.utils._triton.has_triton()
+    return device.type == "cuda" and has_triton()
 
 
 def compile_pays(sections: Mapping[str, Sequence[Any]], device: torch.device) -> bool:

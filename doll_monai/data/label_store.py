@@ -141,23 +141,18 @@ class LabelStore:
         Raises:
             InputError: when an earlier chunk could not be written.
         """
-        self._tasks.submit(lambda: self._write(chunk, labels, rows, failures))
 
-    def _write(
-        self,
-        chunk: int,
-        labels: Mapping[str, tuple[np.ndarray, np.ndarray]],
-        rows: Sequence[Mapping[str, Any]],
-        failures: Mapping[str, str],
-    ) -> None:
-        if not self._provenance_path.is_file():
-            raise InputError(
-                f"{self._provenance_path} has vanished while labels were written; when {self.output_dir} is back, "
-                "the same command continues."
-            )
-        for image, (label, affine) in labels.items():
-            write_label(self.output_dir / self.label_path(image), label, affine)
-        write_chunk(self._rows_path(chunk), rows, failures)
+        def work() -> None:
+            if not self._provenance_path.is_file():
+                raise InputError(
+                    f"{self._provenance_path} has vanished while labels were written; when {self.output_dir} is back, "
+                    "the same command continues."
+                )
+            for image, (label, affine) in labels.items():
+                write_label(self.output_dir / self.label_path(image), label, affine)
+            write_chunk(self._rows_path(chunk), rows, failures)
+
+        self._tasks.submit(work)
 
     def wait(self) -> None:
         """Return when all that was handed over is written.

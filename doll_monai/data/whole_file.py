@@ -8,7 +8,9 @@ import platform
 import re
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from doll_monai.errors import InputError
 
@@ -26,17 +28,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     Raises:
         InputError: when the folder or the file cannot be written.
     """
-    path = Path(path)
-    temporary = _temporary(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise _explained(path, error) from error
+    _write(Path(path), content, os.replace)
 
 
 def create_whole(path: str | os.PathLike[str], content: bytes) -> bool:
@@ -48,20 +40,22 @@ def create_whole(path: str | os.PathLike[str], content: bytes) -> bool:
     Raises:
         InputError: when the folder or the file cannot be written.
     """
-    path = Path(path)
+    created: bool = _write(Path(path), content, _link)
+    return created
+
+
+def _write(path: Path, content: bytes, move: Callable[[Path, Path], Any]) -> Any:
+    """Write under a temporary name, then move that to the path; returns what the move returns."""
     temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_bytes(content)
-            _link(temporary, path, content)
+            return move(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    except FileExistsError:
-        return False
     except OSError as error:
         raise _explained(path, error) from error
-    return True
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
@@ -86,15 +80,21 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}@{platform.node()}.tmp")
 
 
-def _link(temporary: Path, path: Path, content: bytes) -> None:
-    """Give a file its name, or fail when the name is taken."""
+def _link(temporary: Path, path: Path) -> bool:
+    """Give a file its name; False when the name is taken."""
     try:
         os.link(temporary, path)
+    except FileExistsError:
+        return False
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        with open(path, "xb") as file:
-            file.write(content)
+        try:
+            with open(path, "xb") as file:
+                file.write(temporary.read_bytes())
+        except FileExistsError:
+            return False
+    return True
 
 
 def _dead(pid: int, host: str) -> bool:
