@@ -5,11 +5,15 @@ Label generation needs no process group: its processes share nothing but the fol
 
 from __future__ import annotations
 
+import ctypes
 import os
 
 import torch
 
 from doll_monai.errors import InputError
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+"""Settings of ``mallopt``, from the C library's ``malloc.h``."""
 
 
 def process_count() -> int:
@@ -38,6 +42,22 @@ def process_device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", _number("LOCAL_RANK", 0, 0) % torch.cuda.device_count())
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors on the CPU give back, instead of returning it to the system.
+
+    By default the C library of Linux returns large blocks at once, and the system clears every page before it hands
+    them out again: a fifth of the time of a network whose layers are large. The peak stays what it was. Without effect
+    where the library has no such settings.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(_M_TOP_PAD, 2**28)
 
 
 def _number(name: str, default: int, least: int) -> int:

@@ -9,6 +9,7 @@ import torch
 from .nested import nested
 from .path import Path, Run
 from .quadrature import quadrature
+from .sums import weighted_sum
 
 
 class Integration:
@@ -96,9 +97,9 @@ class Group:
         done = 0
         for points in self.at(list(range(len(self.targets))), self.targets, nodes):
             count = len(points[0][2])
-            weight = self.difference.new_tensor(weights[done : done + count]).view(-1, 1, 1, 1)
+            weight = self.difference.new_tensor(weights[done : done + count])
             for image, slot, gradient, _ in points:
-                sums[image, slot] += (weight * gradient).sum(0)
+                sums[image, slot] += weighted_sum(weight, gradient)
             done += count
         return torch.stack([sums[pair] for pair in pairs])
 

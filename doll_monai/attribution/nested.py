@@ -6,12 +6,13 @@ the completeness error is known interval by interval, and the worst ones are hal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
 from .completeness import completeness_error
+from .sums import scalar_products, weighted_sum
 
 if TYPE_CHECKING:
     from .integration import Group
@@ -22,41 +23,60 @@ HALVED_AT_ONCE = 8
 
 @dataclass
 class _Pair:
-    """An (image, target) and what is known along its path; nodes ascend, (N,) and (N, C, h, w).
+    """An (image, target) and what is known along its path, in the order in which the nodes were added.
 
     Attributes:
+        nodes: between 0 and 1, N of them.
+        gradients: (M, C, h, w) each, N in all.
         slopes: directional derivatives along the path, (N,) on the CPU.
         logits: (N,) on the CPU.
     """
 
-    nodes: list[float]
-    gradients: list[torch.Tensor]
-    slopes: torch.Tensor
-    logits: torch.Tensor
+    nodes: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
+    gradients: list[torch.Tensor] = field(default_factory=list)
+    slopes: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    logits: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @property
+    def steps(self) -> int:
+        """Intervals between the nodes."""
+        return len(self.nodes) - 1
 
     def weights(self) -> torch.Tensor:
-        """Of the trapezoidal rule."""
-        gaps = torch.tensor(self.nodes, dtype=torch.float64).diff() / 2
-        weights = torch.zeros(len(self.nodes), dtype=torch.float64)
-        weights[1:] += gaps
-        weights[:-1] += gaps
+        """Of the trapezoidal rule, (N,)."""
+        nodes, order = self.nodes.sort()
+        weights = torch.zeros_like(nodes)
+        weights[order[1:]] += nodes.diff() / 2
+        weights[order[:-1]] += nodes.diff() / 2
         return weights.float()
 
-    def residuals(self) -> torch.Tensor:
-        """|change of the logit - integral| of each interval, (N - 1,)."""
-        gaps = torch.tensor(self.nodes, dtype=torch.float64).diff().float()
-        return (self.logits.diff() - (self.slopes[1:] + self.slopes[:-1]) / 2 * gaps).abs()
+    def integral(self) -> torch.Tensor:
+        """Change of the logit from the gradients."""
+        return (self.weights() * self.slopes).sum()
 
-    def add(
-        self, nodes: list[float], gradients: list[torch.Tensor], slopes: torch.Tensor, logits: torch.Tensor
-    ) -> None:
+    def residuals(self) -> torch.Tensor:
+        """|change of the logit - integral| of each interval, from 0 to 1, (N - 1,)."""
+        nodes, order = self.nodes.sort()
+        slopes = self.slopes[order]
+        return (self.logits[order].diff() - (slopes[1:] + slopes[:-1]) / 2 * nodes.diff().float()).abs()
+
+    def middles(self, intervals: list[int]) -> list[float]:
+        """Halfway points of some intervals, counted from 0."""
+        nodes = self.nodes.sort().values
+        middles: list[float] = ((nodes[:-1] + nodes[1:]) / 2)[intervals].tolist()
+        return middles
+
+    def average(self) -> torch.Tensor:
+        """The gradient averaged along the path, (C, h, w)."""
+        parts = self.weights().split([len(part) for part in self.gradients])
+        return torch.stack([weighted_sum(w.to(g.device), g) for w, g in zip(parts, self.gradients, strict=True)]).sum(0)
+
+    def add(self, nodes: list[float], gradients: torch.Tensor, slopes: torch.Tensor, logits: torch.Tensor) -> None:
         """More nodes, anywhere."""
-        everything = [*self.nodes, *nodes]
-        order = sorted(range(len(everything)), key=everything.__getitem__)
-        both = [*self.gradients, *gradients]
-        self.nodes, self.gradients = [everything[i] for i in order], [both[i] for i in order]
-        self.slopes = torch.cat([self.slopes, slopes])[order]
-        self.logits = torch.cat([self.logits, logits])[order]
+        self.nodes = torch.cat([self.nodes, torch.tensor(nodes, dtype=torch.float64)])
+        self.gradients.append(gradients)
+        self.slopes = torch.cat([self.slopes, slopes])
+        self.logits = torch.cat([self.logits, logits])
 
 
 def nested(
@@ -74,36 +94,29 @@ def nested(
         max_steps: most steps of a pair.
     """
     everybody = list(range(len(group.targets)))
-    pairs = {
-        (image, slot): _Pair([], [], torch.empty(0), torch.empty(0))
-        for image, wanted in enumerate(group.targets)
-        for slot in range(len(wanted))
-    }
+    pairs = {(image, slot): _Pair() for image, wanted in enumerate(group.targets) for slot in range(len(wanted))}
     for (image, slot), pair in pairs.items():
         gradient, logit = group.at_baseline(image, group.targets[image][slot])
         slope = (gradient * group.difference[image]).sum()
-        pair.add([0.0], [gradient], slope.cpu().view(1), logit.cpu().view(1))
+        pair.add([0.0], gradient.unsqueeze(0), slope.cpu().view(1), logit.cpu().view(1))
     _take(
         group, pairs, everybody, [list(wanted) for wanted in group.targets], [(i + 1) / n_steps for i in range(n_steps)]
     )
     while True:
-        sums = torch.stack([(pair.weights() * pair.slopes).sum() for pair in pairs.values()])
+        sums = torch.stack([pair.integral() for pair in pairs.values()])
         errors = completeness_error(sums, change)
         above = {
             key: pair
             for key, pair, error in zip(pairs, pairs.values(), errors.tolist(), strict=True)
-            if error > tolerance and len(pair.nodes) - 1 < max_steps
+            if error > tolerance and pair.steps < max_steps
         }
         if not above:
             break
         for image in sorted({image for image, _ in above}):
             slots = [slot for number, slot in above if number == image]
             _halve(group, pairs, image, slots, max_steps)
-    average = [
-        torch.stack(pair.gradients).mul_(pair.weights().to(pair.gradients[0].device).view(-1, 1, 1, 1)).sum(0)
-        for pair in pairs.values()
-    ]
-    return torch.stack(average), torch.tensor([len(pair.nodes) - 1 for pair in pairs.values()])
+    average = torch.stack([pair.average() for pair in pairs.values()])
+    return average, torch.tensor([pair.steps for pair in pairs.values()])
 
 
 def _halve(group: Group, pairs: dict[tuple[int, int], _Pair], image: int, slots: list[int], max_steps: int) -> None:
@@ -116,7 +129,7 @@ def _halve(group: Group, pairs: dict[tuple[int, int], _Pair], image: int, slots:
     total = torch.stack([share / share.sum().clamp(min=1e-12) for share in shares]).sum(0)
     count = min(HALVED_AT_ONCE, len(total), max_steps - len(total))
     worst = total.argsort(descending=True, stable=True)[:count].tolist()
-    nodes = [(pair.nodes[i] + pair.nodes[i + 1]) / 2 for i in sorted(worst)]
+    nodes = pair.middles(sorted(worst))
     _take(group, pairs, [image], [[group.targets[image][slot] for slot in slots]], nodes, {image: slots})
 
 
@@ -132,9 +145,9 @@ def _take(
     done = 0
     for points in group.at(images, targets, nodes):
         count = len(points[0][2])
-        slopes = torch.stack([(g * group.difference[image]).sum((1, 2, 3)) for image, _, g, _ in points]).cpu()
+        slopes = torch.stack([scalar_products(g, group.difference[image]) for image, _, g, _ in points]).cpu()
         logits = torch.stack([f for *_, f in points]).cpu()
         for (image, slot, gradient, _), own_slopes, own_logits in zip(points, slopes, logits, strict=True):
             own = slot if slots is None else slots[image][slot]
-            pairs[image, own].add(nodes[done : done + count], list(gradient), own_slopes, own_logits)
+            pairs[image, own].add(nodes[done : done + count], gradient, own_slopes, own_logits)
         done += count

@@ -12,7 +12,7 @@ from torch import fx, nn
 from torch._functorch import config as functorch_config
 from torch.fx.experimental.optimization import fuse
 
-from .fused import fuse_norm_relu
+from .fused import fuse_relu
 
 Run = Callable[[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
 """``run(x, network)``, which an inferer is: runs the network as a user wants it, under autocast for instance."""
@@ -109,7 +109,7 @@ def _split(network: nn.Module, compile_rest: bool) -> Path:
         # several backward passes share one forward pass, so its buffers must outlive the first
         functorch_config.donated_buffer = False
         return Path(stem, traced, torch.compile(traced, dynamic=False))
-    fuse_norm_relu(traced)
+    fuse_relu(traced)
     return Path(stem, traced)
 
 

@@ -32,9 +32,8 @@ logger = logging.getLogger(__name__)
 
 CAPTUM_STEPS = 50
 REFERENCE_STEPS = 200
-ENGINES = ("ours", "uncompiled", "captum", "reference")
-"""Ours as the bundle computes large data sets, the same without compiling, captum as a user would call it, and with
-more steps."""
+ENGINES = ("ours", "captum", "reference")
+"""Ours as the bundle computes large data sets, captum as a user would call it, and with more steps."""
 HOURS_FILMS = 224_316
 """Films of CheXpert, for the estimate of hours."""
 
@@ -93,7 +92,7 @@ class AttributionBenchmark:
         for name in self.networks:
             self._train(name)
         few = max(self.count // 4, 1)
-        plan = [("ours", self.count), ("ours", few), ("uncompiled", self.count), ("captum", self.count)]
+        plan = [("ours", self.count), ("ours", few), ("captum", self.count)]
         for engine, count in [*plan, ("reference", self.reference_count)]:
             for name, definition in zip(self.networks, self.definitions["members"], strict=True):
                 self._explain(engine, name, definition, count)
@@ -144,7 +143,7 @@ class AttributionBenchmark:
             raise InputError(f"Training {name} failed; the reason is above.")
 
     def _arguments(self, engine: str) -> dict[str, Any]:
-        if engine not in ("ours", "uncompiled"):
+        if engine != "ours":
             return {"n_steps": CAPTUM_STEPS if engine == "captum" else REFERENCE_STEPS}
         names = {
             "ig_steps": "n_steps",
@@ -159,7 +158,7 @@ class AttributionBenchmark:
         arguments = {argument: self.labels.get_parsed_content(value) for value, argument in names.items()}
         return {
             **arguments,
-            "compile_network": engine == "ours" and can_compile(self.labels.get_parsed_content("device")),
+            "compile_network": can_compile(self.labels.get_parsed_content("device")),
         }
 
     def _path(self, engine: str, name: str, count: int) -> Path:
@@ -193,7 +192,7 @@ class AttributionBenchmark:
         """Ratios first, then seconds, memory, completeness errors and agreement of each engine."""
         pairs = int(self.wanted.sum())
         engines = {engine: self._engine(engine) for engine in ENGINES}
-        iou = {engine: self._agreement(engine) for engine in ("ours", "captum", "uncompiled")}
+        iou = {engine: self._agreement(engine) for engine in ("ours", "captum")}
         seconds = {engine: figures["seconds_per_pair"] for engine, figures in engines.items()}
         few = max(self.count // 4, 1)
         of_few = max(int(self._result("ours", name, few)["peak_memory_bytes"]) for name in self.networks)
@@ -203,10 +202,8 @@ class AttributionBenchmark:
             "throughput_ratio_by_network": {
                 name: engines["captum"]["seconds"][name] / engines["ours"]["seconds"][name] for name in self.networks
             },
-            "throughput_ratio_uncompiled": seconds["captum"] / seconds["uncompiled"],
             "foreground_iou_median": float(np.median(iou["ours"])),
             "foreground_iou_5th_percentile": float(np.percentile(iou["ours"], 5)),
-            "foreground_iou_median_uncompiled": float(np.median(iou["uncompiled"])),
             "foreground_iou_median_captum": float(np.median(iou["captum"])),
             "completeness_error_median": self._of(engines, "completeness_error_median"),
             "completeness_error_95th_percentile": self._of(engines, "completeness_error_95th_percentile"),

@@ -11,6 +11,7 @@ from monai.utils import CommonKeys
 from torch import nn
 
 from doll_monai.attribution import path_gradient
+from doll_monai.processes import keep_freed_memory
 
 from .engine import output_of
 from .explainer import Explainer
@@ -67,6 +68,7 @@ class IntegratedGradientsHandler(Explainer):
     def attach(self, engine: Engine) -> None:
         """Explain after each forward pass; set the metric when the epoch ends."""
         super().attach(engine)
+        keep_freed_memory()
         engine.add_event_handler(Events.EPOCH_STARTED, self._errors.clear)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
 

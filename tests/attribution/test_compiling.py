@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-
+import pytest
 import torch
 
-from doll_monai.attribution import can_compile, compile_pays
-from doll_monai.attribution.compiling import MANY_IMAGES
+from doll_monai.attribution import can_compile, compile_pays, compiling
 
-CPU = torch.device("cpu")
-
-
-def test_compiling_pays_for_many_images_where_there_is_a_compiler(monkeypatch) -> None:
-    many = {"training": range(MANY_IMAGES - 1), "validation": range(1)}
-    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++" if name == "g++" else None)
-    assert can_compile(CPU)
-    assert compile_pays(many, CPU)
-    assert not compile_pays({"training": range(MANY_IMAGES - 1)}, CPU)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert not compile_pays(many, CPU)
+GPU = torch.device("cuda")
 
 
-def test_an_unknown_device_is_not_compiled_for() -> None:
-    assert not can_compile(torch.device("meta"))
+@pytest.mark.parametrize("triton", [True, False])
+def test_compiling_pays_for_many_images_on_a_gpu_with_triton(triton: bool, monkeypatch) -> None:
+    many = {"training": range(compiling.MANY_IMAGES - 1), "validation": range(1)}
+    monkeypatch.setattr(compiling, "has_triton", lambda: triton)
+    assert can_compile(GPU) == triton
+    assert compile_pays(many, GPU) == triton
+    assert not compile_pays({"training": range(compiling.MANY_IMAGES - 1)}, GPU)
+    assert not compile_pays(many, torch.device("cpu"))

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from doll_monai.attribution import path_gradient, path_through
-from doll_monai.attribution.fused import ScaleShiftReLU
 
 from .networks import TARGETS, densenet, efficientnet, resnet, with_statistics
 
@@ -119,16 +118,6 @@ def test_a_path_does_not_keep_its_network_alive(build) -> None:
     del network
     gc.collect()
     assert gone() is None
-
-
-def test_scale_shift_relu_is_normalisation_and_relu() -> None:
-    norm = with_statistics(nn.Sequential(nn.BatchNorm2d(6)))[0].eval()
-    ours, image = ScaleShiftReLU(norm), torch.randn(2, 6, 5, 4, requires_grad=True)
-    expected = torch.relu(norm(image))
-    torch.testing.assert_close(ours(image), expected)
-    (reference,) = torch.autograd.grad(expected.square().sum(), image)
-    (gradient,) = torch.autograd.grad(ours(image).square().sum(), image)
-    torch.testing.assert_close(gradient, reference)
 
 
 @pytest.mark.slow
