@@ -12,7 +12,7 @@ import torch
 
 from doll_monai.errors import InputError
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Settings of ``mallopt``, from the C library's ``malloc.h``."""
 
 
@@ -57,7 +57,6 @@ def keep_freed_memory() -> None:
         return
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    mallopt(_M_TOP_PAD, 2**28)
 
 
 def _number(name: str, default: int, least: int) -> int:
