@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 METHODS = ("nested", "gausslegendre", "riemann_middle")
-"""Quadrature rules; ``nested`` halves steps where the completeness error asks for it."""
+"""Quadrature rules; ``nested`` is the one of the module ``nested``, which has no fixed nodes."""
 
 
 def quadrature(n_steps: int, method: str = "gausslegendre") -> tuple[list[float], list[float]]:
@@ -13,8 +13,7 @@ def quadrature(n_steps: int, method: str = "gausslegendre") -> tuple[list[float]
 
     Args:
         n_steps: number of steps, at least 1.
-        method: ``gausslegendre`` or ``riemann_middle`` with as many nodes; ``nested``, the trapezoidal rule, has one
-            node more, at the baseline, and stays a trapezoidal rule when some of its steps are halved.
+        method: ``gausslegendre`` or ``riemann_middle``, with as many nodes.
 
     Raises:
         ValueError: for another method or no steps.
@@ -26,7 +25,4 @@ def quadrature(n_steps: int, method: str = "gausslegendre") -> tuple[list[float]
         return list((nodes + 1) / 2), list(weights / 2)
     if method == "riemann_middle":
         return [(step + 0.5) / n_steps for step in range(n_steps)], [1 / n_steps] * n_steps
-    if method == "nested":
-        inner = [1 / n_steps] * (n_steps - 1)
-        return [step / n_steps for step in range(n_steps + 1)], [0.5 / n_steps, *inner, 0.5 / n_steps]
-    raise ValueError(f"method must be one of {', '.join(METHODS)}, not '{method}'.")
+    raise ValueError(f"method must be one of {', '.join(METHODS[1:])}, not '{method}'.")

@@ -83,6 +83,7 @@ class AttributionBenchmark:
         self.labels = ConfigParser({**json.loads(config.read_text()), "image_size": [size, size], **(overrides or {})})
         self.labels["network_def"] = self.definitions
         self.labels["dataset_dir"] = str(chexpert)
+        self._changes: dict[str, torch.Tensor] = {}
 
     def run(self) -> dict[str, Any]:
         """The figures; see ``report``."""
@@ -192,7 +193,8 @@ class AttributionBenchmark:
         """Ratios first, then seconds, memory, completeness errors and agreement of each engine."""
         pairs = int(self.wanted.sum())
         engines = {engine: self._engine(engine) for engine in ENGINES}
-        iou = {engine: self._agreement(engine) for engine in ("ours", "captum")}
+        reference = self._labels("reference")
+        iou = {engine: self._agreement(self._labels(engine), reference) for engine in ("ours", "captum")}
         seconds = {engine: figures["seconds_per_pair"] for engine, figures in engines.items()}
         few = max(self.count // 4, 1)
         of_few = max(int(self._result("ours", name, few)["peak_memory_bytes"]) for name in self.networks)
@@ -251,20 +253,20 @@ class AttributionBenchmark:
 
     def _errors(self, name: str, gradient: torch.Tensor, count: int) -> np.ndarray:
         """Completeness errors against f(x) - f(b) in float32, the same for all engines."""
-        number = self.networks.index(name)
-        network = ConfigParser({"network": self.definitions["members"][number]}).get_parsed_content("network")
-        network = load_weights(network, self.work / name / "model.pt").eval()
-        image, wanted = self.image[:count], self.wanted[:count]
-        with torch.no_grad():
-            change = (network(image) - network(torch.zeros_like(image[:1])))[wanted]
+        if name not in self._changes:
+            definition = self.definitions["members"][self.networks.index(name)]
+            network = ConfigParser({"network": definition}).get_parsed_content("network")
+            network = load_weights(network, self.work / name / "model.pt").eval()
+            with torch.no_grad():
+                self._changes[name] = network(self.image) - network(torch.zeros_like(self.image[:1]))
+        wanted = self.wanted[:count]
         film = wanted.nonzero()[:, 0]
-        total = (gradient * image[film, 0]).sum((1, 2))
-        error: np.ndarray = completeness_error(total, change).numpy()
+        total = (gradient * self.image[film, 0]).sum((1, 2))
+        error: np.ndarray = completeness_error(total, self._changes[name][:count][wanted]).numpy()
         return error
 
-    def _agreement(self, engine: str) -> np.ndarray:
-        """IoU of the foreground of the labels, with the bundle's settings, with the reference's."""
-        ours, reference = self._labels(engine), self._labels("reference")
+    def _agreement(self, ours: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
+        """IoU of the foregrounds of two engines' labels."""
         wanted = self.wanted[: self.reference_count]
         a, b = (labels[wanted] == FOREGROUND for labels in (ours, reference))
         iou: np.ndarray = ((a & b).sum((1, 2)) / (a | b).sum((1, 2)).clamp(min=1)).numpy()

@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from monai.data import load_decathlon_datalist
 
+from doll_monai.data.json_object import read_json_object
 from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError
 
@@ -87,20 +88,7 @@ def load_datalist(
 
 def _read_section(datalist: str | os.PathLike[str], section: str) -> list[dict]:
     """Records of a section as they stand in the file, each a dictionary with an ``image``."""
-    try:
-        content = json.loads(Path(datalist).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{datalist} does not exist; write it with scripts/prepare_chexpert.py or scripts/prepare_masks.py."
-        ) from error
-    except OSError as error:
-        raise InputError(f"{datalist} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise InputError(f"{datalist} is not JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise InputError(
-            f"{datalist} is no datalist: its outermost value must be an object with {', '.join(SECTIONS)}."
-        )
+    content = read_json_object(datalist, "write it with scripts/prepare_chexpert.py or scripts/prepare_masks.py")
     records = content.get(section)
     if not isinstance(records, list) or not records:
         counts = [f"{name} ({len(content[name])})" for name in SECTIONS if isinstance(content.get(name), list)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from doll_monai.data import SECTIONS, Truth, load_sections
+from doll_monai.data.json_object import read_json_object
 from doll_monai.errors import InputError
 from doll_monai.pipeline.stages import Stage, bundle_run
 
@@ -47,7 +47,7 @@ class EvaluationRequest:
                 raise InputError(f"{path} does not exist; give the right path.")
         merged: dict[str, Any] = {}
         for path in self.configs:
-            merged |= read_config(path)
+            merged |= read_json_object(path)
         for name in self.values:
             if name.partition("::")[0] not in merged:
                 raise InputError(f"The bundle {BUNDLE} has no value '{name}'; see the knobs in its README.")
@@ -89,7 +89,7 @@ class EvaluationRequest:
 
     def _records_with_truth(self) -> dict[str, list[dict]]:
         """Section to its films with a known place; a section without one is left out."""
-        names = list(self.sections) if self.sections else list(read_config(self.datalist))
+        names = list(self.sections) if self.sections else list(read_json_object(self.datalist))
         given = load_sections(
             self.datalist, [name for name in names if self.sections or name in SECTIONS], self.chexpert
         )
@@ -102,21 +102,6 @@ class EvaluationRequest:
         if not found:
             raise InputError(f"{self.truth} knows no place in any film of the sections {', '.join(given)}.")
         return found
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        InputError: when the file holds none.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold one JSON object.")
-    return content
 
 
 def gradcam_layer(definition: Mapping[str, Any]) -> str:

@@ -6,19 +6,17 @@ import os
 import zlib
 from collections.abc import Iterable, Mapping
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from ignite.engine import Engine, Events
+import torch
 
-from doll_monai.data.datalist import write_whole
 from doll_monai.data.truth import Truth
 from doll_monai.findings import FINDINGS
 from doll_monai.metrics.maps import brightest, chance_overlap, overlap, rank_correlation, rolled, structural_agreement
 
-from .localisation import label_shares, scored_pairs
+from .localisation import label_shares
+from .pair_table import PairTable, Row
 
 MapPair = tuple[np.ndarray, np.ndarray]
 
@@ -30,7 +28,7 @@ CONSENSUS = ("consensus", "randomised")
 """Keys of the two means whose foregrounds are compared."""
 
 
-class MapAgreement:
+class MapAgreement(PairTable):
     """Compares processed maps of each (image, positive observation with a known place); writes a table of them.
 
     One row has ``image``, ``observation``, ``label_share`` (the label's own foreground share), ``completeness_k`` of
@@ -61,24 +59,14 @@ class MapAgreement:
         path: str | os.PathLike,
         seed: int = 0,
     ) -> None:
-        self.truth = truth
         self.members = range(members)
+        completeness = [f"completeness_{k}" for k in self.members]
+        super().__init__(truth, ["image", "observation", "label_share", *completeness, *LIKENESS], path)
         self.shares = label_shares(foreground_share)
-        self.path = Path(path)
         self.seed = seed
-        self._rows: list[dict[str, Any]] = []
 
-    def attach(self, engine: Engine) -> None:
-        """Compare after each iteration, write when the run is complete."""
-        engine.add_event_handler(Events.STARTED, self._rows.clear)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-        engine.add_event_handler(Events.COMPLETED, self._write)
-
-    def __call__(self, engine: Engine) -> None:
-        for image, channel, _, item in scored_pairs(engine, self.truth):
-            self._rows.append({"image": image, "observation": FINDINGS[channel], **self._row(image, channel, item)})
-
-    def _row(self, image: str, channel: int, item: Mapping[str, Any]) -> dict[str, float]:
+    def rows(self, image: str, channel: int, mask: torch.Tensor, item: Mapping[str, Any]) -> Iterable[Row]:
+        """One row; the place itself is of no concern."""
         real = [np.asarray(item[f"attribution_{k}"][channel].cpu()) for k in self.members]
         random = [np.asarray(item[f"randomised_{k}"][channel].cpu()) for k in self.members]
         # of the film and observation alone, so that order and batches do not matter
@@ -92,11 +80,8 @@ class MapAgreement:
         row |= _alike("unrelated", zip(real, moved, strict=True))
         row["randomised_iou"] = overlap(*regions)
         row["unrelated_iou"] = chance_overlap(regions[1], regions[0])
-        return {name: round(value, 5) for name, value in row.items()}
-
-    def _write(self, _engine: Engine) -> None:
-        columns = ["image", "observation", "label_share", *(f"completeness_{k}" for k in self.members), *LIKENESS]
-        write_whole(self.path, pd.DataFrame(self._rows, columns=columns).to_csv(index=False).encode())
+        figures = {name: round(value, 5) for name, value in row.items()}
+        return [{"image": image, "observation": FINDINGS[channel], **figures}]
 
 
 def _alike(name: str, pairs: Iterable[MapPair]) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from doll_monai.data.datalist import SECTIONS, read_table, relative_path
+from doll_monai.data.json_object import read_json_object
 from doll_monai.data.label_store import COLUMNS
 from doll_monai.errors import InputError
 from doll_monai.findings import CHANNEL_DEF, FINDINGS
@@ -22,6 +22,7 @@ PARTS = ("dataset.json", "labels.csv", "provenance.json")
 """Files that a finished folder has, beside ``labels/``."""
 
 _ALLOWED = {*PARTS, "labels", "rows", "failures.csv", "mlruns", "mlruns.db"}
+_RESTORE = "restore it or make the labels again"
 _AGAIN = "run the label generation with the same output_dir again until it is finished"
 
 
@@ -83,18 +84,8 @@ def _refuse_strangers(root: Path, names: Sequence[str]) -> None:
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON; restore it or make the labels again.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is no JSON object; restore it or make the labels again.")
-    return content
-
-
 def _read_provenance(path: Path) -> dict[str, Any]:
-    provenance = _read_json(path)
+    provenance = read_json_object(path, _RESTORE)
     size = provenance.get("image_size")
     if not isinstance(provenance.get("checkpoint_sha256"), str) or not _is_size(size):
         raise InputError(f"{path} does not say checkpoint_sha256 and image_size; make the labels again.")
@@ -106,7 +97,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _read_sections(path: Path) -> dict[str, list[dict[str, str]]]:
-    content = _read_json(path)
+    content = read_json_object(path, _RESTORE)
     if content.get("labels") != CHANNEL_DEF:
         raise InputError(f"{path} names other channels than the 14 observations; make the labels again.")
     sections: dict[str, list[dict[str, str]]] = {}

@@ -70,8 +70,8 @@ def test_a_plain_list_of_test_images_is_read_as_monai_does(tmp_path: Path, film:
     ("content", "sentence"),
     [
         (None, r"does not exist; write it with scripts/prepare_"),
-        ("{", "is not JSON"),
-        ("[]", "outermost value must be an object"),
+        ("{", "cannot be read as JSON"),
+        ("[]", "must hold one JSON object"),
         (
             '{"validation": [{"image": "a"}], "test": ["a", "b"]}',
             r"no 'training' records.*validation \(1\), test \(2\)",
