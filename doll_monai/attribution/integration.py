@@ -131,7 +131,7 @@ class Group:
 
     def _features(self, images: Sequence[int], alpha: torch.Tensor) -> torch.Tensor:
         """All images at all nodes, (images x nodes, C, h, w), a leaf of the graph."""
-        parts = [self.start[i] + alpha.view(-1, 1, 1, 1) * self.difference[i] for i in images]
+        parts = [torch.addcmul(self.start[i], alpha.view(-1, 1, 1, 1), self.difference[i]) for i in images]
         features = torch.cat(parts) if len(parts) > 1 else parts[0]
         return features.contiguous(memory_format=torch.channels_last).requires_grad_()
 

@@ -92,13 +92,15 @@ def _split(network: nn.Module, compile_rest: bool) -> Path:
         return whole
     with traced.graph.inserting_before(last):
         features = traced.graph.placeholder("features")
-    last.replace_all_uses_with(features)
+        traced.add_submodule("enter_autocast", _Autocast())
+        entered = traced.graph.call_module("enter_autocast", (features,))
+    last.replace_all_uses_with(entered)
     for node in [*reversed(list(_chain(image, last))), image]:
         if node.users:
             return whole
         traced.graph.erase_node(node)
     traced.recompile()
-    for user in features.users:
+    for user in entered.users:
         layer = traced.get_submodule(str(user.target)) if user.op == "call_module" else user
         if hasattr(layer, "inplace"):  # a leaf of the graph of gradients must not be overwritten
             layer.inplace = False
@@ -135,6 +137,17 @@ def _chain(image: fx.Node, last: fx.Node) -> Iterator[fx.Node]:
     while node is not last:
         node = next(iter(node.users))
         yield node
+
+
+class _Autocast(nn.Module):
+    """Brings features to the type in which autocast computes, as the first convolution would have.
+
+    Otherwise sums and concatenations of features of two types would go on in the wider one.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kind = x.device.type
+        return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 class _Float32(nn.Module):
