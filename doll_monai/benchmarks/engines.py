@@ -30,8 +30,8 @@ def explain(
     """Explain films with one network by one engine and write what came out; the body of a process.
 
     Args:
-        engine: ``ours``; ``captum``, float32, one image and one target a call; ``reference``, the same with more
-            steps.
+        engine: ``ours`` or ``ours_again``; ``captum``, float32, one image and one target a call; ``reference``, the
+            same with more steps.
         definition: the network's ``network_def``.
         checkpoint: its weights.
         films: file with ``image`` (B, 1, H, W) and ``wanted`` (B, 14) bool.
@@ -46,7 +46,7 @@ def explain(
     data = torch.load(films, weights_only=True)
     image, wanted = data["image"].to(device), data["wanted"].to(device)
     arguments = json.loads(settings.read_text())
-    work = _ours if engine == "ours" else _captum
+    work = _ours if engine.startswith("ours") else _captum
     before = _forget_peak_memory()
     result = work(network, image, wanted, arguments, device)
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else _memory("VmHWM") - before
