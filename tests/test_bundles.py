@@ -229,7 +229,8 @@ def test_workflow_has_every_property_and_runs(bundle: Path, configs: list[str], 
     overrides = _overrides(bundle, configs, films, tmp_path)
     checkpoint = Path(overrides["checkpoint"])
     if configs != ["train"]:
-        network = ConfigParser({"network_def": overrides["network_def"]}).get_parsed_content("network_def")
+        config = {**_config(bundle, configs[0]), "network_def": overrides["network_def"]}
+        network = ConfigParser(config).get_parsed_content("network_def")
         checkpoint.parent.mkdir(exist_ok=True)
         torch.save(network.state_dict(), checkpoint)
     workflow = ConfigWorkflow(
@@ -302,12 +303,16 @@ def test_segmentation_backbone_is_a_member_of_the_committee() -> None:
 
 @each_bundle
 def test_task_networks_are_the_pretrained_one_but_for_their_classes(bundle: Path) -> None:
-    network = _config(bundle, "inference")["network_def"]
+    config = _config(bundle, "inference")
+    network = config["network_def"]
     if network["_target_"] != "doll_monai.networks.AdaptedNetwork":
         pytest.skip("this bundle has no adapted network")
     pretrained = _config(ROOT / "bundles" / "doll_cxr_segmentation", "train")["network_def"]
     assert {**network["network"], "out_channels": 0} == {**pretrained, "out_channels": 0}
-    assert network["network"]["out_channels"] == _outputs(bundle)["num_channels"]
+    channels = _outputs(bundle)
+    assert config["classes"] == list(channels["channel_def"].values())
+    assert _config(bundle, "train")["classes"] == config["classes"]
+    assert ConfigParser(config).get_parsed_content("network_def::network::out_channels") == channels["num_channels"]
 
 
 @each_bundle

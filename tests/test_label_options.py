@@ -25,7 +25,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"source": "gradient_shap", "noise_samples": 2},
     {"source": "noise_tunnel", "noise_samples": 2},
     {"superpixels": 12},
-    {"multiply_by_inputs": False},
+    {"multiply_by_inputs": True},
     {"min_probability": {"Edema": 1.0, "default": 0.0}},
 ]
 
