@@ -15,7 +15,7 @@ from monai.utils import set_determinism
 from torch import nn
 
 from doll_monai.errors import InputError
-from doll_monai.networks import AdaptedNetwork, file_hash, load_weights, save_weights
+from doll_monai.networks import AdaptedNetwork, count_parameters, load_weights, save_adapter, save_weights
 from doll_monai.networks.weights import read_checkpoint
 
 from .engine import data_loader_of
@@ -163,6 +163,8 @@ class TrainingState:
 class AdapterSaver:
     """Writes ``adapter.pt`` when training is complete: adapters and head alone, and which network they belong to.
 
+    At the start it says what share of the parameters is trained.
+
     A network that was trained as a whole has no adapter, and none is written.
 
     Args:
@@ -178,10 +180,12 @@ class AdapterSaver:
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer."""
+        engine.add_event_handler(Events.STARTED, self._report)
         engine.add_event_handler(Events.COMPLETED, self)
 
+    def _report(self, engine: Engine) -> None:
+        engine.logger.info(f"Tuning '{self.network.tuning}' trains {count_parameters(self.network)}.")
+
     def __call__(self, _engine: Engine) -> None:
-        if self.network.tuning == "full":
-            return
-        belongs_to = "" if self.pretrained is None else file_hash(self.pretrained)
-        save_weights({"model": self.network.trainable_state_dict(), "pretrained_sha256": belongs_to}, self.path)
+        if self.network.tuning != "full":
+            save_adapter(self.network, self.path, self.pretrained)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -11,6 +11,27 @@ from torch import nn
 def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
     """The parameters that are not frozen."""
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+class ParameterCount(NamedTuple):
+    """Numbers of a network's parameters."""
+
+    trainable: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Trainable part of all, 0 ... 1."""
+        return self.trainable / self.total
+
+    def __str__(self) -> str:
+        return f"{self.trainable:,} of {self.total:,} parameters ({self.share:.1%})"
+
+
+def count_parameters(network: nn.Module) -> ParameterCount:
+    """How many of a network's parameters are trained."""
+    trainable = sum(parameter.numel() for parameter in trainable_parameters(network))
+    return ParameterCount(trainable, sum(parameter.numel() for parameter in network.parameters()))
 
 
 def parameter_groups(network: nn.Module, rates: Mapping[str, float], default: float) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from doll_monai.errors import InputError
 
-from .adapters import AdaptedNetwork, base_name
+from .adapters import AdaptedNetwork
 
 _MISSING = "The checkpoint {} does not exist; train the network first or give another path."
 
@@ -128,11 +128,11 @@ def load_pretrained(network: nn.Module, path: str | os.PathLike | None) -> nn.Mo
     if path is None:
         return network
     weights = read_weights(path)
-    head = f"{network.head}." if isinstance(network, AdaptedNetwork) else "head."
     state = network.state_dict()
-    names = {
-        name: base_name(name) for name in state if ".adapter." not in name and not base_name(name).startswith(head)
-    }
+    if isinstance(network, AdaptedNetwork):
+        head, names = f"{network.head}.", network.pretrained_names()
+    else:
+        head, names = "head.", {name: name for name in state if not name.startswith("head.")}
     unknown = set(weights) - set(names.values()) - {name for name in weights if name.startswith(head)}
     wrong = [base for name, base in names.items() if base not in weights or weights[base].shape != state[name].shape]
     if unknown or wrong:

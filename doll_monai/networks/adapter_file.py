@@ -1,0 +1,136 @@
+"""``adapter.pt``: adapters and head alone, and which pre-trained network they belong to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from doll_monai.errors import InputError
+
+from .adapters import AdaptedNetwork
+from .weights import file_hash, load_pretrained, read_checkpoint, save_weights
+
+_CONTENT = {"model": Mapping, "pretrained_sha256": str, "tuning": str, "settings": Mapping}
+
+
+def save_adapter(network: AdaptedNetwork, path: str | os.PathLike, pretrained: str | os.PathLike | None) -> None:
+    """Write what was trained of an adapted network.
+
+    The file is a dictionary: ``model`` (the trained weights by their names in the network), ``pretrained_sha256``
+    (of the pre-trained checkpoint; empty without one), ``tuning`` and ``settings`` (of ``AdaptedNetwork``).
+
+    Args:
+        network: the adapted network.
+        path: file to write.
+        pretrained: checkpoint that the network started from, or None.
+
+    Raises:
+        InputError: when the network was trained as a whole, or ``pretrained`` is missing.
+    """
+    if network.tuning == "full":
+        raise InputError(f"A network that was trained as a whole has no adapter for {path}; save all its weights.")
+    content = {
+        "model": network.trainable_state_dict(),
+        "pretrained_sha256": "" if pretrained is None else file_hash(pretrained),
+        "tuning": network.tuning,
+        "settings": network.settings(),
+    }
+    save_weights(content, path)
+
+
+def load_adapter(
+    network: AdaptedNetwork, path: str | os.PathLike, pretrained: str | os.PathLike | None
+) -> AdaptedNetwork:
+    """Make a network what it was when its adapter was saved: pre-trained weights, then adapters and head.
+
+    Args:
+        network: an adapted network of the same declaration; changed in place, or not at all.
+        path: ``adapter.pt``.
+        pretrained: the checkpoint that the adapter was trained on; None if there was none, then the network keeps
+            its frozen weights.
+
+    Returns:
+        the network.
+
+    Raises:
+        InputError: when a file is missing, or the adapter belongs to another checkpoint, tuning or network.
+    """
+    file = AdapterFile.read(path)
+    file.check_pretrained(pretrained)
+    file.check_network(network)
+    load_pretrained(network, pretrained)
+    network.load_state_dict(file.weights, strict=False)
+    return network
+
+
+@dataclass(frozen=True)
+class AdapterFile:
+    """The content of an ``adapter.pt``.
+
+    Args:
+        path: where it was read.
+        weights: what was trained, by name in the adapted network.
+        pretrained_sha256: hash of the pre-trained checkpoint; empty without one.
+        tuning: of the adapted network.
+        settings: its arguments that decide which weights are trained.
+    """
+
+    path: Path
+    weights: dict[str, torch.Tensor]
+    pretrained_sha256: str
+    tuning: str
+    settings: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> AdapterFile:
+        """Read a file that ``save_adapter`` wrote.
+
+        Raises:
+            InputError: when it is missing, or is no such file.
+        """
+        content = read_checkpoint(path)
+        if not isinstance(content, Mapping) or not all(
+            isinstance(content.get(name), kind) for name, kind in _CONTENT.items()
+        ):
+            raise InputError(f"The file {path} is no adapter with {', '.join(_CONTENT)}; train it anew.")
+        model, sha256, tuning, settings = (content[name] for name in _CONTENT)
+        return cls(Path(path), dict(model), sha256, tuning, dict(settings))
+
+    def check_pretrained(self, pretrained: str | os.PathLike | None) -> None:
+        """Refuse another pre-trained checkpoint than the adapter's own.
+
+        Raises:
+            InputError: when it is another, or missing.
+        """
+        if self.pretrained_sha256 == ("" if pretrained is None else file_hash(pretrained)):
+            return
+        own = f"the one with SHA-256 {self.pretrained_sha256}" if self.pretrained_sha256 else "none"
+        raise InputError(f"{self.path} belongs to another pre-trained checkpoint than {pretrained}; give {own}.")
+
+    def check_network(self, network: AdaptedNetwork) -> None:
+        """Refuse a network whose trained part is not what the file holds.
+
+        Raises:
+            InputError: when tuning, settings, names or shapes differ.
+        """
+        there = {"tuning": self.tuning, **self.settings}
+        here = {"tuning": network.tuning, **network.settings()}
+        for name in {**there, **here}:
+            if there.get(name) != here.get(name):
+                raise InputError(
+                    f"{self.path} was trained with {name} {there.get(name)}, network_def has {here.get(name)}; "
+                    "give network_def the same."
+                )
+        state = network.trainable_state_dict()
+        wrong = sorted(set(state) ^ set(self.weights))
+        wrong += [name for name in state if name in self.weights and state[name].shape != self.weights[name].shape]
+        if wrong:
+            raise InputError(
+                f"{self.path} belongs to another network than network_def: {len(wrong)} trained weights differ, "
+                f"the first is '{wrong[0]}'; give the network_def that it was trained with."
+            )
