@@ -199,14 +199,27 @@ def test_weights_are_loaded_when_the_engine_starts(tmp_path: Path) -> None:
     assert torch.equal(network.weight, torch.load(tmp_path / "model.pt", weights_only=True)["weight"])
 
 
-def test_adapter_file_holds_the_trained_part_and_its_origin(tmp_path: Path) -> None:
-    torch.save({"weight": torch.ones(1)}, tmp_path / "pretrained.pt")
+def _save_adapter(tuning: str, folder: Path) -> AdaptedNetwork:
+    torch.save({"weight": torch.ones(1)}, folder / "pretrained.pt")
     network = nn.Module()
     network.body, network.head = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 1, 1)
-    adapted = AdaptedNetwork(network, tuning="head")
+    adapted = AdaptedNetwork(network, tuning=tuning)
     engine = Engine(lambda _engine, _batch: None)
-    AdapterSaver(str(tmp_path / "adapter.pt"), adapted, str(tmp_path / "pretrained.pt")).attach(engine)
+    AdapterSaver(str(folder / "adapter.pt"), adapted, str(folder / "pretrained.pt")).attach(engine)
     engine.run([0])
+    return adapted
+
+
+def test_adapter_file_holds_the_trained_part_and_its_origin(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    _save_adapter("head", tmp_path)
     saved = torch.load(tmp_path / "adapter.pt", weights_only=True)
     assert set(saved["model"]) == {"network.head.weight", "network.head.bias"}
     assert saved["pretrained_sha256"] == file_hash(tmp_path / "pretrained.pt")
+    assert saved["tuning"] == "head"
+    assert "Tuning 'head' trains 5 of 45 parameters (11.1%)." in caplog.text
+
+
+def test_a_network_trained_as_a_whole_writes_no_adapter(tmp_path: Path) -> None:
+    _save_adapter("full", tmp_path)
+    assert not (tmp_path / "adapter.pt").exists()
