@@ -65,7 +65,7 @@ def insert_conv_adapters(network: nn.Module, targets: Sequence[str], reduction: 
         head: name of the module that gets none.
 
     Raises:
-        InputError: when no module matches, or one does not put out channels.
+        InputError: when no module matches, or one does not turn one input into features (B, C, h, w).
     """
     names = matching(network, targets, head)
     channels = _output_channels(network, names)
@@ -79,8 +79,8 @@ def _output_channels(network: nn.Module, names: Sequence[str]) -> dict[str, int]
     channels: dict[str, int] = {}
 
     def watch(name: str) -> torch.utils.hooks.RemovableHandle:
-        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, torch.Tensor) and output.dim() == 4:
+        def hook(_module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+            if len(inputs) == 1 and isinstance(output, torch.Tensor) and output.dim() == 4:
                 channels[name] = int(output.shape[1])
 
         return network.get_submodule(name).register_forward_hook(hook)
@@ -97,5 +97,7 @@ def _output_channels(network: nn.Module, names: Sequence[str]) -> dict[str, int]
         handle.remove()
     for name in names:
         if name not in channels:
-            raise InputError(f"The module '{name}' puts out no features (B, C, h, w); name another place in targets.")
+            raise InputError(
+                f"The module '{name}' does not turn one input into features (B, C, h, w); name other targets."
+            )
     return channels

@@ -171,7 +171,7 @@ def test_a_module_without_features_is_no_place_for_a_bottleneck() -> None:
     network = nn.Module()
     network.conv, network.unused, network.head = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.Conv2d(2, 1, 1)
     network.forward = lambda x: network.head(network.conv(x))
-    with pytest.raises(InputError, match="'unused' puts out no features"):
+    with pytest.raises(InputError, match="'unused' does not turn one input into features"):
         AdaptedNetwork(network, targets="unused")
 
 

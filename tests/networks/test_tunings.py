@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.networks.nets import resnet18
+from monai.networks.nets import FlexibleUNet, SegResNet, SwinUNETR, resnet18
 from torch import nn
 
 from doll_monai.errors import InputError
@@ -156,3 +156,47 @@ def test_bottlenecks_are_not_merged() -> None:
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 1, 1))
     with pytest.raises(InputError, match="'adapter' cannot be merged"):
         AdaptedNetwork(network, targets="0", head="1").merge()
+
+
+OTHERS: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
+    "SegResNet": (
+        lambda: SegResNet(2, init_filters=8, in_channels=1, out_channels=2),
+        "conv_final",
+        r"down_layers\.\d",
+    ),
+    "FlexibleUNet": (
+        lambda: FlexibleUNet(1, 2, "resnet10", decoder_channels=(16, 16, 8, 8, 8)),
+        "segmentation_head",
+        r"encoder\.layer\d\.0|decoder\.blocks\.\d\.convs",
+    ),
+    "SwinUNETR": (
+        lambda: SwinUNETR(1, 2, spatial_dims=2, feature_size=12, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 4)),
+        "out",
+        r"encoder\d+|decoder\d",
+    ),
+}
+"""Networks of MONAI, their heads and places for bottlenecks."""
+
+
+@pytest.mark.parametrize("tuning", TUNINGS)
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_networks_are_tuned_alike(name: str, tuning: str) -> None:
+    if name == "SwinUNETR":
+        pytest.importorskip("einops")
+    build, head, targets = OTHERS[name]
+    network, x = build().eval(), torch.rand(1, 1, 64, 64)
+    adapted = AdaptedNetwork(
+        copy.deepcopy(network), tuning=tuning, head=head, targets=targets if tuning == "adapter" else None
+    ).eval()
+    assert set(adapted.pretrained_names().values()) == {
+        weight for weight in network.state_dict() if not weight.startswith(f"{head}.")
+    }
+    with torch.no_grad():
+        assert torch.equal(adapted(x), network(x))
+        for parameter in adapted.parameters():
+            if parameter.requires_grad and tuning != "full":
+                parameter.add_(torch.randn_like(parameter), alpha=0.05)
+        expected = adapted(x)
+        assert torch.equal(expected, network(x)) == (tuning == "full")
+        if tuning != "adapter":
+            torch.testing.assert_close(adapted.merge()(x), expected, rtol=1e-3, atol=1e-3)
