@@ -172,10 +172,10 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "SwinUNETR": (
         lambda: SwinUNETR(1, 2, spatial_dims=2, feature_size=12, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 4)),
         "out",
-        r"encoder\d+|decoder\d",
+        r"encoder\d+|decoder\d\.conv_block",
     ),
 }
-"""Networks of MONAI, their heads and places for bottlenecks."""
+"""Networks of MONAI, their heads and places for bottlenecks: modules that take one input."""
 
 
 @pytest.mark.parametrize("tuning", TUNINGS)
