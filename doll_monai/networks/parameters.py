@@ -25,7 +25,7 @@ class ParameterCount(NamedTuple):
         return self.trainable / self.total
 
     def __str__(self) -> str:
-        return f"{self.trainable:,} of {self.total:,} parameters ({self.share:.1%})"
+        return f"{self.trainable:,} of {self.total:,} parameters ({self.share:.2%})"
 
 
 def count_parameters(network: nn.Module) -> ParameterCount:

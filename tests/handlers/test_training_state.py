@@ -217,7 +217,7 @@ def test_adapter_file_holds_the_trained_part_and_its_origin(tmp_path: Path, capl
     assert set(saved["model"]) == {"network.head.weight", "network.head.bias"}
     assert saved["pretrained_sha256"] == file_hash(tmp_path / "pretrained.pt")
     assert saved["tuning"] == "head"
-    assert "Tuning 'head' trains 5 of 45 parameters (11.1%)." in caplog.text
+    assert "Tuning 'head' trains 5 of 45 parameters (11.11%)." in caplog.text
 
 
 def test_a_network_trained_as_a_whole_writes_no_adapter(tmp_path: Path) -> None:

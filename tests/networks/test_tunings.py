@@ -134,7 +134,7 @@ class TestPartOfTheNetwork:
         added = 0 if tuning in ("bias", "head") else count.trainable - count_parameters(plain.head).total
         assert count.total == total + added
         assert 0 < count.trainable <= 0.05 * total
-        assert str(count) == f"{count.trainable:,} of {count.total:,} parameters ({count.share:.1%})"
+        assert str(count) == f"{count.trainable:,} of {count.total:,} parameters ({count.share:.2%})"
 
 
 @pytest.mark.parametrize("tuning", MERGED)
