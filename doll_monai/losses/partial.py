@@ -103,7 +103,7 @@ class _PartialLabelFunction(torch.autograd.Function):
         pixel_loss, pixel_weight = logits.new_zeros(()), logits.new_zeros(())
         overlap, size, foreground = (logits.new_zeros(logits.shape[1]) for _ in range(3))
         for number in range(len(logits)):
-            truth, weight, known = _masks(label[number], ignore_index, background_weight, logits.dtype)
+            truth, weight, known = pixel_masks(label[number], ignore_index, background_weight, logits.dtype)
             pixel = F.softplus(logits[number]).sub_(logits[number] * truth)
             pixel_loss += pixel.mul_(weight).masked_fill_(weight == 0, 0).sum()
             pixel_weight += weight.sum()
@@ -129,7 +129,7 @@ class _PartialLabelFunction(torch.autograd.Function):
         on_all = (dice_weight * share * (2 * overlap + smooth) / (size + smooth) ** 2)[:, None, None]
         on_truth = (dice_weight * share * 2 / (size + smooth))[:, None, None]
         for number in range(len(probability)):
-            truth, weight, known = _masks(label[number], ignore_index, background_weight, probability.dtype)
+            truth, weight, known = pixel_masks(label[number], ignore_index, background_weight, probability.dtype)
             p = probability[number]
             gradient = (p - truth).mul_(weight).div_(pixel_weight)
             if dice_weight != 0:
@@ -138,7 +138,7 @@ class _PartialLabelFunction(torch.autograd.Function):
         return result, None, None, None, None, None
 
 
-def _masks(
+def pixel_masks(
     label: torch.Tensor, ignore_index: int, background_weight: float, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Foreground as numbers, weight of each pixel (0 where ignored), and which pixels are known."""
