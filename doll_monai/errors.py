@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -33,6 +33,22 @@ def switch(value: object, name: str = "the switch") -> bool:
     if word not in ("true", "false"):
         raise InputError(f"{name} must be true or false, not '{value}'.")
     return word == "true"
+
+
+def choice(options: Mapping[str, Any], name: str, what: str) -> Any:
+    """One of several named things of a configuration.
+
+    Args:
+        options: name to thing.
+        name: the name that was given.
+        what: the id of the value that gives it, for the error.
+
+    Raises:
+        InputError: when there is no such name.
+    """
+    if name not in options:
+        raise InputError(f"{what} must be one of {', '.join(options)}, not '{name}'.")
+    return options[name]
 
 
 def sentence_of(error: BaseException) -> str | None:

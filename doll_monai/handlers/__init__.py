@@ -3,6 +3,7 @@
 from .agreement import MapAgreement
 from .captum_sources import CaptumHandler
 from .chance import ChanceScorer
+from .early_learning import EarlyLearningCorrection
 from .engine import every, film_meta, run_unless_done
 from .explainer import SOURCES, Explainer, check_source
 from .gradcam import GradCAMHandler
@@ -12,6 +13,7 @@ from .localisation import LocalisationScorer, label_shares, localisation_sources
 from .progress import ProgressHandler
 from .randomised import RandomisedExplainer, explained_keys, gate_sources
 from .training_state import AdapterSaver, BestModelSaver, TrainingState, WeightsLoader
+from .transfer_probe import TransferProbe
 
 __all__ = [
     "SOURCES",
@@ -19,6 +21,7 @@ __all__ = [
     "BestModelSaver",
     "CaptumHandler",
     "ChanceScorer",
+    "EarlyLearningCorrection",
     "Explainer",
     "GradCAMHandler",
     "IntegratedGradientsHandler",
@@ -28,6 +31,7 @@ __all__ = [
     "ProgressHandler",
     "RandomisedExplainer",
     "TrainingState",
+    "TransferProbe",
     "WeightsLoader",
     "check_source",
     "every",

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from doll_monai.errors import InputError
+
 
 def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
     """The parameters that are not frozen."""
@@ -41,10 +43,18 @@ def parameter_groups(network: nn.Module, rates: Mapping[str, float], default: fl
         network: the network.
         rates: name of a part (prefix of its parameters' names) to learning rate.
         default: learning rate of everything else.
+
+    Raises:
+        InputError: when the network has no such part, unless its rate is the default.
     """
     groups: dict[str, list[nn.Parameter]] = {part: [] for part in (*rates, "")}
+    found = {""}
     for name, parameter in network.named_parameters():
+        part = next((part for part in rates if name.startswith(f"{part}.")), "")
+        found.add(part)
         if parameter.requires_grad:
-            part = next((part for part in rates if name.startswith(f"{part}.")), "")
             groups[part].append(parameter)
+    for part in sorted(set(rates) - found):
+        if rates[part] != default:
+            raise InputError(f"network_def has no {part} that could learn at a rate of its own; give it no other rate.")
     return [{"params": group, "lr": rates.get(part, default)} for part, group in groups.items() if group]
