@@ -118,9 +118,7 @@ class EarlyLearningCorrection:
         if self.consistency_weight > 0:
             self._consistency = self.consistency_weight * divergence_from_mean(probabilities)
         # in place: the trainer holds the tensor that the loss will get
-        label.copy_(
-            correct_labels(label, mean.detach(), pairs, self.confidence, self.ignore_index, self.fill_ignored)
-        )
+        label.copy_(correct_labels(label, mean.detach(), pairs, self.confidence, self.ignore_index, self.fill_ignored))
 
     def _add_consistency(self, engine: Engine) -> None:
         if self._consistency is not None:

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedTrainer
-
-from monai.networks.nets import UNet
 from torch import nn
 
 from doll_monai.errors import InputError
@@ -19,7 +16,6 @@ from doll_monai.findings import IGNORE
 from doll_monai.handlers import EarlyLearningCorrection, TrainingState
 from doll_monai.handlers.early_learning import correct_labels, divergence_from_mean
 from doll_monai.handlers.learning_curve import slope_fall
-from doll_monai.losses import PartialLabelLoss
 
 
 class Fixed(nn.Module):
