@@ -75,7 +75,7 @@ class TransferProbe:
     def score(self) -> float:
         """Mean IoU over validation films and classes; a film without truth counts 1 if nothing is predicted, else 0."""
         features, label = self._features(self.training)
-        target = F.adaptive_avg_pool2d(label, features.shape[-2:])
+        target = F.interpolate(label, size=features.shape[-2:], mode="area")
         weight, bias = fit_linear_probe(_pixels(features), _pixels(target), self.penalty)
         features, label = self._features(self.validation)
         logits = F.conv2d(features, weight[:, :, None, None], bias)
@@ -148,7 +148,7 @@ def fit_linear_probe(
             loss.backward()
             return loss
 
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)
     scaled = (weight.detach() / deviation[:, None]).T
     return scaled, bias.detach() - scaled @ mean
 

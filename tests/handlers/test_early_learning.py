@@ -9,6 +9,7 @@ import pytest
 import torch
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedTrainer
+from monai.networks.nets import UNet
 from torch import nn
 
 from doll_monai.errors import InputError
@@ -16,6 +17,7 @@ from doll_monai.findings import IGNORE
 from doll_monai.handlers import EarlyLearningCorrection, TrainingState
 from doll_monai.handlers.early_learning import correct_labels, divergence_from_mean
 from doll_monai.handlers.learning_curve import slope_fall
+from doll_monai.losses import PartialLabelLoss
 
 
 class Fixed(nn.Module):
@@ -236,3 +238,62 @@ def test_curves_and_corrected_observations_are_resumed(tmp_path: Path) -> None:
     assert resumed.curves == first.curves
     assert len(resumed.curves) == 2
     assert resumed.corrected == [False, True]
+
+
+def _half_missing(count: int, seed: int) -> list[dict[str, torch.Tensor]]:
+    """Squares in noise; of three films in ten the label lacks one half, left, right, top or bottom."""
+    generator = torch.Generator().manual_seed(seed)
+    films = []
+    for number in range(count):
+        truth = torch.zeros(1, 32, 32)
+        row, column = (int(value) for value in torch.randint(2, 18, (2,), generator=generator))
+        truth[:, row : row + 12, column : column + 12] = 1
+        label = truth.clone()
+        if number % 10 < 3:
+            rows, columns = [
+                (slice(row + 6), slice(None)),
+                (slice(row + 6, None), slice(None)),
+                (slice(None), slice(column + 6)),
+                (slice(None), slice(column + 6, None)),
+            ][number % 4]
+            label[:, rows, columns] = 0
+        image = 0.6 * torch.rand(1, 32, 32, generator=generator) + 0.5 * truth
+        films.append({"image": image, "label": label, "truth": truth})
+    return films
+
+
+def _iou_with_truth(network: nn.Module, films: list[dict[str, torch.Tensor]]) -> float:
+    network.eval()
+    with torch.no_grad():
+        predicted = network(torch.stack([film["image"] for film in films])) > 0
+    truth = torch.stack([film["truth"] for film in films]) > 0
+    return float((predicted & truth).sum() / (predicted | truth).sum())
+
+
+def _ious_after_training(enabled: bool, seed: int) -> tuple[float, float]:
+    """IoU with the truth on the films that were trained on, and on others."""
+    torch.manual_seed(seed)
+    films = _half_missing(100, seed)
+    network = UNet(2, 1, 1, (16, 32, 64), (2, 2), num_res_units=1, norm="batch")
+    trainer = SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=25,
+        train_data_loader=DataLoader(Dataset(films), batch_size=8, shuffle=True),
+        network=network,
+        optimizer=torch.optim.Adam(network.parameters(), lr=5e-3),
+        loss_function=PartialLabelLoss(),
+        train_handlers=[EarlyLearningCorrection(enabled=enabled, scales=[1.0])],
+    )
+    trainer.run()
+    return _iou_with_truth(network, films), _iou_with_truth(network, _half_missing(40, seed + 1000))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_correction_keeps_a_network_from_learning_wrong_labels_by_heart(seed: int) -> None:
+    """A hundred films suffice for the early phase to be one; of 24, the network learnt labels by heart at once."""
+    plain, plain_unseen = _ious_after_training(False, seed)
+    corrected, corrected_unseen = _ious_after_training(True, seed)
+    assert plain < 0.9
+    assert corrected > plain + 0.08
+    assert corrected_unseen > plain_unseen + 0.02
