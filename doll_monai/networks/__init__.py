@@ -4,6 +4,7 @@ from .adapter_file import load_adapter, save_adapter
 from .adapters import TUNINGS, AdaptedNetwork
 from .committee import Committee, consensus_keys, member_keys
 from .conv_adapter import AdapterBlock, ConvAdapter
+from .initialisation import start_from_backbone, start_from_network
 from .multi_task import MultiTaskNetwork
 from .parameters import ParameterCount, count_parameters, parameter_groups, trainable_parameters
 from .pspnet import DilatedResNet, PSPNet, PyramidPooling
@@ -36,5 +37,7 @@ __all__ = [
     "randomise",
     "save_adapter",
     "save_weights",
+    "start_from_backbone",
+    "start_from_network",
     "trainable_parameters",
 ]
