@@ -9,7 +9,7 @@ from pathlib import Path
 
 from doll_monai.errors import InputError
 from doll_monai.networks import file_hash
-from doll_monai.networks.initialisation import segmentation_weights
+from doll_monai.networks.initialisation import is_classifier
 
 NOTHING, BACKBONE, NETWORK = "nothing", "backbone", "network"
 KNOWN = ("scratch", "classifier", "doll_backbone", "doll")
@@ -44,8 +44,8 @@ def parse_starts(
 
     Args:
         names: of ``scratch``, ``classifier``, ``doll_backbone``, ``doll`` and ``NAME=FILE``. Of a segmentation
-            network's file all but the head is taken, or the backbone alone where NAME ends in ``_backbone``; of any
-            other file the backbone.
+            network's file all but the head is taken, or the backbone alone where NAME ends in ``_backbone``; of a
+            classifier's the backbone.
         pretrained: checkpoint that ``doll`` and ``doll_backbone`` take.
         classifier, member: checkpoint that ``classifier`` takes, and its member where it is a committee's.
 
@@ -68,8 +68,8 @@ def _parse(text: str, pretrained: Path | None, classifier: Path | None, member: 
         if not re.fullmatch(r"\w+", name) or name in KNOWN or not file:
             raise InputError(f"The initialisation '{text}' cannot be read; write NAME=FILE with a new name.")
         source = Path(file).resolve()
-        whole = not name.endswith("_backbone") and segmentation_weights(source) is not None
-        return Start(name, NETWORK if whole else BACKBONE, source)
+        backbone = name.endswith("_backbone") or is_classifier(source)
+        return Start(name, BACKBONE if backbone else NETWORK, source)
     if name == "scratch":
         return Start(name, NOTHING)
     if name == "classifier":

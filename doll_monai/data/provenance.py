@@ -11,12 +11,13 @@ from doll_monai.data.whole_file import create_whole
 from doll_monai.errors import InputError
 
 
-def claim_folder(path: Path, provenance: Mapping[str, Any]) -> None:
+def claim_folder(path: Path, provenance: Mapping[str, Any], files: str = "labels") -> None:
     """Write the record, or compare with the one that is there; of several processes at once, one writes it.
 
     Args:
         path: the ``provenance.json``.
         provenance: what the folder's files depend on. Anything JSON has.
+        files: what they are, for the errors.
 
     Raises:
         InputError: when the files beside it were made otherwise, or the record is broken or cannot be written.
@@ -28,12 +29,12 @@ def claim_folder(path: Path, provenance: Mapping[str, Any]) -> None:
         there = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path} cannot be read, so nobody knows how the labels beside it were made; "
-            "give a new output_dir or delete the old labels."
+            f"{path} cannot be read, so nobody knows how the {files} beside it were made; "
+            f"give a new output_dir or delete the old {files}."
         ) from error
     changed = sorted(key for key in {*there, *record} if there.get(key) != record.get(key))
     if changed:
         raise InputError(
-            f"The labels in {path.parent} were made with another {', '.join(changed)}; "
-            "give a new output_dir or delete the old labels."
+            f"The {files} in {path.parent} were made with another {', '.join(changed)}; "
+            f"give a new output_dir or delete the old {files}."
         )

@@ -38,7 +38,7 @@ def page(table: pd.DataFrame, verdicts: Sequence[Verdict], notes: Sequence[str])
         title = f"## {verdict.section}: {FILMS[verdict.section]}"
         parts += [f"{title}\n\n{verdict.pairs} pairs of {verdict.patients} patients."]
         together = rows[rows["observation"] == ALL]
-        parts.append(_table(OVERALL, [_overall(row) for row in together.to_dict("records")]))
+        parts.append(markdown_table(OVERALL, [_overall(row) for row in together.to_dict("records")]))
         (consensus,) = together[together["source"] == "consensus"].to_dict("records")
         parts.append(_likeness(consensus))
         parts.append(_by_observation(rows[rows["observation"] != ALL]))
@@ -64,7 +64,7 @@ def _by_observation(rows: pd.DataFrame) -> str:
     for observation, part in rows.groupby("observation", sort=False):
         iou = part.set_index("source")["iou"]
         lines.append([str(observation), str(part["pairs"].max()), *(_number(iou[source]) for source in sources)])
-    return _table(["IoU", "pairs", *sources], lines)
+    return markdown_table(["IoU", "pairs", *sources], lines)
 
 
 def _likeness(row: dict) -> str:
@@ -78,7 +78,7 @@ def _likeness(row: dict) -> str:
         [kind, *(_number(row[f"{name}_{measure}"]) for measure in ("rank", "ssim")), _number(row[iou]) if iou else ""]
         for kind, (name, iou) in kinds.items()
     ]
-    return _table(["maps of", "rank correlation", "SSIM", "IoU of the labels"], lines)
+    return markdown_table(["maps of", "rank correlation", "SSIM", "IoU of the labels"], lines)
 
 
 def _interval(row: dict, name: str, form: str) -> str:
@@ -91,7 +91,7 @@ def _number(value: float, form: str = ".3f") -> str:
     return "" if math.isnan(value) else f"{value:{form}}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose columns line up in a terminal."""
     lines = [list(header), *map(list, rows)]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(header))]

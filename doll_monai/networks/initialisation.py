@@ -10,22 +10,19 @@ from torch import nn
 
 from doll_monai.errors import InputError
 
-from .adapters import base_name
 from .weights import _load_strictly, read_weights
 
 FIRST_CONVOLUTION = "conv1.weight"
 _ADAPTERS = re.compile(r"(^|\.)(base|adapters?|base_layer|lora_\w+)\.")
+_MEMBER = re.compile(r"members\.(\d+)\.")
 _BACKBONE = "backbone."
 
 
-def segmentation_weights(path: str | os.PathLike) -> dict[str, torch.Tensor] | None:
-    """Weights of a segmentation network with a backbone, by the names of the plain network.
+def network_weights(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """Weights of a checkpoint by the names of the plain network.
 
     Args:
-        path: a checkpoint of the plain network, or of an ``AdaptedNetwork`` that was trained as a whole.
-
-    Returns:
-        the weights; None when the checkpoint is of another network, such as a classifier.
+        path: a checkpoint of a plain network, or of an ``AdaptedNetwork`` that was trained as a whole.
 
     Raises:
         InputError: when the file is missing, or its network has adapters in it.
@@ -33,8 +30,13 @@ def segmentation_weights(path: str | os.PathLike) -> dict[str, torch.Tensor] | N
     weights = read_weights(path)
     if any(_ADAPTERS.search(name) for name in weights):
         raise InputError(f"The checkpoint {path} has adapters in it; give that of a network trained as a whole.")
-    plain = {base_name(name): value for name, value in weights.items()}
-    return plain if any(name.startswith(_BACKBONE) for name in plain) else None
+    return {name.removeprefix("network."): value for name, value in weights.items()}
+
+
+def is_classifier(path: str | os.PathLike) -> bool:
+    """Whether a checkpoint is a ResNet's or a committee's, of which a segmentation network can take the backbone."""
+    weights = network_weights(path)
+    return FIRST_CONVOLUTION in weights or any(_MEMBER.match(name) for name in weights)
 
 
 def backbone_weights(path: str | os.PathLike, member: int | None = None) -> dict[str, torch.Tensor]:
@@ -48,11 +50,11 @@ def backbone_weights(path: str | os.PathLike, member: int | None = None) -> dict
     Raises:
         InputError: when the file is missing, is a committee's without ``member``, or has no such member.
     """
-    segmentation = segmentation_weights(path)
-    if segmentation is not None:
-        return {name.removeprefix(_BACKBONE): value for name, value in segmentation.items() if _BACKBONE in name}
-    weights = dict(read_weights(path))
-    members = sorted({int(name.split(".")[1]) for name in weights if re.match(r"members\.\d+\.", name)})
+    weights = network_weights(path)
+    backbone = {name: value for name, value in weights.items() if name.startswith(_BACKBONE)}
+    if backbone:
+        return {name.removeprefix(_BACKBONE): value for name, value in backbone.items()}
+    members = sorted({int(found[1]) for found in map(_MEMBER.match, weights) if found})
     if members:
         if member not in members:
             known = ", ".join(map(str, members))
@@ -101,13 +103,13 @@ def start_from_network(network: nn.Module, path: str | os.PathLike, head: str = 
 
     Args:
         network: the plain network.
-        path: see ``segmentation_weights``.
+        path: see ``network_weights``.
         head: name of the module that belongs to the classes.
 
     Raises:
         InputError: when the checkpoint is of another network.
     """
-    weights = segmentation_weights(path) or dict(read_weights(path))
+    weights = network_weights(path)
     own = {name: value for name, value in network.state_dict().items() if name.startswith(f"{head}.")}
     others = {name: value for name, value in weights.items() if not name.startswith(f"{head}.")}
     _load_strictly(network, {**others, **own}, path)

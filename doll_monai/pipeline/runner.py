@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,18 @@ class Runner:
         mlruns.mkdir(parents=True, exist_ok=True)
         self.client = MlflowClient(self.tracking_uri)
 
-    def run(self, stages: Sequence[Stage], description: str) -> list[dict[str, Any]]:
+    def run(
+        self,
+        stages: Sequence[Stage],
+        description: str,
+        after: Callable[[Stage, dict[str, Any]], None] | None = None,
+    ) -> list[dict[str, Any]]:
         """Run what is not done.
 
         Args:
             stages: in their order.
             description: shown with the parent run in MLflow.
+            after: called with each stage that is done, also where it was before, and its record.
 
         Returns:
             one record a stage: name, command, seconds, experiment, run_id.
@@ -62,9 +68,20 @@ class Runner:
             InputError: when a stage fails, one of its inputs is missing, or another pipeline works in the folder.
         """
         with _locked(self.output):
-            return self._run_all(stages, description)
+            return self._run_all(stages, description, after)
 
-    def _run_all(self, stages: Sequence[Stage], description: str) -> list[dict[str, Any]]:
+    def is_done(self, stage: Stage) -> bool:
+        """Whether a stage was run with the same command and inputs and its outputs are there."""
+        return self._is_done(stage, stage.fingerprint())
+
+    def _is_done(self, stage: Stage, fingerprint: str) -> bool:
+        state = self._state(stage.name)
+        same = state.get("fingerprint") == fingerprint and bool(state.get("done"))
+        return same and all(path.exists() for path in stage.outputs)
+
+    def _run_all(
+        self, stages: Sequence[Stage], description: str, after: Callable[[Stage, dict[str, Any]], None] | None
+    ) -> list[dict[str, Any]]:
         parent = self._parent_run(description)
         records = []
         pace = 1.0
@@ -74,10 +91,13 @@ class Runner:
             left = None if None in known else pace * sum(seconds or 0 for seconds in known)
             try:
                 record = self._run_stage(stage, parent, f"[{number}/{len(stages)}] {stage.name}", left)
+                skipped = record.pop("skipped")
+                if after is not None:
+                    after(stage, record)
             except BaseException as error:
                 self._give_up(stage, parent, "FAILED" if isinstance(error, Exception) else "KILLED")
                 raise
-            if not record.pop("skipped"):
+            if not skipped:
                 spent += record["seconds"]
                 expected += stage.seconds or 0
                 pace = spent / max(expected, 1.0)
@@ -97,7 +117,7 @@ class Runner:
         fingerprint = stage.fingerprint()
         state = self._state(stage.name)
         same = state.get("fingerprint") == fingerprint
-        if same and state.get("done") and all(path.exists() for path in stage.outputs):
+        if self._is_done(stage, fingerprint):
             print(f"{title}: done before, its inputs have not changed.", flush=True)
             return {**self._record(stage, state), "skipped": True}
         if not same:
