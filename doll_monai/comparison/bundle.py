@@ -20,9 +20,9 @@ from .starts import BACKBONE, NOTHING, Start
 TRAINING = ("train",)
 SCORING = ("train", "evaluate")
 OUR_VALUES = (
-    "dataset_dir label_dir datalist output_dir ckpt_dir checkpoint pretrained seed max_epochs iterations_per_epoch "
-    "bundle_root section classes elsewhere tracking_uri experiment_name run_name"
-).split()
+    *("bundle_root", "dataset_dir", "label_dir", "datalist", "section", "output_dir", "ckpt_dir", "checkpoint"),
+    *("pretrained", "seed", "max_epochs", "iterations_per_epoch", "classes", "elsewhere"),
+)
 """Values that the instrument sets."""
 
 
@@ -119,7 +119,7 @@ class TaskBundle:
 
     def _parsed(self, name: str, values: Mapping[str, Any], seed: int) -> nn.Module:
         parser = ConfigParser(ConfigParser.load_config_files(list(map(str, self.configs(TRAINING)))))
-        parser.update({key: value for key, value in {**self.channels(), **values}.items()})
+        parser.update({**self.channels(), **values})
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)

@@ -168,7 +168,9 @@ def read_cell_values(path: Path | None) -> dict[str, dict[str, Any]]:
     content = {} if path is None else read_json_object(path)
     for pattern, values in content.items():
         if not isinstance(values, dict):
-            raise InputError(f"{path}: '{pattern}' must have an object of values, such as {{\"learning_rate\": 0.001}}.")
+            raise InputError(
+                f"{path}: '{pattern}' must have an object of values, such as {{\"learning_rate\": 0.001}}."
+            )
     return content
 
 

@@ -1,0 +1,58 @@
+"""Learning curves: IoU on valid films by iteration."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#F0E442")
+"""One an initialisation; the colour-blind-safe palette of Okabe and Ito (2008)."""
+LINES = ("-", "--", ":", "-.")
+"""One a tuning."""
+
+
+def draw_curves(curves: pd.DataFrame, formats: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
+    """A panel for each number of shots; lines are means over seeds, bands go from the lowest to the highest seed.
+
+    Args:
+        curves: ``init``, ``tuning``, ``shots``, ``seed``, ``iteration``, ``iou``.
+        formats: file types.
+
+    Returns:
+        file type to content.
+    """
+    shots = sorted(curves["shots"].unique())
+    figure = Figure(figsize=(max(3.4 * len(shots), 5), 3.6), layout="constrained")
+    first: Axes | None = None
+    for number, count in enumerate(shots, start=1):
+        axes = figure.add_subplot(1, len(shots), number, sharey=first)
+        first = first or axes
+        _draw(axes, curves[curves["shots"] == count], list(curves["init"].unique()), list(curves["tuning"].unique()))
+        axes.set(title=f"{count} annotated film{'s' * (count > 1)}", xlabel="iteration")
+    if first is not None:
+        first.set_ylabel("IoU, valid films")
+        handles, names = first.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 4), fontsize=8, frameon=False)
+    with matplotlib.rc_context({"svg.hashsalt": "curves"}):
+        return {kind: _content(figure, kind) for kind in formats}
+
+
+def _draw(axes: Axes, curves: pd.DataFrame, inits: list[str], tunings: list[str]) -> None:
+    for (init, tuning), part in curves.groupby(["init", "tuning"], sort=False):
+        by_iteration = part.groupby("iteration")["iou"].agg(["mean", "min", "max"])
+        colour = COLOURS[inits.index(init) % len(COLOURS)]
+        style = LINES[tunings.index(tuning) % len(LINES)]
+        axes.plot(by_iteration.index, by_iteration["mean"], style, color=colour, label=f"{init}/{tuning}")
+        axes.fill_between(by_iteration.index, by_iteration["min"], by_iteration["max"], color=colour, alpha=0.1)
+
+
+def _content(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
+    return buffer.getvalue()

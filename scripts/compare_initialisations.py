@@ -1,0 +1,125 @@
+"""What do a few annotated films bring, from which start, with which tuning? Every cell trained and scored alike.
+
+Example:
+    python scripts/compare_initialisations.py --task_data data/lungs_heart \
+--classes "lungs=right_lung+left_lung,heart" --shots 1,5,10,25 --seeds 5 \
+--inits scratch,classifier,doll_backbone,doll --tunings full,adapter,lora,head \
+--pretrained output/run/pretraining/model.pt --classifier output/run/members/resnet18/model.pt \
+--network resnet18.json --image_size 192 --test_data data/children --output output/comparison
+
+Films are split by patient by a hash; the test films are never seen. Each cell is two runs of the task's bundle, with
+overrides. After Ctrl-C or a crash the same command goes on; a later one may add shots, starts and tunings to the same
+output. It writes results.csv (a row a cell, class and split), films.csv, curves.csv, summary.csv, differences.csv,
+curves.svg, comparison.md and, for each cell, cells/NAME/scores/overlays.png; MLflow has one run a cell.
+
+network.json names the network, as {"network_def::network::backbone": {"_target_": "resnet18", ...}}. A file for
+--cell_values may hold {"scratch/*": {"learning_rate": 0.001}, "*/lora": {"max_lr": 0.003}}.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from doll_monai.errors import run_program, switch
+
+BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
+
+
+def compare_initialisations(
+    task_data: str,
+    output: str,
+    shots: int | Sequence[int] = (1, 5, 10, 25),
+    seeds: int = 5,
+    inits: str | Sequence[str] = ("scratch", "classifier", "doll_backbone", "doll"),
+    tunings: str | Sequence[str] = ("full",),
+    bundle: str = "lung_cxr_segmentation",
+    task: str | None = None,
+    classes: str | Sequence[str] | None = None,
+    pretrained: str | None = None,
+    classifier: str | None = None,
+    member: int | None = None,
+    network: str | None = None,
+    image_size: int | Sequence[int] | None = None,
+    iterations: int = 200,
+    batch_size: int = 8,
+    test_data: str | None = None,
+    test_classes: str | Sequence[str] | None = None,
+    cell_values: str | None = None,
+    keep_weights: bool | str = False,
+    tracking_uri: str | None = None,
+    **values: Any,
+) -> None:
+    """Train every start with every tuning on a few films, score each film of the others, compare with intervals.
+
+    Args:
+        task_data: folder with index.csv: films (image), masks, and patients (patient) where they are known.
+        output: folder for everything that is made.
+        shots: numbers of annotated films, with commas between.
+        seeds: number of seeds, from 0; a seed draws the shots, the order, the augmentation and the fresh weights.
+        inits: scratch, classifier (its backbone), doll_backbone, doll (all but the head), and NAME=FILE: another
+            checkpoint, a ResNet in torchvision's names (backbone) or a segmentation network (all but the head; the
+            backbone where NAME ends in _backbone).
+        tunings: of the bundle's network, such as full, adapter, head.
+        bundle: the task's bundle.
+        task: name of the task in the tables; the name of task_data by default.
+        classes: name=column+column,name=column; by default the bundle's classes, each the column of its name.
+        pretrained: the segmentation network that was pre-trained on DoLLs.
+        classifier: the classifier's model.pt, or the committee's with --member.
+        member: number of the committee's member.
+        network: JSON file with network_def, or with parts of it.
+        image_size: one number or two; the bundle's own by default.
+        iterations: of every training; a multiple of 20, or fewer.
+        batch_size: of every training; films are repeated where there are fewer.
+        test_data: folder like task_data with films from elsewhere, which are scored as well.
+        test_classes: its classes, as in classes; by default those of the task that it has columns of.
+        cell_values: JSON file, INIT/TUNING to values of the bundle for those cells alone; * stands for anything.
+        keep_weights: true: model.pt of finished cells stays.
+        tracking_uri: of MLflow; SQLite in output by default.
+        values: any value of the bundle for all cells, such as learning_rate.
+    """
+    from doll_monai.comparison.program import Comparison
+    from doll_monai.comparison.request import ComparisonRequest, read_cell_values
+
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    keep = switch(keep_weights, "keep_weights")
+    request = ComparisonRequest(
+        bundles=BUNDLES,
+        task_data=_path(task_data) or Path(),
+        output=_path(output) or Path(),
+        shots=_list(shots),
+        seeds=seeds,
+        inits=_list(inits),
+        tunings=_list(tunings),
+        bundle=bundle,
+        task=None if task is None else str(task),
+        classes=classes,
+        pretrained=_path(pretrained),
+        classifier=_path(classifier),
+        member=member,
+        network=_path(network),
+        image_size=[image_size] * 2 if isinstance(image_size, int) else image_size,
+        iterations=iterations,
+        batch_size=batch_size,
+        test_data=_path(test_data),
+        test_classes=test_classes,
+        values={name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
+        cell_values=read_cell_values(_path(cell_values)),
+    )
+    print(Comparison(request, tracking_uri, keep).run())
+
+
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(str(value)).resolve()
+
+
+def _list(value: Any) -> list[Any]:
+    """Values with commas between, or what fire has made of them already."""
+    parts = value.split(",") if isinstance(value, str) else value
+    return list(parts) if isinstance(parts, (list, tuple)) else [parts]
+
+
+if __name__ == "__main__":
+    run_program(compare_initialisations)
