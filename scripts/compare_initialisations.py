@@ -89,7 +89,7 @@ def compare_initialisations(
         bundles=BUNDLES,
         task_data=_path(task_data) or Path(),
         output=_path(output) or Path(),
-        shots=_list(shots),
+        shots=[int(count) if str(count).isdecimal() else count for count in _list(shots)],
         seeds=seeds,
         inits=_list(inits),
         tunings=_list(tunings),

@@ -44,7 +44,7 @@ class TaskBundle:
     ) -> None:
         self.folder, self.name, self._bundles, self._network = bundles / name, name, bundles, network
         if not all((self.folder / "configs" / f"{config}.json").is_file() for config in SCORING):
-            known = sorted(path.parent.parent.name for path in bundles.glob("*/configs/metadata.json"))
+            known = sorted(path.parent.parent.name for path in bundles.glob(f"*/configs/{TRAINING[0]}.json"))
             raise InputError(f"There is no bundle '{name}' that trains; there are: {', '.join(known)}.")
         if network is not None and not any(key.startswith("network_def") for key in read_json_object(network)):
             raise InputError(f"{network} has no network_def; write it as in {name}/configs/train.json.")
@@ -73,14 +73,17 @@ class TaskBundle:
                 raise InputError(f"The value '{name}' is set for each cell; leave it out.")
 
     def channels(self) -> dict[str, int]:
-        """Overrides that give network and labels one channel a class."""
-        count = len(self.classes)
-        loaders = [
+        """Override that gives the network one channel a class."""
+        return {"network_def::network::out_channels": len(self.classes)}
+
+    def label_channels(self, count: int | None) -> dict[str, int | None]:
+        """Overrides for the number of channels that labels must have; None takes what comes."""
+        names = [
             f"train::label_transforms::{number}::channels"
             for number, transform in enumerate(self.config["train"]["label_transforms"])
             if "channels" in transform
         ]
-        return {"network_def::network::out_channels": count, **dict.fromkeys(loaders, count)}
+        return dict.fromkeys(names, count)
 
     def build(self, tuning: str, values: Mapping[str, Any], seed: int = 0) -> nn.Module:
         """The adapted network of a tuning, with the weights that a seed draws.

@@ -66,9 +66,8 @@ class Comparison:
         try:
             self.runner.run(self._cell_stages(), description, self._after)
         finally:
-            files = self._report()
-        summary = tables(Results(output))["summary"]
-        self.runner.log_metrics(figures(summary), files)
+            scores, files = self._report()
+        self.runner.log_metrics(scores, files)
         return output / "comparison.md"
 
     def _cell_stages(self) -> list[Stage]:
@@ -95,7 +94,7 @@ class Comparison:
 
     def _finish(self, cell: Cell, training: dict[str, Any], scoring: dict[str, Any]) -> None:
         """Keep what was measured, in the folder, in the tables and in the cell's run."""
-        trainable, total = self.request.parameters[cell.tuning]
+        trainable, total = self.request.parameters[cell.init, cell.tuning]
         record = {
             "task": self.request.task,
             **asdict(cell),
@@ -137,13 +136,13 @@ class Comparison:
         each = (time.monotonic() - self._started) / self._finished
         print(f"{left} cells left, {each:.0f} s each: about {left * each / 60:.0f} min.", flush=True)
 
-    def _report(self) -> list[Path]:
-        """Write the tables, the curves and the page of the finished cells."""
+    def _report(self) -> tuple[dict[str, float], list[Path]]:
+        """Write the tables, the curves and the page of the finished cells; the scores for MLflow, and the files."""
         output = self.request.output
         results = Results(output)
         files = results.write()
         if not files:
-            return []
+            return {}, []
         content = tables(results)
         for name in ("summary", "differences"):
             write_whole(output / f"{name}.csv", content[name].round(5).to_csv(index=False).encode())
@@ -151,4 +150,4 @@ class Comparison:
             write_whole(output / f"curves.{kind}", drawing)
         write_whole(output / "comparison.md", page(self.request.settings, results, content).encode())
         names = ("summary.csv", "differences.csv", "curves.png", "curves.svg", "comparison.md")
-        return [*files, *(output / name for name in names)]
+        return figures(content["summary"]), [*files, *(output / name for name in names)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -84,9 +85,7 @@ class ComparisonRequest:
         first_shots(self.sections["training"], max(self.shots), 0)
         self._check_elsewhere()
         self.starts = parse_starts(self.inits, self.pretrained, self.classifier, self.member)
-        for start in self.starts:
-            self.setup.initialised(start, self.values, 0)
-        self.parameters = {tuning: self.setup.parameters(tuning, self.values) for tuning in self.tunings}
+        self._build_networks()
 
     @property
     def cells(self) -> list[Cell]:
@@ -143,6 +142,19 @@ class ComparisonRequest:
         for pattern in self.cell_values:
             if "/" not in pattern:
                 raise InputError(f"'{pattern}' names no cells; write INIT/TUNING, such as {known[0]} or */full.")
+
+    def _build_networks(self) -> None:
+        """Build every network once: that it can be, that its start fits it, and how many parameters it has."""
+        self.parameters: dict[tuple[str, str], tuple[int, int]] = {}
+        known: dict[str, tuple[int, int]] = {}
+        for cell in grid([start.name for start in self.starts], self.tunings, self.shots[:1], 1):
+            values = self.cell_overrides(cell)
+            network = json.dumps([cell.tuning, values], default=str)
+            if network not in known:
+                known[network] = self.setup.parameters(cell.tuning, values)
+            self.parameters[cell.init, cell.tuning] = known[network]
+            if cell.tuning == self.tunings[0]:
+                self.setup.initialised(self.start(cell), values, 0)
 
     def _check_elsewhere(self) -> None:
         """Columns and films of the data from elsewhere; nowhere the same film in two sections."""

@@ -56,7 +56,7 @@ class ComparisonStages:
         for cell in self.request.cells:
             start, path = self.request.start(cell), self._start(cell)
             if path is not None and not path.is_file():
-                self.request.setup.write_start(start, self.request.values, cell.seed, path)
+                self.request.setup.write_start(start, self.request.cell_overrides(cell), cell.seed, path)
 
     def training(self, cell: Cell) -> Stage:
         """The training of a cell; it writes ``model.pt``."""
@@ -64,6 +64,7 @@ class ComparisonStages:
         count, length = epochs(self.request.iterations)
         values = {
             **self._common(cell),
+            **self.request.setup.label_channels(len(self.request.columns)),
             "output_dir": folder,
             "ckpt_dir": folder,
             "seed": cell.seed,
@@ -81,6 +82,7 @@ class ComparisonStages:
         folder = self.folder(cell) / SCORES
         values = {
             **self._common(cell),
+            **self.request.setup.label_channels(None),
             "output_dir": folder,
             "checkpoint": self.folder(cell) / "model.pt",
             "classes": list(self.request.columns),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from doll_monai.gate.bootstrap import RESAMPLES
@@ -49,12 +51,13 @@ def differences(films: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) 
         have; the difference first minus second of each score with its interval.
     """
     rows = []
-    for shots, of_shots in films.groupby("shots"):
+    for shots in sorted(map(int, films["shots"].unique())):
+        of_shots = films[films["shots"] == shots]
         overall = of_shots[of_shots["class"] == ALL]
         cells = list(dict.fromkeys(zip(of_shots["init"], of_shots["tuning"], strict=True)))
         pairs = [(first, second, "") for first, second in pairs_of_cells(cells)]
         inits = list(dict.fromkeys(of_shots["init"]))
-        best = [(init, chosen_tuning(overall, init, int(str(shots)))) for init in inits]
+        best = [(init, chosen_tuning(overall, init, shots)) for init in inits]
         pairs += [(first, second, CHOSEN) for n, second in enumerate(best) for first in best[n + 1 :]]
         for key, part in of_shots.groupby(["split", "class"], sort=False):
             by_cell = dict(iter(part.groupby(["init", "tuning"])))
@@ -90,7 +93,7 @@ def learning(results: Results) -> pd.DataFrame:
         curve = curves[(cell["init"], cell["tuning"], cell["shots"], cell["seed"])]
         scratch = curves.get(("scratch", "full", cell["shots"], cell["seed"]))
         reached = float("nan") if scratch is None else iterations_to(curve, float(scratch["iou"].iloc[-1]))
-        rows.append({**cell, "iterations_to_scratch": reached, "reached": float(reached == reached)})
+        rows.append({**cell, "iterations_to_scratch": reached, "reached": float(not math.isnan(reached))})
     table = pd.DataFrame(rows).groupby(CELL, sort=False)
     columns = ["iterations_to_95", "iterations_to_scratch", "seconds", "trainable_parameters", "total_parameters"]
     medians = table[columns].median()
