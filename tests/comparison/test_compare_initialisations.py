@@ -17,8 +17,11 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from monai.bundle import ConfigParser
+from monai.data.utils import set_rnd
+from monai.utils import set_determinism
 
-from doll_monai.comparison.bundle import TaskBundle
+from doll_monai.comparison.bundle import TRAINING, TaskBundle
 from doll_monai.comparison.results import COLUMNS
 from doll_monai.comparison.starts import Start
 from doll_monai.data.phantom import write_dataset
@@ -180,3 +183,30 @@ def test_a_checkpoint_of_another_network_is_refused(data: Path, tmp_path: Path) 
     program = runpy.run_path(str(PROGRAM))["compare_initialisations"]
     with pytest.raises(InputError, match="belongs to another network than network_def"):
         program(**_values(data, tmp_path / "out", pretrained=other))
+
+
+@pytest.mark.parametrize("shots", [1, 4])
+def test_every_network_gets_the_same_films_and_augmentation(data: Path, shots: int) -> None:
+    def epoch(dropout: int) -> list[torch.Tensor]:
+        """The images of an epoch's batches beside a network that draws random numbers of its own."""
+        parser = ConfigParser(ConfigParser.load_config_files([str(path) for path in setup.configs(TRAINING)]))
+        records = [{"image": image, "label": str(image)} for image in sorted((data / "films").rglob("view1*.jpg"))]
+        parser.update(
+            {
+                "train::dataset::data": records[:shots],
+                "image_size": [32, 32],
+                "batch_size": 3,
+                "iterations_per_epoch": 5,
+            }
+        )
+        loader = parser.get_parsed_content("train::dataloader")
+        torch.rand(dropout)
+        set_determinism(1)
+        set_rnd(loader.dataset, seed=1)
+        return [(batch["image"].as_tensor(), torch.rand(dropout))[0] for batch in loader]
+
+    setup = TaskBundle(ROOT / "bundles", "lung_cxr_segmentation", data / "network.json")
+    first, second = epoch(dropout=3), epoch(dropout=1000)
+    assert [len(images) for images in first] == [3] * 5
+    assert all(torch.equal(*images) for images in zip(first, second, strict=True))
+    assert not torch.equal(first[0], first[1])
