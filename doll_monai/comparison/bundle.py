@@ -76,14 +76,15 @@ class TaskBundle:
         """Override that gives the network one channel a class."""
         return {"network_def::network::out_channels": len(self.classes)}
 
-    def label_channels(self, count: int | None) -> dict[str, int | None]:
+    def label_channels(self, count: int | None) -> dict[str, int | str]:
         """Overrides for the number of channels that labels must have; None takes what comes."""
+        # MONAI takes an override that is None for one that is not there
         names = [
             f"train::label_transforms::{number}::channels"
             for number, transform in enumerate(self.config["train"]["label_transforms"])
             if "channels" in transform
         ]
-        return dict.fromkeys(names, count)
+        return dict.fromkeys(names, "$None" if count is None else count)
 
     def build(self, tuning: str, values: Mapping[str, Any], seed: int = 0) -> nn.Module:
         """The adapted network of a tuning, with the weights that a seed draws.
