@@ -26,7 +26,7 @@ def draw_curves(curves: pd.DataFrame, formats: Sequence[str] = ("png", "svg")) -
     Returns:
         file type to content.
     """
-    shots = sorted(curves["shots"].unique())
+    shots = sorted(map(int, curves["shots"].unique()))
     figure = Figure(figsize=(max(3.4 * len(shots), 5), 3.6), layout="constrained")
     first: Axes | None = None
     for number, count in enumerate(shots, start=1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from doll_monai.data.json_object import read_json_object
 from doll_monai.data.whole_file import write_whole
 
 from .film_scores import FILE, METRICS
+from .starts import KNOWN
 from .statistics import CELL, iterations_to_95
 
 CELLS, RECORD, CURVE, SCORES = "cells", "cell.json", "curve.csv", "scores"
@@ -35,13 +37,13 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         cells, films, curves = [], [], []
-        for path in sorted((folder / CELLS).glob(f"*/{RECORD}")):
-            scores = path.parent / SCORES / FILE
+        records = {path.parent: read_json_object(path) for path in (folder / CELLS).glob(f"*/{RECORD}")}
+        for path, record in sorted(records.items(), key=lambda item: _place(item[1])):
+            scores = path / SCORES / FILE
             if not scores.is_file():
                 continue
-            record = read_json_object(path)
-            curve = pd.read_csv(path.parent / CURVE)
-            cells.append({**record, "iterations_to_95": iterations_to_95(curve), "name": path.parent.name})
+            curve = pd.read_csv(path / CURVE)
+            cells.append({**record, "iterations_to_95": iterations_to_95(curve), "name": path.name})
             key = {name: record[name] for name in (*CELL, "seed")}
             films.append(pd.read_csv(scores, dtype={"film": str, "patient": str, "class": str}).assign(**key))
             curves.append(curve.assign(**key))
@@ -68,6 +70,13 @@ class Results:
         for name, table in contents.items():
             write_whole(self.folder / name, table.to_csv(index=False).encode())
         return [self.folder / name for name in contents]
+
+
+def _place(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A cell's place in the tables: the known starts first, in their order, and full tuning before the others."""
+    init, tuning = record["init"], record["tuning"]
+    start = KNOWN.index(init) if init in KNOWN else len(KNOWN)
+    return record["shots"], start, init, tuning != "full", tuning, record["seed"]
 
 
 def write_cell(folder: Path, record: dict[str, Any], curve: pd.DataFrame) -> None:

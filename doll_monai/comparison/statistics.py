@@ -54,7 +54,7 @@ def crossed_interval(table: pd.DataFrame, column: str, resamples: int = RESAMPLE
 def class_means(films: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """Each film's mean over its classes, as rows of the class ``all``; films with one class give the same numbers."""
     keys = [*CELL, *FILM, "split"]
-    return films.groupby(keys, as_index=False)[list(metrics)].mean().assign(**{"class": ALL})
+    return films.groupby(keys, as_index=False, sort=False)[list(metrics)].mean().assign(**{"class": ALL})
 
 
 def paired(first: pd.DataFrame, second: pd.DataFrame, column: str) -> pd.DataFrame:
