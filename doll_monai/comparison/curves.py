@@ -43,7 +43,8 @@ def draw_curves(curves: pd.DataFrame, formats: Sequence[str] = ("png", "svg")) -
 
 
 def _draw(axes: Axes, curves: pd.DataFrame, inits: list[str], tunings: list[str]) -> None:
-    for (init, tuning), part in curves.groupby(["init", "tuning"], sort=False):
+    for key, part in curves.groupby(["init", "tuning"], sort=False):
+        init, tuning = map(str, key)
         by_iteration = part.groupby("iteration")["iou"].agg(["mean", "min", "max"])
         colour = COLOURS[inits.index(init) % len(COLOURS)]
         style = LINES[tunings.index(tuning) % len(LINES)]

@@ -62,12 +62,12 @@ def class_scores(prediction: torch.Tensor, truth: torch.Tensor) -> dict[str, flo
         percentile of the Hausdorff distance as a share of the film's diagonal; 0 when both are empty, 1 (the whole
         diagonal) when one is.
     """
-    masks = [(mask > 0.5).float()[None, None] for mask in (prediction, truth)]
-    empty = [not bool(mask.any()) for mask in masks]
+    pair = (prediction > 0.5).float()[None, None], (truth > 0.5).float()[None, None]
+    empty = [not bool(mask.any()) for mask in pair]
     return {
-        "dice": float(compute_dice(*masks, ignore_empty=False)),
-        "iou": float(compute_iou(*masks, ignore_empty=False)),
-        "hd95": 0.0 if all(empty) else 1.0 if any(empty) else _hausdorff(*masks),
+        "dice": float(compute_dice(*pair, ignore_empty=False)),
+        "iou": float(compute_iou(*pair, ignore_empty=False)),
+        "hd95": 0.0 if all(empty) else 1.0 if any(empty) else _hausdorff(*pair),
     }
 
 

@@ -117,7 +117,7 @@ def _learning(rows: pd.DataFrame) -> str:
     return f"{text}\n\n{markdown_table(header, lines)}"
 
 
-def _scratch(row: Mapping[str, Any]) -> str:
+def _scratch(row: Mapping[Any, Any]) -> str:
     value = _number(row["iterations_to_scratch"])
     return f"{value} ({row['reached']:.0%})" if value else "never" if row["reached"] == 0 else ""
 

@@ -37,7 +37,7 @@ def crossed_interval(table: pd.DataFrame, column: str, resamples: int = RESAMPLE
         return float("nan"), float("nan"), float("nan")
     mean = float(rows[column].mean())
     grouped = rows.groupby(["seed", "patient"])[column]
-    sums = grouped.sum().unstack(fill_value=0.0).to_numpy(float)
+    sums = grouped.sum().unstack(fill_value=0).to_numpy(float)
     counts = grouped.count().unstack(fill_value=0).to_numpy(float)
     if sums.shape[1] < 2:
         return mean, float("nan"), float("nan")
