@@ -111,8 +111,9 @@ def _learning(rows: pd.DataFrame) -> str:
         lines.append([str(row["shots"]), row["init"], row["tuning"], trained, *times, _scratch(row)])
     text = (
         "Medians over seeds. Iterations until the IoU on valid films is 95 % of its last value; until it is the last "
-        "IoU of `scratch/full` with the same shots and seed, and the share of seeds that get there. Seconds are those "
-        "of the whole training command, its start and validations included."
+        "IoU of `scratch/full` with the same shots and seed, and the share of seeds that get there. This IoU is the "
+        "bundle's own: at the network's size, without films whose truth is empty. Seconds are those of the whole "
+        "training command, its start and validations included, over all attempts."
     )
     return f"{text}\n\n{markdown_table(header, lines)}"
 
