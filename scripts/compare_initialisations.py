@@ -13,7 +13,7 @@ output. It writes results.csv (a row a cell, class and split), films.csv, curves
 curves.svg, comparison.md and, for each cell, cells/NAME/scores/overlays.png; MLflow has one run a cell.
 
 network.json names the network, as {"network_def::network::backbone": {"_target_": "resnet18", ...}}. A file for
---cell_values may hold {"scratch/*": {"learning_rate": 0.001}, "*/lora": {"max_lr": 0.003}}.
+--cell_values may hold {"*/lora": {"learning_rate": 0.003}, "doll/full": {"backbone_learning_rate": 0.0003}}.
 """
 
 from __future__ import annotations
