@@ -17,14 +17,15 @@ POLICIES = ("ignore", "zeros", "ones", "smoothed")
 class ObservationTargets(Randomizable, Transform):
     """Raw labels of the 14 observations (1, 0, -1, blank) to targets in [0, 1], or -1 for ignored.
 
-    A policy says what an uncertain (-1) and what an unmentioned (blank) label means: ``ignore``; ``zeros``; ``ones``;
-    ``smoothed``, a number drawn anew each time from ``smoothed_range`` (Pham et al. 2019 draw uncertain ones from
-    0.55 to 0.85). A policy is one word for all observations, or a mapping from observation to word, in which
+    A policy says what an uncertain (-1), an unmentioned (blank) or a negative (0) label means: ``ignore``; ``zeros``;
+    ``ones``; ``smoothed``, a number drawn anew each time from ``smoothed_range`` (Pham et al. 2019 draw uncertain ones
+    from 0.55 to 0.85). A policy is one word for all observations, or a mapping from observation to word, in which
     ``default`` is for the rest.
 
     Args:
         uncertain: policy for -1.
         unmentioned: policy for blanks.
+        negative: policy for 0. ``ones`` is for explanations alone: where would the classifier look for it?
         smoothed_range: bounds of the uniform distribution of ``smoothed``.
 
     Raises:
@@ -37,7 +38,9 @@ class ObservationTargets(Randomizable, Transform):
         uncertain: str | Mapping[str, str] = "ignore",
         unmentioned: str | Mapping[str, str] = "zeros",
         smoothed_range: Sequence[float] = (0.55, 0.85),
+        negative: str | Mapping[str, str] = "zeros",
     ) -> None:
+        self.negative = _policy_by_observation(negative)
         self.uncertain = _policy_by_observation(uncertain)
         self.unmentioned = _policy_by_observation(unmentioned)
         self.low, self.high = smoothed_range
@@ -49,9 +52,10 @@ class ObservationTargets(Randomizable, Transform):
         return torch.tensor([self._target(channel, value) for channel, value in enumerate(label)])
 
     def _target(self, channel: int, value: float | None) -> float:
-        if value is not None and value >= 0:
+        if value is not None and value > 0:
             return float(value)
-        policy = (self.unmentioned if value is None else self.uncertain)[channel]
+        policies = self.unmentioned if value is None else self.negative if value == 0 else self.uncertain
+        policy = policies[channel]
         if policy == "smoothed":
             return float(self.R.uniform(self.low, self.high))
         return {"ignore": IGNORED_TARGET, "zeros": 0.0, "ones": 1.0}[policy]
@@ -62,7 +66,7 @@ class ObservationTargetsd(Randomizable, MapTransform):
 
     Args:
         keys: keys of the raw labels.
-        uncertain, unmentioned, smoothed_range: see ``ObservationTargets``.
+        uncertain, unmentioned, smoothed_range, negative: see ``ObservationTargets``.
     """
 
     def __init__(
@@ -71,9 +75,10 @@ class ObservationTargetsd(Randomizable, MapTransform):
         uncertain: str | Mapping[str, str] = "ignore",
         unmentioned: str | Mapping[str, str] = "zeros",
         smoothed_range: Sequence[float] = (0.55, 0.85),
+        negative: str | Mapping[str, str] = "zeros",
     ) -> None:
         super().__init__(keys)
-        self.targets = ObservationTargets(uncertain, unmentioned, smoothed_range)
+        self.targets = ObservationTargets(uncertain, unmentioned, smoothed_range, negative)
 
     def set_random_state(self, seed: int | None = None, state: Any = None) -> ObservationTargetsd:
         """Set the random state of the drawn targets."""

@@ -20,6 +20,7 @@ def _raw(value: float | None) -> list[float | None]:
 def test_policy_decides_uncertain_and_unmentioned_labels(policy: str, target: float) -> None:
     assert torch.equal(ObservationTargets(uncertain=policy)(_raw(-1.0)), torch.full((14,), target))
     assert torch.equal(ObservationTargets(unmentioned=policy)(_raw(None)), torch.full((14,), target))
+    assert torch.equal(ObservationTargets(negative=policy)(_raw(0.0)), torch.full((14,), target))
 
 
 @pytest.mark.parametrize("policy", ["ignore", "zeros", "ones", "smoothed"])
