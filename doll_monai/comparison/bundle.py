@@ -12,7 +12,13 @@ from torch import nn
 
 from doll_monai.data.json_object import read_json_object
 from doll_monai.errors import InputError, sentence_of
-from doll_monai.networks import save_weights, start_from_backbone, start_from_network, trainable_parameters
+from doll_monai.networks import (
+    ParameterCount,
+    count_parameters,
+    save_weights,
+    start_from_backbone,
+    start_from_network,
+)
 from doll_monai.pipeline.stages import bundle_run
 
 from .starts import BACKBONE, NOTHING, Start
@@ -94,11 +100,9 @@ class TaskBundle:
         """
         return self._parsed("network_def", {**values, "network_def::tuning": tuning}, seed)
 
-    def parameters(self, tuning: str, values: Mapping[str, Any]) -> tuple[int, int]:
+    def parameters(self, tuning: str, values: Mapping[str, Any]) -> ParameterCount:
         """Numbers of trainable and of all parameters."""
-        network = self.build(tuning, values)
-        trainable = sum(parameter.numel() for parameter in trainable_parameters(network))
-        return trainable, sum(parameter.numel() for parameter in network.parameters())
+        return count_parameters(self.build(tuning, values))
 
     def initialised(self, start: Start, values: Mapping[str, Any], seed: int) -> nn.Module:
         """The plain network at its start: a seed's weights, where no checkpoint says otherwise.

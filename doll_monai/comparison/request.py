@@ -13,7 +13,7 @@ from doll_monai.data import parse_classes
 from doll_monai.data.datalist import read_table
 from doll_monai.data.json_object import read_json_object
 from doll_monai.errors import InputError
-from doll_monai.networks import file_hash
+from doll_monai.networks import ParameterCount, file_hash
 
 from .bundle import SCORING, TRAINING, TaskBundle
 from .cells import Cell, epochs, grid, values_of
@@ -145,8 +145,8 @@ class ComparisonRequest:
 
     def _build_networks(self) -> None:
         """Build every network once: that it can be, that its start fits it, and how many parameters it has."""
-        self.parameters: dict[tuple[str, str], tuple[int, int]] = {}
-        known: dict[str, tuple[int, int]] = {}
+        self.parameters: dict[tuple[str, str], ParameterCount] = {}
+        known: dict[str, ParameterCount] = {}
         for cell in grid([start.name for start in self.starts], self.tunings, self.shots[:1], 1):
             values = self.cell_overrides(cell)
             network = json.dumps([cell.tuning, values], default=str)
