@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from doll_monai.gate.bootstrap import LEVEL, RESAMPLES
@@ -32,23 +33,52 @@ def crossed_interval(table: pd.DataFrame, column: str, resamples: int = RESAMPLE
     Returns:
         mean, lower and upper end; all NaN without a row, the ends NaN with a single patient.
     """
-    rows = table.dropna(subset=column)
-    if rows.empty:
-        return float("nan"), float("nan"), float("nan")
-    mean = float(rows[column].mean())
-    grouped = rows.groupby(["seed", "patient"])[column]
+    mean = float(table[column].mean())
+    return mean, *_ends(_crossed_means(table, column, resamples, np.random.default_rng(seed)))
+
+
+def tasks_interval(tables: Sequence[pd.DataFrame], column: str, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """Mean over tasks, each of the same weight, of the mean over a task's rows, and its 95 % bootstrap interval.
+
+    The tasks are fixed; within each, seeds and patients are drawn as in ``crossed_interval``, in each task anew.
+
+    Args:
+        tables: of ``crossed_interval``, one a task.
+        column, resamples, seed: of ``crossed_interval``.
+
+    Returns:
+        mean, lower and upper end; all NaN when a task has no row, the ends NaN when one has a single patient.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = np.mean([_crossed_means(table, column, resamples, generator) for table in tables], axis=0)
+    return float(np.mean([table[column].mean() for table in tables])), *_ends(drawn)
+
+
+def _crossed_means(
+    table: pd.DataFrame, column: str, resamples: int, generator: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """The mean in each draw of seeds and patients; NaN in an empty draw, and in all with a single patient."""
+    grouped = table.dropna(subset=column).groupby(["seed", "patient"])[column]
     sums = grouped.sum().unstack(fill_value=0).to_numpy(float)
     counts = grouped.count().unstack(fill_value=0).to_numpy(float)
-    if sums.shape[1] < 2:
-        return mean, float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
-    by_seed, by_patient = (
-        generator.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float) for count in sums.shape
-    )
-    drawn = [((by_seed @ values) * by_patient).sum(axis=1) for values in (sums, counts)]
-    means = drawn[0][drawn[1] > 0] / drawn[1][drawn[1] > 0]
+    means = np.full(resamples, np.nan)
+    if sums.shape[1] > 1:
+        by_seed, by_patient = (
+            generator.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
+            for count in sums.shape
+        )
+        total, number = (((by_seed @ values) * by_patient).sum(axis=1) for values in (sums, counts))
+        np.divide(total, number, out=means, where=number > 0)
+    return means
+
+
+def _ends(means: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The interval's ends from the draws that are not empty; NaN when all are."""
+    means = means[~np.isnan(means)]
+    if not len(means):
+        return float("nan"), float("nan")
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return mean, float(low), float(high)
+    return float(low), float(high)
 
 
 def class_means(films: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

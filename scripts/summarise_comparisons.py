@@ -1,0 +1,70 @@
+"""What do a few annotated films bring over several tasks? Comparisons of one task each, in one table with the aims.
+
+Example:
+    python scripts/summarise_comparisons.py --output bundles/doll_cxr_segmentation/docs \
+--comparisons output/comparison/lungs_heart,output/comparison/lungs,output/comparison/infection
+
+The folders are outputs of compare_initialisations.py. It writes few_shot.csv (a row a task, cell, class and split, all
+shots), aims.csv (each aim with its measured difference and interval) and few_shot.md, the page to look at. Another
+pre-trained network is summarised by the name that it has in the comparisons: --doll NAME --doll_backbone NAME_backbone.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from doll_monai.errors import InputError, run_program
+
+
+def summarise_comparisons(
+    comparisons: str | Sequence[str],
+    output: str,
+    shots: int = 5,
+    doll: str = "doll",
+    classifier: str = "classifier",
+    doll_backbone: str = "doll_backbone",
+    scratch: str = "scratch",
+    films: str = "real films",
+) -> None:
+    """Write few_shot.csv, aims.csv and few_shot.md.
+
+    Args:
+        comparisons: folders that compare_initialisations wrote into, one a task, with commas between.
+        output: folder for the files.
+        shots: number of annotated films of the aims.
+        doll, classifier, doll_backbone, scratch: the initialisations by their names in the comparisons.
+        films: what the page calls the films.
+    """
+    from doll_monai.comparison.aims import Names
+    from doll_monai.comparison.few_shot import summarise_tasks
+
+    if isinstance(shots, bool) or not isinstance(shots, int):
+        raise InputError(f"shots must be one number of films, not {shots}.")
+    folders = comparisons.split(",") if isinstance(comparisons, str) else list(map(str, comparisons))
+    names = Names(str(doll), str(classifier), str(doll_backbone), str(scratch))
+    options = {
+        "comparisons": ",".join(map(_shown, folders)),
+        "output": _shown(output),
+        "shots": shots,
+        **{option: name for option, name in vars(names).items() if name != getattr(Names(), option)},
+    }
+    command = shlex.join(["python", "scripts/summarise_comparisons.py", *_options(options)])
+    today = datetime.now(UTC).date().isoformat()
+    print(summarise_tasks([Path(folder) for folder in folders], Path(output), names, shots, command, today, str(films)))
+
+
+def _options(values: dict[str, object]) -> list[str]:
+    return [text for name, value in values.items() for text in (f"--{name}", str(value))]
+
+
+def _shown(path: str) -> str:
+    """A path as the page shows it: from the present folder, or its last part where it lies elsewhere."""
+    full, here = Path(path).resolve(), Path.cwd()
+    return full.relative_to(here).as_posix() if full.is_relative_to(here) else full.name
+
+
+if __name__ == "__main__":
+    run_program(summarise_comparisons)
