@@ -78,7 +78,7 @@ def _setting(task: MeasuredTask, shots: int) -> str:
         f"- **{task.name}** ({', '.join(task.classes)}; bundle `{settings['bundle']}`): {films} films; "
         f"{seeds} seeds, {settings['iterations']} iterations, batches of {settings['batch_size']}, {pixels}"
     )
-    values = {name: settings[name] for name in ("values", "cell_values") if settings.get(name)}
+    values = {name: given for name, given in (("values", settings["values"]), ("cell_values", task.values)) if given}
     return line + "".join(f"; {name} `{json.dumps(value)}`" for name, value in values.items()) + "."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from doll_monai.data.json_object import read_json_object
 from doll_monai.errors import InputError
 
 from .film_scores import METRICS
-from .results import COLUMNS, CURVES, FILMS, RESULTS
+from .results import COLUMNS, CURVES, FILMS, RESULTS, read_cells
 from .statistics import CELL, FILM
 
 SETTINGS = "settings.json"
@@ -33,6 +33,7 @@ class MeasuredTask:
         name: of the task.
         settings: ``settings.json``.
         results, films, curves: the tables of these names.
+        values: ``INIT/TUNING`` to the values of the bundle that those cells do not share with the others.
     """
 
     name: str
@@ -40,6 +41,7 @@ class MeasuredTask:
     results: pd.DataFrame
     films: pd.DataFrame
     curves: pd.DataFrame
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
@@ -82,7 +84,10 @@ def read_task(folder: Path) -> MeasuredTask:
     """
     tables = {name: _read(folder / name, columns) for name, columns in NEEDED.items()}
     settings = read_json_object(folder / SETTINGS)
-    return MeasuredTask(str(settings["task"]), settings, tables[RESULTS], tables[FILMS], tables[CURVES])
+    values = {
+        f"{cell['init']}/{cell['tuning']}": cell["values"] for cell in read_cells(folder).values() if cell["values"]
+    }
+    return MeasuredTask(str(settings["task"]), settings, tables[RESULTS], tables[FILMS], tables[CURVES], values)
 
 
 def read_tasks(folders: Sequence[Path]) -> list[MeasuredTask]:

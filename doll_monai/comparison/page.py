@@ -57,7 +57,7 @@ def page(settings: Mapping[str, Any], results: Results, content: Mapping[str, pd
         parts += [f"## {TITLES[split]}", _scores(rows), _classes(rows)]
         if split != VALID and len(pairs):
             parts += [_pairs(pairs[(pairs["split"] == split) & (pairs["class"] == ALL)])]
-    parts += ["## Learning", _learning(content["learning"])]
+    parts += ["## Learning", _learning(content["learning"]), _values(results)]
     if len(results.cells):
         parts += ["![learning curves](curves.png)", _overlays(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -116,6 +116,18 @@ def _learning(rows: pd.DataFrame) -> str:
         "training command, its start and validations included, over all attempts."
     )
     return f"{text}\n\n{markdown_table(header, lines)}"
+
+
+def _values(results: Results) -> str:
+    """The values that not all cells share."""
+    cells = results.cells.drop_duplicates(["init", "tuning"]).to_dict("records")
+    lines = [
+        [cell["init"], cell["tuning"], ", ".join(f"`{name}` {value}" for name, value in cell["values"].items())]
+        for cell in cells
+    ]
+    if not any(cell["values"] for cell in cells):
+        return ""
+    return "Values of their own:\n\n" + markdown_table(["init", "tuning", "values"], lines)
 
 
 def _scratch(row: Mapping[Any, Any]) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from doll_monai.data.provenance import claim_folder
 from doll_monai.data.whole_file import write_whole
+from doll_monai.errors import InputError
 from doll_monai.pipeline import Runner, Stage
 
 from .cells import Cell, epochs
@@ -18,7 +19,7 @@ from .curves import draw_curves
 from .film_scores import METRICS
 from .page import figures, page, tables
 from .request import ComparisonRequest
-from .results import RECORD, Results, write_cell
+from .results import RECORD, Results, read_cells, write_cell
 from .stages import ComparisonStages
 
 WEIGHTS = ("training_state.pt", "model.pt")
@@ -29,7 +30,7 @@ class Comparison:
     """Runs a request and writes everything into its output.
 
     Several commands may work on one output one after the other, with other shots, starts or tunings; all else must be
-    the same, and the tables are of all their cells.
+    the same, and the tables are of all their cells. Cells whose own values were changed are trained anew.
 
     Args:
         request: what is compared.
@@ -56,6 +57,7 @@ class Comparison:
         claim_folder(output / "settings.json", request.settings, "cells")
         for start in request.starts:
             claim_folder(output / "starts" / f"{start.name}.json", start.record(), "cells")
+        self._check_other_cells()
         self.runner = Runner(output, output / "mlruns", request.bundles / "mlflow.json", self.tracking_uri)
         description = "Few annotated films, by start and tuning; see comparison.md."
         self.runner.run(self.stages.preparing(), description)
@@ -69,6 +71,18 @@ class Comparison:
             scores, files = self._report()
         self.runner.log_metrics(scores, files)
         return output / "comparison.md"
+
+    def _check_other_cells(self) -> None:
+        """Refuse to leave a finished cell beside others of its start and tuning that have other values."""
+        asked = {cell.name: cell for cell in self.request.cells}
+        values = {(cell.init, cell.tuning): self.request.own_values(cell) for cell in asked.values()}
+        for name, record in sorted(read_cells(self.request.output).items()):
+            key = record["init"], record["tuning"]
+            if name not in asked and key in values and record["values"] != values[key]:
+                raise InputError(
+                    f"The cell {name} in {self.request.output} was trained with the values {record['values']}; "
+                    f"ask for its shots and seed as well, give {'/'.join(key)} these values, or choose another output."
+                )
 
     def _cell_stages(self) -> list[Stage]:
         stages = []
@@ -98,6 +112,7 @@ class Comparison:
         record = {
             "task": self.request.task,
             **asdict(cell),
+            "values": self.request.own_values(cell),
             "trainable_parameters": trainable,
             "total_parameters": total,
             "seconds": training["seconds"],

@@ -96,15 +96,19 @@ class ComparisonRequest:
         """The start of a cell."""
         return next(start for start in self.starts if start.name == cell.init)
 
+    def own_values(self, cell: Cell) -> dict[str, Any]:
+        """The values that a cell does not share with all others."""
+        return values_of(cell, self.cell_values)
+
     def cell_overrides(self, cell: Cell) -> dict[str, Any]:
         """All values of the bundle that were given for a cell."""
         size = {} if self.image_size is None else {"image_size": list(self.image_size)}
-        return {**size, "batch_size": self.batch_size, **self.values, **values_of(cell, self.cell_values)}
+        return {**size, "batch_size": self.batch_size, **self.values, **self.own_values(cell)}
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """All that the cells of one folder have in common."""
-        names = ("bundle", "task", "image_size", "iterations", "batch_size", "values", "cell_values")
+        names = ("bundle", "task", "image_size", "iterations", "batch_size", "values")
         configs = {*self.setup.configs(TRAINING), *self.setup.configs(SCORING)}
         return {
             **{name: getattr(self, name) for name in names},

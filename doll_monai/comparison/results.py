@@ -28,8 +28,8 @@ class Results:
     """What the finished cells of a comparison's folder measured, from all commands that worked in it.
 
     Attributes:
-        cells: one row a cell: ``task``, ``init``, ``tuning``, ``shots``, ``seed``, parameters, ``seconds``, ``name``,
-            ``iterations_to_95``.
+        cells: one row a cell: ``task``, ``init``, ``tuning``, ``shots``, ``seed``, its own ``values``, parameters,
+            ``seconds``, ``name``, ``iterations_to_95``.
         films: one row a cell, film and class: the cell, ``split``, ``film``, ``patient``, ``class`` and the scores.
         curves: one row a cell and validation: the cell, ``iteration``, ``iou``, ``dice``; means over valid films.
     """
@@ -37,13 +37,13 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         cells, films, curves = [], [], []
-        records = {path.parent: read_json_object(path) for path in (folder / CELLS).glob(f"*/{RECORD}")}
-        for path, record in sorted(records.items(), key=lambda item: _place(item[1])):
+        for name, record in sorted(read_cells(folder).items(), key=lambda item: _place(item[1])):
+            path = folder / CELLS / name
             scores = path / SCORES / FILE
             if not scores.is_file():
                 continue
             curve = pd.read_csv(path / CURVE)
-            cells.append({**record, "iterations_to_95": iterations_to_95(curve), "name": path.name})
+            cells.append({**record, "iterations_to_95": iterations_to_95(curve), "name": name})
             key = {name: record[name] for name in (*CELL, "seed")}
             films.append(pd.read_csv(scores, dtype={"film": str, "patient": str, "class": str}).assign(**key))
             curves.append(curve.assign(**key))
@@ -77,6 +77,11 @@ def _place(record: Mapping[str, Any]) -> tuple[Any, ...]:
     init, tuning = record["init"], record["tuning"]
     start = KNOWN.index(init) if init in KNOWN else len(KNOWN)
     return record["shots"], start, init, tuning != "full", tuning, record["seed"]
+
+
+def read_cells(folder: Path) -> dict[str, dict[str, Any]]:
+    """Name of each finished cell of a comparison's folder to its record."""
+    return {path.parent.name: read_json_object(path) for path in (folder / CELLS).glob(f"*/{RECORD}")}
 
 
 def write_cell(folder: Path, record: dict[str, Any], curve: pd.DataFrame) -> None:

@@ -138,6 +138,19 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
     assert other.returncode == 1
     assert "were made with another iterations, test_data; give a new output_dir" in other.stderr
 
+    values = tmp_path / "values.json"
+    values.write_text(json.dumps({"*/head": {"learning_rate": 0.01}}))
+    changed = {**others, "inits": "doll", "tunings": "head", "cell_values": values}
+    refused = subprocess.run(_command(data, output, **changed, shots=1), capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "The cell doll_head_shots2_seed0 in" in refused.stderr
+    assert (
+        subprocess.run(_command(data, output, **changed), capture_output=True, text=True, check=False).returncode == 0
+    )
+    again = json.loads((output / "cells" / "doll_head_shots2_seed0" / "cell.json").read_text())
+    assert again["values"] == {"learning_rate": 0.01}
+    assert "| doll | head   | `learning_rate` 0.01 |" in (output / "comparison.md").read_text()
+
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),

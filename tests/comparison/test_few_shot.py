@@ -67,7 +67,7 @@ def _write(folder: Path, task: str, cells: dict[tuple[str, str], Any], shots: in
         "batch_size": 8,
         "image_size": [96, 64],
     }
-    common |= {"films": {"training": 7, "validation": 2, "test": 3}, "values": {}, "cell_values": {}}
+    common |= {"films": {"training": 7, "validation": 2, "test": 3}, "values": {}}
     (folder / "settings.json").write_text(json.dumps({**common, **settings}))
     return folder
 
