@@ -68,7 +68,7 @@ def measure_pretraining_gain(
         pretraining_values: JSON file with other values of doll_cxr_segmentation, such as {"label_correction": true}.
         cell_values: as in compare_initialisations.py.
         validation_films: on which the best epoch of a pre-training is chosen, by their labels.
-        task_films: films that are drawn for the task; those with an opacity are used, and two in five of them tested on.
+        task_films: films that are drawn for the task; used are those with an opacity, two in five of them for testing.
         seed: of films, errors and pre-training.
         tracking_uri: of MLflow; SQLite in output by default.
     """

@@ -92,6 +92,8 @@ def strength_for(wanted: float, mean_iou: Callable[[float], float]) -> float:
     excess = mean_iou(1.0) - wanted
     if excess > 0:
         lowest = excess + wanted
-        raise InputError(f"A label quality of {wanted:g} is out of reach, the lowest is {lowest:.2f}; give more, or none.")
+        raise InputError(
+            f"A label quality of {wanted:g} is out of reach, the lowest is {lowest:.2f}; give more, or none."
+        )
     ends = {0.0: 1 - wanted, 1.0: excess}
     return float(brentq(lambda strength: ends.get(strength) or mean_iou(strength) - wanted, 0.0, 1.0, xtol=PRECISION))

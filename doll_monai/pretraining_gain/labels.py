@@ -25,7 +25,7 @@ from .films import PhantomFilm, read_films, read_grey, split
 
 SHUFFLED = "none"
 """The quality of labels that belong to other films."""
-DATALIST, QUALITY = "dataset.json", "quality.json"
+DATALIST, ERRORS, QUALITY = "dataset.json", "errors.json", "quality.json"
 SAMPLE = 100
 """Films on which the strength is found."""
 UNLOCALISED = FINDINGS.index("No Finding")
@@ -42,8 +42,8 @@ def write_label_folder(
 ) -> None:
     """Labels with chosen errors for the phantom's films; or, with --labels, the quality of labels that are there.
 
-    Writes label files, dataset.json (which doll_cxr_segmentation reads) and quality.json; with --labels quality.json
-    alone.
+    Writes label files, dataset.json (which doll_cxr_segmentation reads), errors.json (how they were made; the label of
+    a film does not depend on later films) and quality.json; with --labels quality.json alone.
 
     Args:
         films: folder of the phantom.
@@ -57,13 +57,10 @@ def write_label_folder(
         raise InputError("Give either --quality or --labels.")
     folder, target = Path(str(films)), Path(str(output))
     found = read_films(folder)
-    record: dict[str, Any] = {"seed": seed}
-    source = target if labels is None else Path(str(labels))
     if labels is None:
-        wanted = check_quality(quality)
-        record |= {"wanted": wanted, **_write(folder, found, target, wanted, validation, seed)}
-    table = measure(folder, found, source)
-    record |= {"measured": round(float(table["iou"].mean()), 5), "labels": len(table)}
+        _write(folder, found, target, check_quality(quality), validation, seed)
+    table = measure(folder, found, target if labels is None else Path(str(labels)))
+    record: dict[str, Any] = {"measured": round(float(table["iou"].mean()), 5), "labels": len(table)}
     by_observation = table.groupby("channel")["iou"].agg(["mean", "size"])
     record["observations"] = {
         FINDINGS[int(channel)]: {"iou": round(float(mean), 5), "labels": int(size)}
@@ -139,11 +136,11 @@ def measure(folder: Path, films: Iterable[PhantomFilm], label_dir: Path) -> pd.D
 
 def _write(
     folder: Path, films: Sequence[PhantomFilm], output: Path, wanted: float | str, validation: int, seed: int
-) -> dict[str, float]:
-    """Write label files and ``dataset.json``; the strength of the errors where they have one."""
+) -> None:
+    """Write label files, ``dataset.json`` and ``errors.json``."""
     strength = 0.0 if isinstance(wanted, str) else _strength(folder, films[:SAMPLE], wanted, seed)
-    others = _others(films, seed) if wanted == SHUFFLED else films
-    for film, source in tqdm(list(zip(films, others, strict=True)), desc="write labels", unit="film"):
+    for number, film in enumerate(tqdm(films, desc="write labels", unit="film")):
+        source = _other(films, number, seed) if wanted == SHUFFLED else film
         label = _label(folder, source, strength, seed)
         if source is not film:
             shape = read_grey(folder / film.image).shape
@@ -155,7 +152,8 @@ def _write(
         for name in ("training", "validation")
     }
     write_datalist(output / DATALIST, sections, labels=CHANNEL_DEF)
-    return {} if wanted == SHUFFLED else {"strength": strength}
+    errors = {"wanted": wanted, "strength": None if wanted == SHUFFLED else strength, "seed": seed}
+    write_whole(output / ERRORS, (json.dumps(errors, indent=2) + "\n").encode())
 
 
 def _strength(folder: Path, films: Sequence[PhantomFilm], wanted: float, seed: int) -> float:
@@ -188,13 +186,13 @@ def _label(folder: Path, film: PhantomFilm, strength: float, seed: int) -> np.nd
     return label
 
 
-def _others(films: Sequence[PhantomFilm], seed: int) -> list[PhantomFilm]:
-    """For each film another one: its successor in a random circle."""
-    if len(films) < 2:
-        raise InputError("Labels of other films need two films at least.")
-    circle = np.random.default_rng(seed).permutation(len(films))
-    successor = dict(zip(circle, np.roll(circle, -1), strict=True))
-    return [films[successor[number]] for number in range(len(films))]
+def _other(films: Sequence[PhantomFilm], number: int, seed: int) -> PhantomFilm:
+    """A random film of another patient; not among those after both this one and the first ``SAMPLE``."""
+    film = films[number]
+    candidates = [other for other in films[: max(number, SAMPLE)] if other.patient != film.patient]
+    if not candidates:
+        raise InputError("Labels of other films need the films of two patients at least.")
+    return candidates[int(generator_of(seed, film.image, len(FINDINGS)).integers(len(candidates)))]
 
 
 def _label_path(film: PhantomFilm) -> str:

@@ -82,9 +82,5 @@ class GainMeasurement:
         """A point with the quality that its labels have."""
         labels = point.labels
         quality = float(read_json_object(self.stages.quality_file(labels))["measured"])
-        wanted = "" if labels.quality is None else f"{labels.quality:g}" if _is_number(labels.quality) else labels.quality
-        return PretrainedPoint(point.name, labels.name, str(wanted), quality, point.films)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float)
+        wanted = f"{labels.quality:g}" if isinstance(labels.quality, float) else labels.quality or ""
+        return PretrainedPoint(point.name, labels.name, wanted, quality, point.films)

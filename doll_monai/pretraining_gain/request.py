@@ -114,11 +114,13 @@ class GainRequest:
             except ValueError as error:
                 raise InputError(f"{name}: {error}.") from error
         if REFERENCE[1] not in self.tunings:
-            raise InputError(f"tunings must contain {REFERENCE[1]}: gains are against a network trained so from scratch.")
+            raise InputError(
+                f"tunings must contain {REFERENCE[1]}: gains are against a network trained so from scratch."
+            )
         self.overrides = {} if self.pretraining_values is None else read_json_object(self.pretraining_values)
         taken = sorted(name for name in self.overrides if name.partition("::")[0] in OUR_VALUES)
         if taken:
-            raise InputError(f"{self.pretraining_values}: the value '{taken[0]}' is set for each network; leave it out.")
+            raise InputError(f"{self.pretraining_values}: '{taken[0]}' is set for each network; leave it out.")
         self._check_labels()
 
     @cached_property
@@ -148,7 +150,7 @@ class GainRequest:
         names = [labels.name for labels in self.label_sets]
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
-            raise InputError(f"The labels '{double[0]}' occur twice; qualities must differ by a hundredth, names at all.")
+            raise InputError(f"The labels '{double[0]}' occur twice; qualities must differ by a hundredth at least.")
         if not names:
             raise InputError("There are no labels; give --qualities or --labels.")
 

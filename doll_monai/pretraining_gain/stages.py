@@ -28,7 +28,7 @@ from .films import (
     split,
     write_task_index,
 )
-from .labels import DATALIST, QUALITY, records
+from .labels import DATALIST, ERRORS, QUALITY, records
 from .request import PRETRAINING, REFERENCE, TASK, GainRequest, Labels, Point
 
 COMPARISON = "comparison"
@@ -99,7 +99,9 @@ class GainStages:
             **request.overrides,
         }
         command = bundle_run(configs, request.bundles / PRETRAINING, **values)
-        inputs = [*configs, self._datalist(point), self.quality_file(point.labels)]
+        source = point.labels.source
+        made = source / DATALIST if source else self._label_record(point.labels) / ERRORS
+        inputs = [*configs, self._datalist(point), made]
         return Stage(f"pretrain_{point.name}", command, inputs, folder, [self.model(point)], experiment=PRETRAINING)
 
     def comparison(self) -> Stage:
