@@ -17,6 +17,7 @@ from doll_monai.networks import file_hash
 from .labels import DATALIST, check_quality
 
 PRETRAINING, TASK = "doll_cxr_segmentation", "lung_cxr_segmentation"
+CLASSIFIER, RESNET = "chexpert_cxr_classification", "resnet"
 REFERENCE = ("scratch", "full")
 """Start and tuning that gains are measured against."""
 OUR_VALUES = (
@@ -59,7 +60,8 @@ class GainRequest:
         films: numbers of pre-training films.
         labels: ``NAME=DIR`` of label folders made elsewhere.
         shots, seeds, tunings: of the comparison.
-        network: as in ``compare_initialisations``; a PSPNet on ResNet-18 when None.
+        backbone: name of a ResNet among the classifier's members, for a PSPNet.
+        network: as in ``compare_initialisations``, instead of ``backbone``.
         image_size, film_size: side of what networks see, and shorter side of the films.
         iterations, batch_size: of the task's trainings.
         pretraining_iterations, pretraining_batch_size: of the pre-trainings, whatever the number of films.
@@ -81,6 +83,7 @@ class GainRequest:
     shots: Sequence[int] = (5,)
     seeds: int = 3
     tunings: Sequence[str] = ("full",)
+    backbone: str = "resnet18"
     network: Path | None = None
     image_size: int = 96
     film_size: int = 128
@@ -121,7 +124,15 @@ class GainRequest:
         taken = sorted(name for name in self.overrides if name.partition("::")[0] in OUR_VALUES)
         if taken:
             raise InputError(f"{self.pretraining_values}: '{taken[0]}' is set for each network; leave it out.")
+        if not self.backbone_file.is_file() or not self.backbone.startswith(RESNET):
+            known = sorted(path.stem for path in self.backbone_file.parent.glob(f"{RESNET}*.json"))
+            raise InputError(f"There is no backbone '{self.backbone}'; there are: {', '.join(known)}.")
         self._check_labels()
+
+    @property
+    def backbone_file(self) -> Path:
+        """Configuration with the backbone's definition."""
+        return self.bundles / CLASSIFIER / "configs" / "members" / f"{self.backbone}.json"
 
     @cached_property
     def label_sets(self) -> list[Labels]:
@@ -143,6 +154,7 @@ class GainRequest:
         paths = {name: getattr(self, name) for name in files}
         return {
             **{name: getattr(self, name) for name in (*names, "validation_films", "task_films", "seed")},
+            "backbone": None if self.network else self.backbone,
             **{name: file_hash(path) if path else None for name, path in paths.items()},
         }
 

@@ -66,8 +66,8 @@ class GainStages:
             InputError: when a film has no label.
         """
         if self.request.network is None:
-            backbone = self._configs("chexpert_cxr_classification", "members/resnet18")[0]
-            content = {f"{NETWORK_PREFIX}::backbone": read_json_object(backbone)["network_def"]}
+            backbone = read_json_object(self.request.backbone_file)["network_def"]
+            content = {f"{NETWORK_PREFIX}::backbone": backbone}
         else:
             content = read_json_object(self.request.network)
         self._write_config("task_network", content)

@@ -114,6 +114,7 @@ def test_a_killed_measurement_goes_on_and_labels_from_elsewhere_join_it(tmp_path
         ({"films": "50,50"}, "films must be different numbers of films"),
         ({"films": 0}, "films must be a whole number of at least 1, not 0."),
         ({"pretraining_iterations": 30}, "pretraining_iterations: iterations must be a multiple of 20, or fewer"),
+        ({"backbone": "resnet17"}, "There is no backbone 'resnet17'; there are: resnet10_narrow, resnet18, resnet34"),
         ({"tunings": "adapter"}, "tunings must contain full"),
         ({"seed": -1}, "seed must be a whole number of at least 0, not -1."),
     ],
