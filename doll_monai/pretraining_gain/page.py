@@ -51,7 +51,8 @@ def page(table: pd.DataFrame, settings: Mapping[str, Any], command: str, date: s
         NOTE.format(classes=", ".join(classes)),
         "![gain against label quality](gain.png)",
     ]
-    for (tuning, shots), part in rows.groupby(["tuning", "shots"], sort=False):
+    for key, part in rows.groupby(["tuning", "shots"], sort=False):
+        tuning, shots = str(key[0]), int(str(key[1]))
         title = f"## {shots} annotated film{'s' * (shots > 1)}, {tuning} fine-tuning"
         scratch = f"From scratch: IoU {part['scratch_iou'].iloc[0]:.3f}."
         parts += [title, scratch, _table(part, table, classes)]

@@ -38,7 +38,7 @@ def draw_gain(table: pd.DataFrame, formats: Sequence[str] = ("png", "svg")) -> d
     for number, (key, part) in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), number, sharey=first)
         first = first or axes
-        tuning, shots = key
+        tuning, shots = str(key[0]), int(str(key[1]))
         _draw(axes, part, sorted(map(int, rows["films"].unique())))
         title = f"{shots} annotated film{'s' * (shots > 1)}, {tuning} fine-tuning"
         axes.set(title=title, xlabel="label quality (IoU with the truth)")

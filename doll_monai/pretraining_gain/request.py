@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from doll_monai.comparison.cells import epochs
+from doll_monai.comparison.request import read_cell_values
 from doll_monai.data.json_object import read_json_object
 from doll_monai.errors import InputError
 from doll_monai.networks import file_hash
@@ -120,6 +121,7 @@ class GainRequest:
             raise InputError(
                 f"tunings must contain {REFERENCE[1]}: gains are against a network trained so from scratch."
             )
+        read_cell_values(self.cell_values)
         self.overrides = {} if self.pretraining_values is None else read_json_object(self.pretraining_values)
         taken = sorted(name for name in self.overrides if name.partition("::")[0] in OUR_VALUES)
         if taken:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from doll_monai.comparison.cells import epochs
-from doll_monai.comparison.request import read_cell_values
 from doll_monai.data import write_datalist
 from doll_monai.data.json_object import read_json_object
 from doll_monai.data.whole_file import write_whole
@@ -125,7 +124,6 @@ class GainStages:
             "tracking_uri": self.tracking_uri,
             **({"cell_values": request.cell_values} if request.cell_values else {}),
         }
-        read_cell_values(request.cell_values)
         program = request.bundles.parent / "scripts" / "compare_initialisations.py"
         command = ["python", str(program), *(f"--{name}={value}" for name, value in values.items())]
         inputs = [self.task / INDEX, self._config("task_network"), *map(self.model, request.points)]

@@ -45,7 +45,7 @@ def _values(folder: Path, **changes: Any) -> dict[str, Any]:
         "pretraining_iterations": 20,
         "pretraining_batch_size": 2,
         "validation_films": 4,
-        "task_films": 30,
+        "task_films": 60,
         **changes,
     }
 
