@@ -18,6 +18,8 @@ from pathlib import Path
 
 from doll_monai.errors import InputError, run_program
 
+REAL = "real films"
+
 
 def summarise_comparisons(
     comparisons: str | Sequence[str],
@@ -27,7 +29,7 @@ def summarise_comparisons(
     classifier: str = "classifier",
     doll_backbone: str = "doll_backbone",
     scratch: str = "scratch",
-    films: str = "real films",
+    films: str = REAL,
 ) -> None:
     """Write few_shot.csv, aims.csv and few_shot.md.
 
@@ -50,6 +52,7 @@ def summarise_comparisons(
         "output": _shown(output),
         "shots": shots,
         **{option: name for option, name in vars(names).items() if name != getattr(Names(), option)},
+        **({} if films == REAL else {"films": films}),
     }
     command = shlex.join(["python", "scripts/summarise_comparisons.py", *_options(options)])
     today = datetime.now(UTC).date().isoformat()

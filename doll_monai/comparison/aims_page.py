@@ -75,7 +75,7 @@ def _setting(task: MeasuredTask, shots: int) -> str:
     size = settings.get("image_size")
     pixels = "the bundle's image size" if size is None else f"{' x '.join(map(str, size))} px"
     line = (
-        f"- **{task.name}** ({', '.join(task.classes)}; bundle `{settings['bundle']}`): {films} films; "
+        f"- **{task.name}** ({', '.join(task.classes)}; bundle `{settings['bundle']}`): films: {films}; "
         f"{seeds} seeds, {settings['iterations']} iterations, batches of {settings['batch_size']}, {pixels}"
     )
     values = {name: given for name, given in (("values", settings["values"]), ("cell_values", task.values)) if given}

@@ -180,10 +180,10 @@ def test_program_writes_the_tables_and_the_page(folders: list[Path], tmp_path: P
     assert len(table) == sum(len(pd.read_csv(folder / "results.csv")) for folder in folders)
     page = (tmp_path / "docs" / "few_shot.md").read_text()
     assert "Synthetic films, research use only." in page
-    assert "7 training, 2 validation, 3 test, 4 from elsewhere films; 2 seeds, 40 iterations" in page
+    assert "films: 7 training, 2 validation, 3 test, 4 from elsewhere; 2 seeds, 40 iterations" in page
     assert "96 x 64 px" in page
     assert str(tmp_path) not in page
-    assert "python scripts/summarise_comparisons.py --comparisons chest,covid --output docs --shots 5" in page
+    assert "--comparisons chest,covid --output docs --shots 5 --films 'synthetic films'" in page
     assert "chosen by the mean IoU on valid films over the tasks: `scale_shift`" in page
     assert "nan" not in page
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
