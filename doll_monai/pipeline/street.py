@@ -66,7 +66,8 @@ class Street:
         backbone = committee["members"][self.preset["backbone_member"]]
         self._write_config("committee", {"network_def": committee})
         self._write_config("pretraining_network", {"network_def::backbone": backbone})
-        self._write_config("task_network", {"network_def::network::backbone": backbone})
+        task = {"network_def::network::backbone": backbone, "network_def::reduction": self.preset["adapter_reduction"]}
+        self._write_config("task_network", task)
 
     def _config(self, name: str) -> Path:
         return self.output / "configs" / f"{name}.json"
