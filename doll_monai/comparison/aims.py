@@ -157,7 +157,7 @@ class Aims:
             what = "class " + ", class ".join(sorted(absent)) if absent else f"a tuning of {self.names.doll}"
             return {**row, "missing": f"{what} in every task" if not absent else what}
         cells = (aim.first, aim.second)
-        pairs = [paired(*(task.scores(cell, self.shots, TEST, aim.classes) for cell in cells), "iou") for task in tasks]
+        pairs = [self._pair(task, *cells, aim.classes) for task in tasks]
         missing = [self._absent(task, cells) for task, pair in zip(tasks, pairs, strict=True) if pair.empty]
         if missing:
             return {**row, "missing": "; ".join(missing)}
@@ -168,6 +168,11 @@ class Aims:
             "films": sum(pair["film"].nunique() for pair in pairs),
         }
         return {**row, **counts, "value": mean, "low": low, "high": high, **aim.met(mean, low)}
+
+    def _pair(self, task: MeasuredTask, first: Cell, second: Cell, classes: Collection[str] | None) -> pd.DataFrame:
+        """Differences in IoU on test films, a row a seed and film."""
+        of_first, of_second = (task.scores(cell, self.shots, TEST, classes) for cell in (first, second))
+        return paired(of_first, of_second, "iou")
 
     def _absent(self, task: MeasuredTask, cells: Sequence[Cell]) -> str:
         names = [_name(cell) for cell in cells if cell not in task.cells(self.shots)]

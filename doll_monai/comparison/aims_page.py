@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -126,16 +127,13 @@ def _task(task: MeasuredTask, aims: Aims) -> str:
     cells = task.cells(aims.shots)
     if not cells:
         return f"{title}\n\nNothing is measured with {aims.shots} films."
-    films = pd.concat(
-        [
-            task.scores(cell, aims.shots, split).assign(
-                **{"init": cell[0], "tuning": cell[1], "shots": aims.shots, "split": split, "class": ALL}
-            )
-            for cell in cells
-            for split in SPLITS
-        ]
-    )
-    summary = summarise(films, aims.resamples).set_index(["init", "tuning", "split"]).to_dict("index")
+    parts: list[pd.DataFrame] = []
+    for (init, tuning), split in itertools.product(cells, SPLITS):
+        part = task.scores((init, tuning), aims.shots, split)
+        part["class"] = ALL
+        parts.append(part.assign(init=init, tuning=tuning, shots=aims.shots, split=split))
+    rows = summarise(pd.concat(parts), aims.resamples).to_dict("records")
+    summary = {(row["init"], row["tuning"], row["split"]): row for row in rows}
     columns = {name: key for name, key in SCORES.items() if any(split == key[0] for *_, split in summary)}
     lines = []
     for cell in cells:

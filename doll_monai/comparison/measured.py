@@ -64,7 +64,8 @@ class MeasuredTask:
 
     def curves_of(self, cell: tuple[str, str], shots: int) -> dict[int, pd.DataFrame]:
         """Seed to the curve of a cell."""
-        return {int(seed): curve for seed, curve in self.curves[_of_cell(self.curves, cell, shots)].groupby("seed")}
+        curves = self.curves[_of_cell(self.curves, cell, shots)]
+        return {int(seed): curves[curves["seed"] == seed] for seed in sorted(curves["seed"].unique())}
 
     def trainable_share(self, cell: tuple[str, str], shots: int) -> float:
         """Trained part of a cell's parameters, 0 ... 1."""

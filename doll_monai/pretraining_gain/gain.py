@@ -59,7 +59,7 @@ def gain_table(
     """
     films = with_class_means(results.films)
     films = films[films["split"] == TEST]
-    speed = learning(results).set_index(["init", "tuning", "shots"])
+    speed = learning(results)
     cells = dict(iter(films.groupby(["init", "tuning", "shots", "class"], sort=False)))
     rows = []
     for point in points:
@@ -74,9 +74,10 @@ def gain_table(
             for column, table in (("iou", part), ("gain", difference.rename(columns={"iou": "gain"}))):
                 ends = crossed_interval(table, column, resamples, seed)
                 row |= dict(zip((column, f"{column}_low", f"{column}_high"), ends, strict=True))
-            learnt = speed.loc[(init, tuning, shots)]
+            learnt = speed[(speed[["init", "tuning", "shots"]] == [init, tuning, shots]).all(axis=1)].iloc[0]
             row |= {"scratch_iou": float(scratch["iou"].mean()), "iterations": iterations}
-            rows.append({**row, **learnt[["iterations_to_scratch", "reached"]].to_dict()})
+            row |= {name: learnt[name] for name in ("iterations_to_scratch", "reached")}
+            rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
