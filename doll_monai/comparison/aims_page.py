@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -54,6 +54,7 @@ def aims_page(aims: Aims, table: pd.DataFrame, command: str, date: str, films: s
         f"{films[:1].upper()}{films[1:]}, research use only. {date}, written by:\n\n    {command}",
         "## What was measured",
         "\n".join(_setting(task, aims.shots) for task in aims.tasks),
+        _values(aims.tasks),
         "## Aims",
         METHOD,
         _tunings(aims),
@@ -63,7 +64,7 @@ def aims_page(aims: Aims, table: pd.DataFrame, command: str, date: str, films: s
         NOTE,
         *(_task(task, aims) for task in aims.tasks),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _setting(task: MeasuredTask, shots: int) -> str:
@@ -79,8 +80,18 @@ def _setting(task: MeasuredTask, shots: int) -> str:
         f"- **{task.name}** ({', '.join(task.classes)}; bundle `{settings['bundle']}`): films: {films}; "
         f"{seeds} seeds, {settings['iterations']} iterations, batches of {settings['batch_size']}, {pixels}"
     )
-    values = {name: given for name, given in (("values", settings["values"]), ("cell_values", task.values)) if given}
-    return line + "".join(f"; {name} `{json.dumps(value)}`" for name, value in values.items()) + "."
+    return line + (f"; `{json.dumps(settings['values'])}`" if settings["values"] else "") + "."
+
+
+def _values(tasks: Sequence[MeasuredTask]) -> str:
+    """The values that not all cells of a task share, a row each."""
+    tasks_of: dict[tuple[str, str], list[str]] = {}
+    for task in tasks:
+        for name, values in task.values.items():
+            text = ", ".join(f"`{key}` {value}" for key, value in values.items())
+            tasks_of.setdefault((name, text), []).append(task.name)
+    lines = [[name, text, ", ".join(names)] for (name, text), names in sorted(tasks_of.items())]
+    return f"Values of their own:\n\n{markdown_table(['cells', 'values', 'tasks'], lines)}" if lines else ""
 
 
 def _tunings(aims: Aims) -> str:
