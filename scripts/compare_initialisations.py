@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from doll_monai.arguments import list_argument, path_argument
 from doll_monai.errors import run_program, switch
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
@@ -87,38 +88,28 @@ def compare_initialisations(
     keep = switch(keep_weights, "keep_weights")
     request = ComparisonRequest(
         bundles=BUNDLES,
-        task_data=_path(task_data) or Path(),
-        output=_path(output) or Path(),
-        shots=[int(count) if str(count).isdecimal() else count for count in _list(shots)],
+        task_data=path_argument(task_data) or Path(),
+        output=path_argument(output) or Path(),
+        shots=[int(count) if str(count).isdecimal() else count for count in list_argument(shots)],
         seeds=seeds,
-        inits=_list(inits),
-        tunings=_list(tunings),
+        inits=list_argument(inits),
+        tunings=list_argument(tunings),
         bundle=bundle,
         task=None if task is None else str(task),
         classes=classes,
-        pretrained=_path(pretrained),
-        classifier=_path(classifier),
+        pretrained=path_argument(pretrained),
+        classifier=path_argument(classifier),
         member=member,
-        network=_path(network),
+        network=path_argument(network),
         image_size=[image_size] * 2 if isinstance(image_size, int) else image_size,
         iterations=iterations,
         batch_size=batch_size,
-        test_data=_path(test_data),
+        test_data=path_argument(test_data),
         test_classes=test_classes,
         values={name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
-        cell_values=read_cell_values(_path(cell_values)),
+        cell_values=read_cell_values(path_argument(cell_values)),
     )
     print(Comparison(request, tracking_uri, keep).run())
-
-
-def _path(value: str | None) -> Path | None:
-    return None if value is None else Path(str(value)).resolve()
-
-
-def _list(value: Any) -> list[Any]:
-    """Values with commas between, or what fire has made of them already."""
-    parts = value.split(",") if isinstance(value, str) else value
-    return list(parts) if isinstance(parts, (list, tuple)) else [parts]
 
 
 if __name__ == "__main__":

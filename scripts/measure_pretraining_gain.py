@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from doll_monai.arguments import list_argument, path_argument
 from doll_monai.errors import run_program
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
@@ -81,38 +82,28 @@ def measure_pretraining_gain(
     request = GainRequest(
         bundles=BUNDLES,
         output=Path(str(output)).resolve(),
-        qualities=_list(qualities),
-        films=_list(films),
-        labels=_list(labels),
-        shots=_list(shots),
+        qualities=list_argument(qualities),
+        films=list_argument(films),
+        labels=list_argument(labels),
+        shots=list_argument(shots),
         seeds=seeds,
-        tunings=_list(tunings),
+        tunings=list_argument(tunings),
         backbone=str(backbone),
-        network=_path(network),
+        network=path_argument(network),
         image_size=image_size,
         film_size=film_size,
         iterations=iterations,
         batch_size=batch_size,
         pretraining_iterations=pretraining_iterations,
         pretraining_batch_size=pretraining_batch_size,
-        pretraining_values=_path(pretraining_values),
-        cell_values=_path(cell_values),
+        pretraining_values=path_argument(pretraining_values),
+        cell_values=path_argument(cell_values),
         validation_films=validation_films,
         task_films=task_films,
         seed=seed,
     )
     command = shlex.join(["python", "scripts/measure_pretraining_gain.py", *sys.argv[1:]])
     print(GainMeasurement(request, command, tracking_uri).run())
-
-
-def _path(value: str | None) -> Path | None:
-    return None if value is None else Path(str(value)).resolve()
-
-
-def _list(value: Any) -> list[Any]:
-    """Values with commas between, or what fire has made of them already."""
-    parts = value.split(",") if isinstance(value, str) else value
-    return list(parts) if isinstance(parts, (list, tuple)) else [parts]
 
 
 if __name__ == "__main__":

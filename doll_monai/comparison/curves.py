@@ -36,6 +36,16 @@ def draw_curves(curves: pd.DataFrame, formats: Sequence[str] = ("png", "svg")) -
         axes.set(title=f"{count} annotated film{'s' * (count > 1)}", xlabel="iteration")
     if first is not None:
         first.set_ylabel("IoU, valid films")
+    return render(figure, first, formats)
+
+
+def render(figure: Figure, first: Axes | None, formats: Sequence[str]) -> dict[str, bytes]:
+    """A figure with the legend of its first panel below; the same bytes for the same figure.
+
+    Returns:
+        file type to content.
+    """
+    if first is not None:
         handles, names = first.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 4), fontsize=8, frameon=False)
     with matplotlib.rc_context({"svg.hashsalt": "curves"}):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from doll_monai.comparison.curves import COLOURS
+from doll_monai.comparison.curves import COLOURS, render
 
 from .gain import overall
 
@@ -44,10 +42,7 @@ def draw_gain(table: pd.DataFrame, formats: Sequence[str] = ("png", "svg")) -> d
         axes.set(title=title, xlabel="label quality (IoU with the truth)")
     if first is not None:
         first.set_ylabel("gain in IoU over scratch")
-        handles, names = first.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 4), fontsize=8, frameon=False)
-    with matplotlib.rc_context({"svg.hashsalt": "gain"}):
-        return {kind: _content(figure, kind) for kind in formats}
+    return render(figure, first, formats)
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, counts: Sequence[int]) -> None:
@@ -72,10 +67,3 @@ def _draw(axes: Axes, rows: pd.DataFrame, counts: Sequence[int]) -> None:
                     linewidth=1.2,
                     label=label,
                 )
-
-
-def _content(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
-    return buffer.getvalue()
