@@ -66,7 +66,9 @@ class Street:
         backbone = committee["members"][self.preset["backbone_member"]]
         self._write_config("committee", {"network_def": committee})
         self._write_config("pretraining_network", {"network_def::backbone": backbone})
-        task = {"network_def::network::backbone": backbone, "network_def::reduction": self.preset["adapter_reduction"]}
+        task = {"network_def::network::backbone": backbone}
+        if "adapter_reduction" in self.preset:
+            task["network_def::reduction"] = self.preset["adapter_reduction"]
         self._write_config("task_network", task)
 
     def _config(self, name: str) -> Path:
