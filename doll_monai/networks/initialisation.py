@@ -10,7 +10,7 @@ from torch import nn
 
 from doll_monai.errors import InputError
 
-from .weights import _load_strictly, read_weights
+from .weights import load_strictly, read_weights
 
 FIRST_CONVOLUTION = "conv1.weight"
 _ADAPTERS = re.compile(r"(^|\.)(base|adapters?|base_layer|lora_\w+)\.")
@@ -94,7 +94,7 @@ def start_from_backbone(network: nn.Module, path: str | os.PathLike, member: int
         raise InputError(f"network_def has no backbone that {path} could be loaded into; leave that start out.")
     weights = grey_first_convolution(backbone_weights(path, member))
     counters = {name: value for name, value in backbone.state_dict().items() if name.endswith("num_batches_tracked")}
-    _load_strictly(backbone, {**counters, **weights}, path)
+    load_strictly(backbone, {**counters, **weights}, path)
     return network
 
 
@@ -112,5 +112,5 @@ def start_from_network(network: nn.Module, path: str | os.PathLike, head: str = 
     weights = network_weights(path)
     own = {name: value for name, value in network.state_dict().items() if name.startswith(f"{head}.")}
     others = {name: value for name, value in weights.items() if not name.startswith(f"{head}.")}
-    _load_strictly(network, {**others, **own}, path)
+    load_strictly(network, {**others, **own}, path)
     return network

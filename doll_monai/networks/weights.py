@@ -83,7 +83,7 @@ def load_weights(network: nn.Module, path: str | os.PathLike) -> nn.Module:
     Raises:
         InputError: when the file is missing, or was written by another network.
     """
-    _load_strictly(network, read_weights(path), path)
+    load_strictly(network, read_weights(path), path)
     return network
 
 
@@ -109,7 +109,7 @@ def load_backbone(network: nn.Module, path: str | os.PathLike | None, member: in
     backbone = getattr(network, "backbone", None)
     if not isinstance(backbone, nn.Module):
         raise InputError(f"network_def has no backbone that the classifier {path} could be loaded into; leave it out.")
-    _load_strictly(backbone, features, path)
+    load_strictly(backbone, features, path)
     return network
 
 
@@ -155,7 +155,17 @@ def assemble_committee(checkpoints: Sequence[str | os.PathLike], path: str | os.
     save_weights(weights, path)
 
 
-def _load_strictly(network: nn.Module, weights: StateDict, path: str | os.PathLike) -> None:
+def load_strictly(network: nn.Module, weights: StateDict, path: str | os.PathLike) -> None:
+    """Load weights whose names and shapes must be the network's own.
+
+    Args:
+        network: gets the weights; unchanged when they are refused.
+        weights: name to tensor.
+        path: where they were read, for the error.
+
+    Raises:
+        InputError: when a name or a shape differs.
+    """
     state = network.state_dict()
     wrong = sorted(set(weights) ^ set(state))
     wrong += [name for name in state if name in weights and state[name].shape != weights[name].shape]
