@@ -1,4 +1,4 @@
-"""Which of several processes this is, as ``torchrun`` says it in the environment; alone without it.
+"""Which of several processes this is, as ``torchrun`` says it in the environment, and training with all of them.
 
 Label generation needs no process group: its processes share nothing but the folder.
 """
@@ -9,6 +9,9 @@ import ctypes
 import os
 
 import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from doll_monai.errors import InputError
 
@@ -42,6 +45,39 @@ def process_device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", _number("LOCAL_RANK", 0, 0) % torch.cuda.device_count())
+
+
+def join_processes(device: torch.device) -> None:
+    """Join the other processes of a training: with NCCL on GPUs, with Gloo on CPUs.
+
+    Raises:
+        InputError: when the program was not started with ``torchrun``.
+    """
+    if "RANK" not in os.environ:
+        raise InputError("Start several processes with torchrun --standalone --nproc_per_node=N -m monai.bundle run …")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def leave_processes() -> None:
+    """Leave the other processes, as the last thing that a training does."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def share_network(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network whose gradients are averaged over all processes; its weights remain those of ``network``.
+
+    On GPUs, BatchNorm takes its statistics from the batches of all processes, since each one's are small.
+
+    Args:
+        network: on the device; checkpoints are written from and read into this one.
+        device: of this process.
+    """
+    if device.type != "cuda":
+        return DistributedDataParallel(network)
+    return DistributedDataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(network), device_ids=[device])
 
 
 def keep_freed_memory() -> None:

@@ -28,6 +28,7 @@ BUNDLES = sorted(path.parent.parent for path in (ROOT / "bundles").glob("*/confi
 SCHEMA = ROOT.parent / "shared" / "zoo" / "meta_schema_20240725.json"
 MEMBERS = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members"
 WORKFLOWS = {"train": ["train"], "evaluate": ["train", "evaluate"], "inference": ["inference"]}
+PARALLEL = ["train", "multi_gpu_train"]
 SMALL = {"resnet": "resnet10_narrow", "densenet": "densenet_tiny", "efficientnet": "densenet_tiny"}
 LAYERS = {"resnet": "layer4", "densenet": "features.denseblock3", "efficientnet": "features.denseblock3"}
 FILMS = 8
@@ -222,6 +223,21 @@ def test_logging_is_the_same_everywhere(bundle: Path) -> None:
     assert (bundle / "configs" / "logging.conf").read_text() == first.read_text()
 
 
+@each_bundle
+def test_training_on_several_gpus_has_every_property(bundle: Path, films: Path, tmp_path: Path) -> None:
+    if not _has(bundle, *PARALLEL):
+        pytest.skip("this bundle has no training")
+    _write_datalist(bundle, films, tmp_path)
+    overrides = _overrides(bundle, PARALLEL, films, tmp_path)
+    overrides |= {"initialize": ["$explain_errors()"], "train::trainer::network": "@network"}
+    overrides["train::sampler"] = {"_target_": "torch.utils.data.SequentialSampler", "data_source": "@train::dataset"}
+    overrides["validate::sampler"] = {**overrides["train::sampler"], "data_source": "@validate::dataset"}
+    files = [str(bundle / "configs" / f"{name}.json") for name in PARALLEL]
+    workflow = ConfigWorkflow(config_file=files, logging_file=False, workflow_type="train", **overrides)
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
 @pytest.mark.parametrize(("bundle", "configs"), _workflows())
 def test_workflow_has_every_property_and_runs(bundle: Path, configs: list[str], films: Path, tmp_path: Path) -> None:
     shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns("*.pt", "eval"))
@@ -266,8 +282,9 @@ def _check_masks(output: Path, films: Path, channels: int) -> None:
     """One mask for each film, in a folder like the film's, with the film's own size."""
     for film in films.rglob("*.png"):
         (mask,) = (output / film.parent.relative_to(films)).glob(f"{film.stem}_*.nii.gz")
-        with Image.open(film) as picture:
+        with Image.open(film) as picture, Image.open(mask.parent / f"{film.stem}_overlay.png") as overlay:
             assert LoadLabeld("label")({"label": str(mask)})["label"].shape == (channels, *picture.size)
+            assert overlay.width == round(picture.width * 768 / max(picture.size))
 
 
 @each_bundle

@@ -78,9 +78,9 @@ def test_the_schedule_leads_each_part_to_its_rate_and_the_state_records_it() -> 
         scheduler.step()
         reached = torch.maximum(reached, torch.tensor(scheduler.get_last_lr()))
     assert reached.tolist() == pytest.approx([0.0003, 0.001], rel=0.1)
-    handlers = parser["train::handlers"]
-    (number,) = (number for number, handler in enumerate(handlers) if handler["_target_"].endswith("TrainingState"))
-    assert parser.get_parsed_content(f"train::handlers::{number}::settings")["backbone_learning_rate"] == 0.0003
+    (state,) = (h for h in parser["train::handlers"] if h["_target_"].endswith("TrainingState"))
+    assert state["settings"] == "@parameters"
+    assert parser.get_parsed_content("parameters::backbone_learning_rate") == 0.0003
 
 
 def test_a_network_without_backbone_takes_one_rate_alone() -> None:

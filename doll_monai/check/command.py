@@ -60,7 +60,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str,
             text = "True" if alone else value if equals else rest.pop(0)
             values[name.lstrip("-").replace("-", "_")] = DefaultParseValue(text)
     if "args_file" in values:
-        values = {**ConfigParser.load_config_files(values["args_file"]), **values}
+        values = {**ConfigParser.load_config_file(values["args_file"]), **values}
     own = {name: values.pop(name) for name in OWN if name in values}
     return own, values
 

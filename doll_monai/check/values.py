@@ -83,7 +83,10 @@ def _elsewhere(config: Mapping[str, Any], last: str) -> str:
 
 
 def _check_kind(name: str, known: Any, value: Any) -> None:
-    """Compare a value with the one that it replaces; what is null, computed or named elsewhere may become anything."""
+    """Compare a value with the one that it replaces; what is null, computed or named elsewhere may become anything.
+
+    A table may stand for a number or a text: a value for each observation.
+    """
     if known is None or is_text_of(known, "$@%") or is_text_of(value, "$@%"):
         return
     if isinstance(known, Mapping) or (isinstance(known, list) and not _is_plain(known)):
@@ -101,7 +104,7 @@ def _check_kind(name: str, known: Any, value: Any) -> None:
     elif isinstance(known, float):
         if isinstance(value, bool) or not isinstance(value, (int, float, Mapping)):
             raise InputError(f"The value '{name}' must be a number such as {known}, not {value!r}.")
-    elif isinstance(known, str) and not isinstance(value, (str, os.PathLike)):
+    elif isinstance(known, str) and not isinstance(value, (str, os.PathLike, Mapping)):
         raise InputError(f"The value '{name}' must be a text such as '{known}', not {value!r}.")
 
 

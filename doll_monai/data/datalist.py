@@ -51,6 +51,19 @@ def write_datalist(path: str | os.PathLike[str], sections: Mapping[str, Sequence
     write_whole(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
+def datalist_hash(datalist: str | os.PathLike[str]) -> str:
+    """SHA-256 of a datalist, as hexadecimal digits: which films and labels a training saw.
+
+    Raises:
+        InputError: when the file is missing.
+    """
+    try:
+        with open(datalist, "rb") as stream:
+            return hashlib.sha256(stream.read()).hexdigest()
+    except FileNotFoundError as error:
+        raise InputError(f"{datalist} does not exist.") from error
+
+
 def load_datalist(
     datalist: str | os.PathLike[str],
     section: str,
@@ -199,6 +212,16 @@ def relative_path(path: str, where: str) -> str:
     if not windows.parts:
         raise InputError(f"{where}: the path is blank.")
     return str(PurePosixPath(path))
+
+
+def load_if_given(
+    datalist: str | os.PathLike[str] | None,
+    section: str,
+    dataset_dir: str | os.PathLike[str],
+    label_dir: str | os.PathLike[str] | None = None,
+) -> list[dict]:
+    """``load_datalist``, or no records where no datalist is given."""
+    return load_datalist(datalist, section, dataset_dir, label_dir) if datalist else []
 
 
 def load_sections(

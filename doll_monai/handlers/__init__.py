@@ -10,8 +10,10 @@ from .gradcam import GradCAMHandler
 from .integrated_gradients import IntegratedGradientsHandler
 from .label_writer import LabelWriter
 from .localisation import LocalisationScorer, label_shares, localisation_sources, with_label_shares
+from .overlay_writer import OverlayWriter
 from .progress import ProgressHandler
 from .randomised import RandomisedExplainer, explained_keys, gate_sources
+from .tracking import TrackedRun, artifact_folder, bundle_name, default_tracking_uri, executed_configuration
 from .training_state import AdapterSaver, BestModelSaver, TrainingState, WeightsLoader
 from .transfer_probe import TransferProbe
 
@@ -28,13 +30,19 @@ __all__ = [
     "LabelWriter",
     "LocalisationScorer",
     "MapAgreement",
+    "OverlayWriter",
     "ProgressHandler",
     "RandomisedExplainer",
+    "TrackedRun",
     "TrainingState",
     "TransferProbe",
     "WeightsLoader",
+    "artifact_folder",
+    "bundle_name",
     "check_source",
+    "default_tracking_uri",
     "every",
+    "executed_configuration",
     "explained_keys",
     "film_meta",
     "gate_sources",

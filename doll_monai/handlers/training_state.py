@@ -17,8 +17,12 @@ from torch import nn
 from doll_monai.errors import InputError
 from doll_monai.networks import AdaptedNetwork, count_parameters, load_weights, save_adapter, save_weights
 from doll_monai.networks.weights import read_checkpoint
+from doll_monai.processes import process_rank
 
 from .engine import data_loader_of
+
+RANK_SEED = 1_000_003
+"""Distance of the seeds of two processes, above any number of epochs."""
 
 
 def _state(engine: Engine) -> Any:
@@ -75,7 +79,7 @@ class TrainingState:
     """Saves everything a training needs to continue, each epoch, and continues from there when the file exists.
 
     Random numbers are set anew at the start of each epoch from ``seed`` and the epoch's number, so that a resumed
-    training draws the same ones as an undisturbed one.
+    training draws the same ones as an undisturbed one. Of several processes, the first writes and all read.
 
     Args:
         path: file to write.
@@ -142,11 +146,13 @@ class TrainingState:
         return {"max_epochs": engine.state.max_epochs, "epoch_length": engine.state.epoch_length, **self.settings}
 
     def _seed(self, engine: Engine) -> None:
-        seed = self.seed + engine.state.epoch
+        seed = self.seed + engine.state.epoch + RANK_SEED * process_rank()
         set_determinism(seed)
         set_rnd(data_loader_of(engine).dataset, seed=seed)
 
     def _save(self, engine: Engine) -> None:
+        if process_rank() > 0:
+            return
         content: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
         content["epoch"] = engine.state.epoch
         content["settings"] = self._settings(engine)
@@ -156,7 +162,7 @@ class TrainingState:
         save_weights(content, self.path)
 
     def _finish(self, _engine: Engine) -> None:
-        if self.final_path is not None and self.network is not None:
+        if self.final_path is not None and self.network is not None and process_rank() == 0:
             save_weights(self.network.state_dict(), self.final_path)
 
 

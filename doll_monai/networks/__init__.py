@@ -6,7 +6,7 @@ from .committee import Committee, consensus_keys, member_keys
 from .conv_adapter import AdapterBlock, ConvAdapter
 from .initialisation import start_from_backbone, start_from_network
 from .multi_task import MultiTaskNetwork
-from .parameters import ParameterCount, count_parameters, parameter_groups, trainable_parameters
+from .parameters import ParameterCount, count_parameters, describe_network, parameter_groups, trainable_parameters
 from .pspnet import DilatedResNet, PSPNet, PyramidPooling
 from .randomise import randomise
 from .scale_shift import ScaleShift
@@ -27,6 +27,7 @@ __all__ = [
     "assemble_committee",
     "consensus_keys",
     "count_parameters",
+    "describe_network",
     "file_hash",
     "load_adapter",
     "load_backbone",

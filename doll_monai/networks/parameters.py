@@ -58,3 +58,11 @@ def parameter_groups(network: nn.Module, rates: Mapping[str, float], default: fl
         if rates[part] != default:
             raise InputError(f"network_def has no {part} that could learn at a rate of its own; give it no other rate.")
     return [{"params": group, "lr": rates.get(part, default)} for part, group in groups.items() if group]
+
+
+def describe_network(network: nn.Module) -> str:
+    """Names of a network's class and of those of its parts, as ``AdaptedNetwork(PSPNet(ResNet))``."""
+    inner = [getattr(network, name) for name in ("network", "backbone") if hasattr(network, name)]
+    inner += list(getattr(network, "members", []))
+    parts = ", ".join(describe_network(part) for part in inner)
+    return type(network).__name__ + (f"({parts})" if parts else "")

@@ -27,8 +27,8 @@ def _loader(kind: type[LoadFilmd] | type[LoadLabeld]) -> LoadFilmd | LoadLabeld:
     return kind()
 
 
-def read_film(path: Path) -> np.ndarray | None:
-    """A film as a picture, (H, W, 3) ``uint8`` of at most ``PICTURE_SIZE``; None when it cannot be read."""
+def read_film(path: str | Path, side: int = PICTURE_SIZE) -> np.ndarray | None:
+    """A film as a picture, (H, W, 3) ``uint8`` whose longer side is ``side``; None when it cannot be read."""
     try:
         values = _loader(LoadFilmd)({"image": path})["image"][0].numpy().T
     except InputError:
@@ -36,7 +36,7 @@ def read_film(path: Path) -> np.ndarray | None:
     low, high = np.percentile(values, (1, 99))
     grey = np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255
     picture = Image.fromarray(grey.astype(np.uint8))
-    scale = PICTURE_SIZE / max(picture.size)
+    scale = side / max(picture.size)
     size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
     return np.stack(
         [np.asarray(picture.resize(size, Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX))] * 3, -1

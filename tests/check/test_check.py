@@ -80,6 +80,8 @@ def test_wrong_value_is_named(name: str, value: Any, sentence: str) -> None:
         {"batch_size": 4},
         {"batch_size": "$2 * 2"},
         {"rate": 1},
+        {"rate": {"default": 0.1, "Edema": 0.2}},
+        {"name": {"default": "ignore", "Edema": "ones"}},
         {"compile": "true"},
         {"image_size": (64, 96)},
         {"classes": ["lungs", "heart"]},
@@ -129,10 +131,11 @@ def test_right_configuration_passes() -> None:
 
 def test_command_line_is_read_as_fire_reads_it(tmp_path: Path) -> None:
     file = tmp_path / "args.json"
-    file.write_text(json.dumps({"batch_size": 2, "seed": 1}))
+    file.write_text(json.dumps({"batch_size": 2, "seed": 1, "train::random_transforms": []}))
     line = f"train --config_file=['a.json','b.json'] --args_file {file} --image-size [64,64] --rate -1 --seed 3 --flag"
     own, given = split_arguments(line.split())
     assert own == {"config_file": ["a.json", "b.json"], "args_file": str(file)}
+    assert given.pop("train::random_transforms") == []
     assert given == {"batch_size": 2, "seed": 3, "image_size": [64, 64], "rate": -1, "flag": True}
 
 

@@ -1,0 +1,143 @@
+"""Two processes train what one process trains: the same loss, one MLflow run, everything written once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from PIL import Image
+
+from doll_monai.data import write_datalist, write_label
+from doll_monai.errors import InputError
+from doll_monai.processes import join_processes
+
+BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
+TRAINED = sorted(path.parent.parent for path in BUNDLES.glob("*/configs/multi_gpu_train.json"))
+UNNORMED = {"_target_": "SegResNet", "spatial_dims": 2, "in_channels": 1, "init_filters": 8, "blocks_down": [1, 1]}
+UNNORMED |= {"blocks_up": [1], "norm": ["group", {"num_groups": 4}]}
+"""A network without BatchNorm, whose statistics would be of half the batch in each of two processes."""
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    generator = np.random.default_rng(0)
+    records: dict[str, list[dict]] = {}
+    for number in range(12):
+        Image.fromarray(generator.integers(0, 255, (32, 32), dtype=np.uint8)).save(folder / f"{number}.png")
+        for channels in (1, 3, 14):
+            mask = (generator.random((channels, 32, 32)) < 0.5).astype(np.uint8)
+            write_label(folder / f"labels{channels}" / f"{number}.nii.gz", mask)
+            record = {"image": f"{number}.png", "label": f"labels{channels}/{number}.nii.gz"}
+            records.setdefault(str(channels), []).append(record)
+        record = {"image": f"{number}.png", "label": [float((number + k) % 2) for k in range(14)]}
+        records.setdefault("observations", []).append(record)
+    for kind, rows in records.items():
+        write_datalist(folder / f"{kind}.json", {"training": rows[:8], "validation": rows[8:]})
+    return folder
+
+
+def _values(bundle: Path, films: Path, output: Path, batch_size: int) -> dict[str, Any]:
+    """Two iterations an epoch, two epochs, always the same films in the same order, nothing random."""
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    classifies = metadata["network_data_format"]["outputs"]["pred"]["type"] == "probabilities"
+    channels = metadata["network_data_format"]["outputs"]["pred"]["num_channels"]
+    network = {**UNNORMED, "out_channels": channels}
+    values: dict[str, Any] = {
+        "bundle_root": str(bundle),
+        "dataset_dir": str(films),
+        "datalist": str(films / ("observations.json" if classifies else f"{channels}.json")),
+        "output_dir": str(output),
+        "ckpt_dir": str(output),
+        "image_size": [32, 32],
+        "batch_size": batch_size,
+        "max_epochs": 2,
+        "val_interval": 1,
+        "num_workers": 0,
+        "precision": "float32",
+        "train::random_transforms": [],
+        "train::dataloader::shuffle": False,
+    }
+    if classifies:
+        values["network_def"] = {
+            "_target_": "DenseNet121",
+            **{"spatial_dims": 2, "in_channels": 1, "out_channels": 14, "norm": ["group", {"num_groups": 4}]},
+            **{"init_features": 8, "growth_rate": 8, "block_config": [1, 1]},
+        }
+    elif "tuning" in json.loads((bundle / "configs" / "train.json").read_text())["network_def"]:
+        values |= {"label_dir": str(films), "network_def": {"_target_": "doll_monai.networks.AdaptedNetwork"}}
+        values["network_def"] |= {"network": network, "tuning": "full", "head": "conv_final"}
+        values["optimizer::params"] = "$@network.parameters()"
+        values["lr_scheduler::max_lr"] = "@learning_rate"
+    else:
+        values |= {"label_dir": str(films), "network_def": network}
+        values["optimizer::params"] = "$@network.parameters()"
+        values["lr_scheduler::max_lr"] = "@learning_rate"
+    return values
+
+
+def _run(bundle: Path, values: dict[str, Any], processes: int, tracking_uri: str) -> str:
+    configs = [str(bundle / "configs" / "train.json")]
+    launcher = [sys.executable]
+    if processes > 1:
+        configs.append(str(bundle / "configs" / "multi_gpu_train.json"))
+        values = {**values, "train::sampler::shuffle": False}
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    arguments = Path(values["output_dir"]).with_suffix(".json")
+    arguments.write_text(json.dumps({"config_file": configs, **values}))
+    command = [*launcher, "-m", "monai.bundle", "run", "--args_file", str(arguments)]
+    command += ["--tracking", str(BUNDLES / "mlflow.json"), "--tracking_uri", tracking_uri, "--log_every", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bundle", TRAINED, ids=lambda path: path.name)
+def test_two_processes_learn_what_one_learns(bundle: Path, films: Path, tmp_path: Path) -> None:
+    losses, weights = [], []
+    for processes in (1, 2):
+        output = tmp_path / f"processes{processes}"
+        uri = f"sqlite:///{tmp_path}/{processes}.db"
+        said = _run(bundle, _values(bundle, films, output, 4 // processes), processes, uri)
+        assert said.count("train: 100%") == 1
+        client = MlflowClient(uri)
+        (experiment,) = [e for e in client.search_experiments() if e.name == bundle.name]
+        (run,) = client.search_runs(experiment.experiment_id)
+        assert run.info.status == "FINISHED"
+        losses.append([metric.value for metric in client.get_metric_history(run.info.run_id, "train_loss")])
+        assert len(client.search_model_versions(f"name='{bundle.name}'")) == 1
+        weights.append(torch.load(output / "training_state.pt", weights_only=True)["network"])
+    assert len(losses[0]) == len(losses[1]) == 4
+    for name, values in weights[0].items():
+        assert torch.allclose(values.float(), weights[1][name].float(), atol=2e-3), name
+
+
+def test_training_with_several_needs_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(InputError, match="Start several processes with torchrun"):
+        join_processes(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("bundle", TRAINED, ids=lambda path: path.name)
+def test_no_handler_is_named_by_its_place(bundle: Path) -> None:
+    """A handler that tracking or a user adds must not change which ones a process has."""
+    text = (bundle / "configs" / "multi_gpu_train.json").read_text()
+    assert "handlers" not in text.replace("doll_monai.handlers", "")
+    train = json.loads((bundle / "configs" / "train.json").read_text())
+    first_alone = ("ProgressHandler", "StatsHandler", "BestModelSaver", "AdapterSaver")
+    for handler in train["train"]["handlers"] + train["validate"]["handlers"]:
+        assert (handler.get("_disabled_") == "@is_not_rank0") == handler["_target_"].endswith(first_alone)
+
+
+def test_every_bundle_that_trains_does_so_on_several_gpus() -> None:
+    assert sorted(path.parent.parent for path in BUNDLES.glob("*/configs/train.json")) == TRAINED
