@@ -1,0 +1,48 @@
+"""The project's bundles, and their networks made narrow enough for tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLES = sorted(path.parent.parent for path in (ROOT / "bundles").glob("*/configs/metadata.json"))
+MEMBERS = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members"
+SMALL = {"resnet": "resnet10_narrow", "densenet": "densenet_tiny", "efficientnet": "densenet_tiny"}
+
+
+def read_config(bundle: Path, name: str) -> dict[str, Any]:
+    return json.loads((bundle / "configs" / f"{name}.json").read_text())
+
+
+def has(bundle: Path, *names: str) -> bool:
+    return all((bundle / "configs" / f"{name}.json").is_file() for name in names)
+
+
+def outputs(bundle: Path) -> dict[str, Any]:
+    return read_config(bundle, "metadata")["network_data_format"]["outputs"]["pred"]
+
+
+def walk(value: Any) -> Iterator[Any]:
+    yield value
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        yield from walk(child)
+
+
+def kind_of(definition: Any) -> str | None:
+    """Which family of classifiers a definition belongs to."""
+    target = str(definition.get("_target_", "")).lower() if isinstance(definition, dict) else ""
+    return next((kind for kind in SMALL if target.startswith(kind)), None)
+
+
+def smaller(definition: Any) -> Any:
+    """The same network with narrow classifiers in it."""
+    kind = kind_of(definition)
+    if kind is not None:
+        return json.loads((MEMBERS / f"{SMALL[kind]}.json").read_text())["network_def"]
+    if isinstance(definition, dict):
+        return {name: smaller(value) for name, value in definition.items()}
+    return [smaller(value) for value in definition] if isinstance(definition, list) else definition
