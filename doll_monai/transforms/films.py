@@ -10,6 +10,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor, PILReader
 from monai.transforms import LoadImage, MapTransform
+from monai.utils import SpaceKeys
 from PIL import Image
 
 from doll_monai.data.label_files import read_label
@@ -21,7 +22,8 @@ class LoadFilmd(MapTransform):
 
     MONAI's ``LoadImage`` reads it; colour channels are averaged, an alpha channel and trailing axes of length one are
     dropped. The result is a ``MetaTensor`` (1, W, H) ``float32`` with the file's own values: MONAI puts the width
-    first, pictures and boxes need it transposed.
+    first, pictures and boxes need it transposed. Its metadata are the file's name and geometry alone, whatever its
+    type.
 
     Args:
         keys: keys of the file names.
@@ -51,7 +53,22 @@ class LoadFilmd(MapTransform):
             raise InputError(f"The film {path} is no two-dimensional image but {size}; remove it from the datalist.")
         if not bool(torch.isfinite(film).all()):
             raise InputError(f"The film {path} holds values that are no numbers; remove it from the datalist.")
-        return film
+        return MetaTensor(film.as_tensor(), meta=_common_meta(film)) if isinstance(film, MetaTensor) else film
+
+
+def _common_meta(film: MetaTensor) -> dict[str, Any]:
+    """What every file type says of a film, so that films of several types can stand in one batch.
+
+    Everything else that a reader found stays behind: header fields of NIfTI, tags of DICOM.
+    """
+    return {
+        "filename_or_obj": film.meta["filename_or_obj"],
+        "affine": film.affine,
+        "original_affine": film.affine.clone(),
+        "spatial_shape": torch.tensor(film.shape[1:]),
+        "original_channel_dim": float("nan"),
+        "space": film.meta.get("space", SpaceKeys.RAS),
+    }
 
 
 class LoadLabeld(MapTransform):

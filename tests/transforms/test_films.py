@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.data import decollate_batch, list_data_collate
 from PIL import Image
 
 from doll_monai.data import write_label
@@ -179,3 +180,17 @@ def test_wrong_number_of_channels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"two\.nii\.gz has 2 channels instead of 14"):
         LoadLabeld("label", channels=14)({"label": str(tmp_path / "two.nii.gz")})
     assert LoadLabeld("label")({"label": str(tmp_path / "two.nii.gz")})["label"].shape[0] == 2
+
+
+def test_films_of_several_types_stand_in_one_batch(tmp_path: Path) -> None:
+    values = np.arange(20 * 30, dtype=np.int16).reshape(20, 30)
+    Image.fromarray(values.astype(np.uint8)).save(tmp_path / "film.png")
+    nib.save(nib.Nifti1Image(values.T[:, :, None], np.diag([-0.2, -0.2, 1, 1])), tmp_path / "film.nii.gz")
+    itk.imwrite(itk.image_from_array(values), str(tmp_path / "film.mha"))
+    films = [LoadFilmd()({"image": str(tmp_path / name)}) for name in ("film.png", "film.nii.gz", "film.mha")]
+    batch = list_data_collate(films)
+    assert batch["image"].shape == (3, 1, 30, 20)
+    for film, read in zip(films, decollate_batch(batch), strict=True):
+        assert torch.equal(read["image"].affine, film["image"].affine)
+        assert read["image"].meta["filename_or_obj"] == film["image"].meta["filename_or_obj"]
+        assert set(film["image"].meta) == set(films[0]["image"].meta)
