@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor, PILReader
+from monai.data.utils import to_affine_nd
 from monai.transforms import LoadImage, MapTransform
 from monai.utils import SpaceKeys
 from PIL import Image
@@ -61,10 +62,11 @@ def _common_meta(film: MetaTensor) -> dict[str, Any]:
 
     Everything else that a reader found stays behind: header fields of NIfTI, tags of DICOM.
     """
+    affine = torch.as_tensor(to_affine_nd(3, film.affine))
     return {
         "filename_or_obj": film.meta["filename_or_obj"],
-        "affine": film.affine,
-        "original_affine": film.affine.clone(),
+        "affine": affine,
+        "original_affine": affine.clone(),
         "spatial_shape": torch.tensor(film.shape[1:]),
         "original_channel_dim": float("nan"),
         "space": film.meta.get("space", SpaceKeys.RAS),

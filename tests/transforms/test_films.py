@@ -191,6 +191,7 @@ def test_films_of_several_types_stand_in_one_batch(tmp_path: Path) -> None:
     batch = list_data_collate(films)
     assert batch["image"].shape == (3, 1, 30, 20)
     for film, read in zip(films, decollate_batch(batch), strict=True):
+        assert film["image"].affine.shape == (4, 4)
         assert torch.equal(read["image"].affine, film["image"].affine)
         assert read["image"].meta["filename_or_obj"] == film["image"].meta["filename_or_obj"]
         assert set(film["image"].meta) == set(films[0]["image"].meta)
