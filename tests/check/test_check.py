@@ -186,7 +186,8 @@ def test_every_bundle_is_right(bundle: Path) -> None:
 
 
 def test_a_value_of_some_workflows_is_right() -> None:
-    assert check_bundle(TASK, ["--max_epochs", "3"]) == ["train.json", "train.json and evaluate.json"]
+    trains = ["train.json", "train.json and evaluate.json", "train.json and multi_gpu_train.json"]
+    assert check_bundle(TASK, ["--max_epochs", "3"]) == trains
 
 
 def test_no_bundle_is_said(tmp_path: Path) -> None:
