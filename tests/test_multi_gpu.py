@@ -139,5 +139,9 @@ def test_no_handler_is_named_by_its_place(bundle: Path) -> None:
         assert (handler.get("_disabled_") == "@is_not_rank0") == handler["_target_"].endswith(first_alone)
 
 
+def test_several_gpus_mean_the_same_in_every_bundle() -> None:
+    assert len({(bundle / "configs" / "multi_gpu_train.json").read_text() for bundle in TRAINED}) == 1
+
+
 def test_every_bundle_that_trains_does_so_on_several_gpus() -> None:
     assert sorted(path.parent.parent for path in BUNDLES.glob("*/configs/train.json")) == TRAINED
