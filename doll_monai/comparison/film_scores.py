@@ -17,8 +17,7 @@ from monai.utils import CommonKeys
 from doll_monai.data import load_datalist
 from doll_monai.data.whole_file import write_whole
 from doll_monai.handlers.engine import batch_of, output_of
-
-from .overlays import Overlays
+from doll_monai.report.overlays import Overlays
 
 VALID, TEST, ELSEWHERE = "valid", "test", "elsewhere"
 SPLITS = (VALID, TEST, ELSEWHERE)

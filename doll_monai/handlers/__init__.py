@@ -10,9 +10,11 @@ from .gradcam import GradCAMHandler
 from .integrated_gradients import IntegratedGradientsHandler
 from .label_writer import LabelWriter
 from .localisation import LocalisationScorer, label_shares, localisation_sources, with_label_shares
+from .overlay_sheet import OverlaySheet
 from .overlay_writer import OverlayWriter
 from .progress import ProgressHandler
 from .randomised import RandomisedExplainer, explained_keys, gate_sources
+from .roc_curves import RocCurves
 from .tracking import TrackedRun, artifact_folder, bundle_name, default_tracking_uri, executed_configuration
 from .training_state import AdapterSaver, BestModelSaver, TrainingState, WeightsLoader
 from .transfer_probe import TransferProbe
@@ -30,9 +32,11 @@ __all__ = [
     "LabelWriter",
     "LocalisationScorer",
     "MapAgreement",
+    "OverlaySheet",
     "OverlayWriter",
     "ProgressHandler",
     "RandomisedExplainer",
+    "RocCurves",
     "TrackedRun",
     "TrainingState",
     "TransferProbe",

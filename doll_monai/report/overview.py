@@ -18,20 +18,23 @@ GAP = 6
 CAPTION = 16
 
 
-def write_overview(run: str | os.PathLike[str], output: str | os.PathLike[str], columns: int = 6) -> Path:
+def write_overview(
+    run: str | os.PathLike[str], output: str | os.PathLike[str], columns: int = 6, task: bool = True
+) -> Path:
     """Write a sheet: above films, in the middle their labels (tinted), below the truth (outlined); last, the task.
 
     Args:
         run: the pipeline's folder.
         output: PNG file to write.
-        columns: films with labels; one more column is for the task's median film.
+        columns: films with labels.
+        task: one more column for the task's median film.
     """
     folder = RunFolder(run)
     complete = [row for row in label_rows(folder, count=2 * columns) if len(row.pictures) == 3][:columns]
-    task = [row for row in task_rows(folder) if row.title.startswith("median")]
-    width = (len(complete) + len(task)) * (TILE + GAP) - GAP
+    median = [row for row in task_rows(folder) if row.title.startswith("median")] if task else []
+    width = (len(complete) + len(median)) * (TILE + GAP) - GAP
     sheet = Image.new("RGB", (max(width, TILE), 3 * (TILE + GAP) + CAPTION), "white")
-    for number, row in enumerate([*complete, *task]):
+    for number, row in enumerate([*complete, *median]):
         _draw(sheet, number * (TILE + GAP), row)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from doll_monai.comparison.film_scores import class_scores
-from doll_monai.comparison.overlays import Overlays
+from doll_monai.report.overlays import Overlays
 
 
 def _mask(columns: slice | None) -> torch.Tensor:

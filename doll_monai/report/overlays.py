@@ -1,4 +1,4 @@
-"""The best, the median and the worst film of a cell, truth and prediction outlined."""
+"""The best, the median and the worst film of a test, truth and prediction outlined."""
 
 from __future__ import annotations
 
