@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from monai.bundle import ConfigParser
 from PIL import Image
 
 from doll_monai.data import write_datalist, write_label
@@ -101,10 +102,22 @@ def _run(bundle: Path, values: dict[str, Any], processes: int, tracking_uri: str
     return done.stderr
 
 
+def _loss(bundle: Path, values: dict[str, Any], weights: dict[str, torch.Tensor]) -> float:
+    """The loss of all films: each process logs only that of its own half of a batch."""
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "train.json"))
+    parser.update(values)
+    network = parser.get_parsed_content("network")
+    network.load_state_dict(weights)
+    (batch,) = parser.get_parsed_content("train::dataloader")
+    with torch.no_grad():
+        return float(parser.get_parsed_content("loss")(network.eval()(batch["image"]), batch["label"]))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle", TRAINED, ids=lambda path: path.name)
 def test_two_processes_learn_what_one_learns(bundle: Path, films: Path, tmp_path: Path) -> None:
-    losses, weights = [], []
+    logged, losses, weights = [], [], []
     for processes in (1, 2):
         output = tmp_path / f"processes{processes}"
         uri = f"sqlite:///{tmp_path}/{processes}.db"
@@ -114,10 +127,12 @@ def test_two_processes_learn_what_one_learns(bundle: Path, films: Path, tmp_path
         (experiment,) = [e for e in client.search_experiments() if e.name == bundle.name]
         (run,) = client.search_runs(experiment.experiment_id)
         assert run.info.status == "FINISHED"
-        losses.append([metric.value for metric in client.get_metric_history(run.info.run_id, "train_loss")])
+        logged.append([metric.value for metric in client.get_metric_history(run.info.run_id, "train_loss")])
         assert len(client.search_model_versions(f"name='{bundle.name}'")) == 1
         weights.append(torch.load(output / "training_state.pt", weights_only=True)["network"])
-    assert len(losses[0]) == len(losses[1]) == 4
+        losses.append(_loss(bundle, _values(bundle, films, output, 8), weights[-1]))
+    assert len(logged[0]) == len(logged[1]) == 4
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     for name, values in weights[0].items():
         assert torch.allclose(values.float(), weights[1][name].float(), atol=2e-3), name
 
