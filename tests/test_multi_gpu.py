@@ -9,80 +9,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from few_films import nothing_random, write_films
 from mlflow import MlflowClient
 from monai.bundle import ConfigParser
-from PIL import Image
 
-from doll_monai.data import write_datalist, write_label
 from doll_monai.errors import InputError
 from doll_monai.processes import join_processes
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 TRAINED = sorted(path.parent.parent for path in BUNDLES.glob("*/configs/multi_gpu_train.json"))
-UNNORMED = {"_target_": "SegResNet", "spatial_dims": 2, "in_channels": 1, "init_filters": 8, "blocks_down": [1, 1]}
-UNNORMED |= {"blocks_up": [1], "norm": ["group", {"num_groups": 4}]}
-"""A network without BatchNorm, whose statistics would be of half the batch in each of two processes."""
 
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("films")
-    generator = np.random.default_rng(0)
-    records: dict[str, list[dict]] = {}
-    for number in range(12):
-        Image.fromarray(generator.integers(0, 255, (32, 32), dtype=np.uint8)).save(folder / f"{number}.png")
-        for channels in (1, 3, 14):
-            mask = (generator.random((channels, 32, 32)) < 0.5).astype(np.uint8)
-            write_label(folder / f"labels{channels}" / f"{number}.nii.gz", mask)
-            record = {"image": f"{number}.png", "label": f"labels{channels}/{number}.nii.gz"}
-            records.setdefault(str(channels), []).append(record)
-        record = {"image": f"{number}.png", "label": [float((number + k) % 2) for k in range(14)]}
-        records.setdefault("observations", []).append(record)
-    for kind, rows in records.items():
-        write_datalist(folder / f"{kind}.json", {"training": rows[:8], "validation": rows[8:]})
-    return folder
-
-
-def _values(bundle: Path, films: Path, output: Path, batch_size: int) -> dict[str, Any]:
-    """Two iterations an epoch, two epochs, always the same films in the same order, nothing random."""
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    classifies = metadata["network_data_format"]["outputs"]["pred"]["type"] == "probabilities"
-    channels = metadata["network_data_format"]["outputs"]["pred"]["num_channels"]
-    network = {**UNNORMED, "out_channels": channels}
-    values: dict[str, Any] = {
-        "bundle_root": str(bundle),
-        "dataset_dir": str(films),
-        "datalist": str(films / ("observations.json" if classifies else f"{channels}.json")),
-        "output_dir": str(output),
-        "ckpt_dir": str(output),
-        "image_size": [32, 32],
-        "batch_size": batch_size,
-        "max_epochs": 2,
-        "val_interval": 1,
-        "num_workers": 0,
-        "precision": "float32",
-        "train::random_transforms": [],
-        "train::dataloader::shuffle": False,
-    }
-    if classifies:
-        values["network_def"] = {
-            "_target_": "DenseNet121",
-            **{"spatial_dims": 2, "in_channels": 1, "out_channels": 14, "norm": ["group", {"num_groups": 4}]},
-            **{"init_features": 8, "growth_rate": 8, "block_config": [1, 1]},
-        }
-    elif "tuning" in json.loads((bundle / "configs" / "train.json").read_text())["network_def"]:
-        values |= {"label_dir": str(films), "network_def": {"_target_": "doll_monai.networks.AdaptedNetwork"}}
-        values["network_def"] |= {"network": network, "tuning": "full", "head": "conv_final"}
-        values["optimizer::params"] = "$@network.parameters()"
-        values["lr_scheduler::max_lr"] = "@learning_rate"
-    else:
-        values |= {"label_dir": str(films), "network_def": network}
-        values["optimizer::params"] = "$@network.parameters()"
-        values["lr_scheduler::max_lr"] = "@learning_rate"
-    return values
+    return write_films(tmp_path_factory.mktemp("films"))
 
 
 def _run(bundle: Path, values: dict[str, Any], processes: int, tracking_uri: str) -> str:
@@ -121,7 +63,7 @@ def test_two_processes_learn_what_one_learns(bundle: Path, films: Path, tmp_path
     for processes in (1, 2):
         output = tmp_path / f"processes{processes}"
         uri = f"sqlite:///{tmp_path}/{processes}.db"
-        said = _run(bundle, _values(bundle, films, output, 4 // processes), processes, uri)
+        said = _run(bundle, nothing_random(bundle, films, output, 4 // processes), processes, uri)
         assert said.count("train: 100%") == 1
         client = MlflowClient(uri)
         (experiment,) = [e for e in client.search_experiments() if e.name == bundle.name]
@@ -130,7 +72,7 @@ def test_two_processes_learn_what_one_learns(bundle: Path, films: Path, tmp_path
         logged.append([metric.value for metric in client.get_metric_history(run.info.run_id, "train_loss")])
         assert len(client.search_model_versions(f"name='{bundle.name}'")) == 1
         weights.append(torch.load(output / "training_state.pt", weights_only=True)["network"])
-        losses.append(_loss(bundle, _values(bundle, films, output, 8), weights[-1]))
+        losses.append(_loss(bundle, nothing_random(bundle, films, output, 8), weights[-1]))
     assert len(logged[0]) == len(logged[1]) == 4
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     for name, values in weights[0].items():

@@ -31,7 +31,7 @@ PROGRAMS: dict[str, dict[str, str]] = {
     "scripts/summarise_comparisons.py": {"shots": "2"},
     "scripts/evaluate_labels.py": {"image_size": "48", "ig_steps": "3", "resamples": "1000"},
     "scripts/benchmark_attribution.py": {
-        **{"networks": "resnet10_narrow", "count": "8", "reference_count": "1", "size": "48"},
+        **{"networks": "resnet10_narrow", "count": "8", "reference_count": "6", "size": "48"},
     },
     "scripts/benchmark_label_run.py": {"count": "6"},
     "scripts/benchmark_label_files.py": {"size": "32"},
