@@ -80,8 +80,9 @@ def load_datalist(
             A ``label`` that is a list of values (numbers, null) stays as it is.
 
     Raises:
-        InputError: when the file is missing or no datalist, has no such records, or a record has no image;
-            when none of the first images exists.
+        InputError: when the file is missing or no datalist, has no such records, or a record has no image or a path
+            that leads out of its folder, where results would be written outside theirs; when none of the first
+            images exists.
     """
     records = _read_section(datalist, section)
     loaded = load_decathlon_datalist(datalist, is_segmentation=True, data_list_key=section, base_dir=dataset_dir)
@@ -109,8 +110,12 @@ def _read_section(datalist: str | os.PathLike[str], section: str) -> list[dict]:
     if section == "test" and not isinstance(records[0], dict):
         records = [{"image": image} for image in records]
     for number, record in enumerate(records, start=1):
+        where = f"Record {number} of '{section}' in {datalist}"
         if not isinstance(record, dict) or not _is_path(record.get("image")):
-            raise InputError(f"Record {number} of '{section}' in {datalist} has no image.")
+            raise InputError(f"{where} has no image.")
+        for path in (value for key in ("image", "label") if _is_path(value := record.get(key))):
+            for part in path if isinstance(path, list) else [path]:
+                relative_path(part, where)
     return records
 
 

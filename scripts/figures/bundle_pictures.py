@@ -1,7 +1,8 @@
 """The pictures in the documentation of five bundles: what each makes of synthetic films.
 
 Example, after make demo:
-    python scripts/figures/bundle_pictures.py --demo output/demo --task_films output/phantom_task --output output/figures
+    python scripts/figures/bundle_pictures.py --demo output/demo --task_films output/phantom_task \
+--output output/figures
 
 The classifier's picture is roc.png of its own evaluation.
 """

@@ -47,6 +47,16 @@ def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
         write_datalist(tmp_path / "file" / "dataset.json", {"training": [{"image": "a"}]})
 
 
+@pytest.mark.parametrize("path", ["../b.png", "/b.png", "films/../../b.png", "C:\\b.png"])
+@pytest.mark.parametrize("key", ["image", "label"])
+def test_a_path_that_leads_out_is_refused(key: str, path: str, tmp_path: Path, film: Path) -> None:
+    """Results mirror the films' paths: they would be written outside of their folder."""
+    records = [{"image": "films/a.png"}, {"image": "films/a.png", key: path}]
+    write_datalist(tmp_path / "dataset.json", {"training": records})
+    with pytest.raises(InputError, match=r"Record 2 of 'training' in .*: the path '.*' leads out of the data set"):
+        load_datalist(tmp_path / "dataset.json", "training", tmp_path)
+
+
 def test_values_stay_and_paths_are_joined(tmp_path: Path, film: Path) -> None:
     values = [1.0, 0.0, -1.0, None]
     records = [

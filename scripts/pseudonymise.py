@@ -1,0 +1,45 @@
+"""A folder of links to films, under names that say nothing about patients, and its dataset.json.
+
+Example:
+    python scripts/pseudonymise.py --datalist output/own/dataset.json --dataset_dir FILMS --output output/pseudonymous \
+--key KEEP/key --names KEEP/names.csv
+
+Everything that is made from output/pseudonymous (--dataset_dir output/pseudonymous) carries the pseudonyms alone. The
+key and the table of names undo it: keep them where the patients' names may be.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from doll_monai.data.pseudonyms import DATALIST, write_pseudonyms
+from doll_monai.errors import run_program
+
+
+def pseudonymise(
+    datalist: str, dataset_dir: str, output: str, key: str, names: str, label_dir: str | None = None
+) -> None:
+    """Write links and dataset.json; films are neither copied nor changed.
+
+    Args:
+        datalist: dataset.json with the true names.
+        dataset_dir: folder to which its images are relative.
+        output: folder for the links and the new dataset.json.
+        key: file with the secret key, made when it does not exist; the same key gives the same pseudonyms.
+        names: CSV to write, which pseudonym stands for which film.
+        label_dir: folder to which labels are relative, when it is another one.
+    """
+    progress = partial(tqdm, desc="links", unit="film")
+    counts = write_pseudonyms(
+        str(datalist), str(dataset_dir), str(output), str(key), str(names), label_dir, progress=progress
+    )
+    for section, count in counts.items():
+        print(f"{section}: {count} films")
+    print(Path(str(output)) / DATALIST)
+
+
+if __name__ == "__main__":
+    run_program(pseudonymise)
