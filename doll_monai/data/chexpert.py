@@ -150,7 +150,7 @@ def _label(cell: str, where: str) -> float | None:
     try:
         return _LABELS[float(cell)]
     except (KeyError, ValueError) as error:
-        raise InputError(f"{where} is '{cell}'; it must be 1, 0, -1 or blank.") from error
+        raise InputError(f"{where} is {cell!r}; it must be 1, 0, -1 or blank.") from error
 
 
 def _below_dataset(paths: list[str], dataset_dir: str | os.PathLike[str], csv_path: Path) -> list[str]:

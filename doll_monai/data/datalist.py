@@ -113,10 +113,24 @@ def _read_section(datalist: str | os.PathLike[str], section: str) -> list[dict]:
         where = f"Record {number} of '{section}' in {datalist}"
         if not isinstance(record, dict) or not _is_path(record.get("image")):
             raise InputError(f"{where} has no image.")
-        for path in (value for key in ("image", "label") if _is_path(value := record.get(key))):
+        _check_values(record.get("label"), records[0].get("label"), where)
+        for path in (record["image"], record.get("label")):
             for part in path if isinstance(path, list) else [path]:
-                relative_path(part, where)
+                if isinstance(part, str):
+                    relative_path(part, where)
     return records
+
+
+def _check_values(label: Any, first: Any, where: str) -> None:
+    """Labels that are values must be as many as in the first record, each 1, 0, -1, null or a probability."""
+    if not isinstance(label, list) or _is_path(label):
+        return
+    if isinstance(first, list) and len(label) != len(first):
+        raise InputError(f"{where} has {len(label)} labels, the first one {len(first)}.")
+    for value in label:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not (number and (value == -1 or 0 <= value <= 1)):
+            raise InputError(f"{where} has the label {value!r}; it must be 1, 0, -1, null or a probability.")
 
 
 def _is_path(value: Any) -> bool:
@@ -179,7 +193,8 @@ def read_table(path: str | os.PathLike[str], columns: Iterable[str]) -> Iterator
         line number (the header is line 1) and cells of every row.
 
     Raises:
-        InputError: when the file is missing or unreadable, lacks a column, or a row has not one cell a column.
+        InputError: when the file is missing or unreadable, lacks a column, has two of one name, or a row has not one
+            cell a column.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -188,6 +203,9 @@ def read_table(path: str | os.PathLike[str], columns: Iterable[str]) -> Iterator
             missing = [name for name in columns if name not in header]
             if missing:
                 raise InputError(f"{path} has no column {', '.join(missing)}; it has: {', '.join(header) or 'none'}.")
+            doubled = sorted({name for name in header if name and header.count(name) > 1})
+            if doubled:
+                raise InputError(f"{path} has more than one column {', '.join(doubled)}; keep one of each.")
             for cells in reader:
                 if cells and len(cells) != len(header):
                     raise InputError(f"{path}, line {reader.line_num}: {len(cells)} cells for {len(header)} columns.")

@@ -7,13 +7,14 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ignite.engine import Engine, Events
 from monai.data.utils import set_rnd
 from monai.utils import set_determinism
 from torch import nn
 
+from doll_monai.data.folder_lock import lock_folder
 from doll_monai.errors import InputError
 from doll_monai.networks import AdaptedNetwork, count_parameters, load_weights, save_adapter, save_weights
 from doll_monai.networks.weights import read_checkpoint
@@ -78,8 +79,9 @@ class BestModelSaver:
 class TrainingState:
     """Saves everything a training needs to continue, each epoch, and continues from there when the file exists.
 
-    Random numbers are set anew at the start of each epoch from ``seed`` and the epoch's number, so that a resumed
-    training draws the same ones as an undisturbed one. Of several processes, the first writes and all read.
+    While it trains, no second training may use the folder. Random numbers are set anew at the start of each epoch from
+    ``seed`` and the epoch's number, so that a resumed training draws the same ones as an undisturbed one. Of several
+    processes, the first writes and all read.
 
     Args:
         path: file to write.
@@ -107,14 +109,20 @@ class TrainingState:
         self.evaluator = evaluator
         self.final_path = final_path
         self.network = network
+        self._locked: IO[str] | None = None
         self.settings = json.loads(json.dumps({"seed": seed, **(settings or {})}, default=str))
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer, after the handlers whose results belong to the epoch (validation, scheduler)."""
+        engine.add_event_handler(Events.STARTED, self._lock)
         engine.add_event_handler(Events.STARTED, self._resume)
         engine.add_event_handler(Events.EPOCH_STARTED, self._seed)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    def _lock(self, _engine: Engine) -> None:
+        if process_rank() == 0 and self._locked is None:
+            self._locked = lock_folder(self.path.parent, "training")
 
     def _resume(self, engine: Engine) -> None:
         if not self.path.is_file():
@@ -164,6 +172,9 @@ class TrainingState:
     def _finish(self, _engine: Engine) -> None:
         if self.final_path is not None and self.network is not None and process_rank() == 0:
             save_weights(self.network.state_dict(), self.final_path)
+        if self._locked is not None:
+            self._locked.close()
+            self._locked = None
 
 
 class AdapterSaver:

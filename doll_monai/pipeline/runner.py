@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import json
 import os
 import shutil
@@ -11,14 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 
 from doll_monai.data.datalist import write_whole
+from doll_monai.data.folder_lock import locked_folder
 from doll_monai.errors import InputError
 
 from .stages import Stage
@@ -67,7 +66,7 @@ class Runner:
         Raises:
             InputError: when a stage fails, one of its inputs is missing, or another pipeline works in the folder.
         """
-        with _locked(self.output):
+        with locked_folder(self.output, "pipeline"):
             return self._run_all(stages, description, after)
 
     def is_done(self, stage: Stage) -> bool:
@@ -228,22 +227,6 @@ class Runner:
 
     def _write_state(self, name: str, state: dict[str, Any]) -> None:
         write_whole(self._state_path(name), (json.dumps(state, indent=2) + "\n").encode())
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second pipeline out of a folder.
-
-    Raises:
-        InputError: when one is in it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"Another pipeline is working in {folder}; wait for it or give another folder.") from error
-        yield
 
 
 def _die_with_parent() -> None:

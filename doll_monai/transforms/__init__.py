@@ -7,7 +7,7 @@ from .attribution import (
     NormaliseAttributiond,
 )
 from .films import LoadFilmd, LoadLabeld
-from .observations import ObservationTargetsd, ZeroIgnoredd
+from .observations import ObservationTargetsd, ZeroIgnoredd, check_observations
 from .superpixels import SuperpixelAveraged
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "ObservationTargetsd",
     "SuperpixelAveraged",
     "ZeroIgnoredd",
+    "check_observations",
 ]

@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, Transform
+from monai.utils import CommonKeys
 
+from doll_monai.errors import InputError
 from doll_monai.findings import FINDINGS, IGNORE, IGNORED_TARGET, finding_index
 
 POLICIES = ("ignore", "zeros", "ones", "smoothed")
@@ -46,9 +49,11 @@ class ObservationTargets(Randomizable, Transform):
         self.low, self.high = smoothed_range
 
     def __call__(self, label: Sequence[float | None]) -> torch.Tensor:
-        """Args: label: 14 raw values. Returns: (14,) float32."""
+        """Args: label: 14 raw values. Returns: (14,) float32. Raises: InputError: for anything else."""
+        if isinstance(label, str) or not isinstance(label, Sequence):
+            raise InputError(f"A record needs {len(FINDINGS)} labels of observations, not {label!r}.")
         if len(label) != len(FINDINGS):
-            raise ValueError(f"A record needs {len(FINDINGS)} labels, this one has {len(label)}.")
+            raise InputError(f"A record needs {len(FINDINGS)} labels of observations, not {len(label)}.")
         return torch.tensor([self._target(channel, value) for channel, value in enumerate(label)])
 
     def _target(self, channel: int, value: float | None) -> float:
@@ -88,8 +93,44 @@ class ObservationTargetsd(Randomizable, MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            result[key] = self.targets(result[key])
+            try:
+                result[key] = self.targets(result[key])
+            except InputError as error:
+                image = result.get(CommonKeys.IMAGE)
+                name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else image
+                raise InputError(f"The labels of {name}: {error}") from error
         return result
+
+
+def check_observations(
+    records: Sequence[dict],
+    uncertain: str | Mapping[str, str] = "ignore",
+    unmentioned: str | Mapping[str, str] = "zeros",
+) -> list[dict]:
+    """Records to train a classifier on, which can learn at least one observation from them.
+
+    Args:
+        records: with raw labels, see ``ObservationTargets``.
+        uncertain, unmentioned: policies.
+
+    Returns:
+        the records.
+
+    Raises:
+        InputError: when no observation is there in some films and absent in others, as the policies have it, or a
+            record has no labels.
+    """
+    policies = ObservationTargets(uncertain, unmentioned)
+    targets = ObservationTargetsd("label")
+    targets.targets = policies
+    known = torch.stack([targets(record)["label"] for record in records])
+    learnt = ((known >= 0.5).any(0) & ((known >= 0) & (known < 0.5)).any(0)).sum()
+    if not learnt:
+        raise InputError(
+            f"None of the {len(FINDINGS)} observations is known to be there in one training film and absent in another"
+            "; check the labels, and what uncertain and unmentioned stand for."
+        )
+    return list(records)
 
 
 class ZeroIgnoredd(MapTransform):

@@ -46,7 +46,8 @@ MODELS = {
 WORDS = {
     "DATA/CheXpert-v1.0-small": "output/phantom",
     **dict.fromkeys(("DATA", "NIH"), "output/phantom"),
-    **dict.fromkeys(("DATA/lungs", "LUNGS_HEART", "COVID"), "output/phantom_task"),
+    **dict.fromkeys(("DATA/lungs", "LUNGS_HEART"), "output/phantom_task"),
+    "COVID": "output/covid",
     "NIH.json": "output/phantom/dataset.json",
     **dict.fromkeys(("RESNET", "RESNET18.pt", "A/model.pt", "B/model.pt"), MODELS["chexpert_cxr_classification"]),
     **dict.fromkeys(("COMMITTEE", "COMMITTEE.pt"), "committee/model.pt"),
@@ -62,9 +63,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("bundles", "scripts"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.pt", "eval", "__pycache__"))
     _make_small(folder / "scripts" / "presets")
-    for number, name in enumerate(("phantom", "phantom_task")):
+    for number, name in enumerate(("phantom", "phantom_task", "covid")):
         draw = f"-m doll_monai.data.phantom --output output/{name} --count 40 --size 64 --seed {number}"
         _shell(f"python {draw}", folder)
+    table = folder / "output" / "covid" / "index.csv"
+    table.write_text(table.read_text().replace("right_lung,", "lungs,", 1))
     (folder / "FILMS").mkdir()
     for film in sorted((folder / "output" / "phantom_task" / "train").rglob("*.jpg"))[:3]:
         Image.open(film).save(folder / "FILMS" / f"{film.parts[-3]}.png")

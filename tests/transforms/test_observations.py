@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from doll_monai.errors import InputError
 from doll_monai.findings import FINDINGS, IGNORE, finding_index
-from doll_monai.transforms import ObservationTargetsd, ZeroIgnoredd
+from doll_monai.transforms import ObservationTargetsd, ZeroIgnoredd, check_observations
 from doll_monai.transforms.observations import ObservationTargets
 
 EDEMA, FRACTURE = finding_index("Edema"), finding_index("Fracture")
@@ -79,7 +80,7 @@ def test_unknown_policies_observations_and_lengths_are_refused() -> None:
         ObservationTargets(uncertain="maybe")
     with pytest.raises(KeyError, match="none of the 14 observations"):
         ObservationTargets(uncertain={"Broken Heart": "ones"})
-    with pytest.raises(ValueError, match="needs 14 labels, this one has 13"):
+    with pytest.raises(InputError, match="needs 14 labels of observations, not 13"):
         ObservationTargets()([0.0] * 13)
 
 
@@ -90,3 +91,19 @@ def test_ignored_pixels_are_zero_in_prediction_and_label() -> None:
     assert torch.equal(result["pred"], torch.tensor([[[1.0, 1.0, 0.0, 0.0]]]))
     assert torch.equal(result["label"], torch.tensor([[[1, 0, 0, 0]]], dtype=torch.uint8))
     assert int(data["label"].max()) == IGNORE
+
+
+def test_a_training_needs_an_observation_that_is_there_and_absent() -> None:
+    present, absent, uncertain = ({"image": "a.png", "label": _raw(value)} for value in (1.0, 0.0, -1.0))
+    assert check_observations([present, absent]) == [present, absent]
+    assert check_observations([present, uncertain], uncertain="zeros") == [present, uncertain]
+    for records in ([uncertain, uncertain], [present, uncertain], [absent, absent]):
+        with pytest.raises(InputError, match="None of the 14 observations is known"):
+            check_observations(records)
+
+
+def test_a_film_without_labels_is_named() -> None:
+    with pytest.raises(InputError, match=r"The labels of a\.png: A record needs 14 labels of observations, not 13"):
+        ObservationTargetsd("label")({"image": "a.png", "label": _raw(0.0)[:13]})
+    with pytest.raises(InputError, match=r"not 'label\.png'"):
+        ObservationTargetsd("label")({"image": "a.png", "label": "label.png"})
