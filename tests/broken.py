@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import runpy
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import monai.bundle.__main__ as entry
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
@@ -55,52 +58,57 @@ def write_world(folder: Path) -> None:
         torch.save(network.state_dict(), done / f"{bundle.name}.pt")
 
 
-def run(command: list[str], folder: Path) -> Done:
+def run(command: list[str], folder: Path, file_size: int | None = None) -> Done:
     """Run a program of ``scripts/``, or ``monai.bundle``, in a process of its own that need not import anything.
 
     Args:
         command: the program's name or ``monai.bundle``, and its arguments.
         folder: current folder.
+        file_size: bytes above which no file may grow, as on a full disk.
     """
-    log = folder / "said.txt"
+    reading, writing = os.pipe()
     process = os.fork()
     if process == 0:
-        _run_here(command, folder, log)
+        try:
+            os._exit(_run_here(command, folder, writing, file_size))
+        finally:
+            os._exit(70)
+    os.close(writing)
+    with open(reading, encoding="utf-8", errors="replace") as pipe:
+        said = pipe.read()
     _, status = os.waitpid(process, 0)
-    said = log.read_text()
-    log.unlink()
     lines = said.strip().splitlines()
     return Done(os.waitstatus_to_exitcode(status), lines[-1] if lines else "", said)
 
 
-def _run_here(command: list[str], folder: Path, log: Path) -> None:
-    code = 0
+def _run_here(command: list[str], folder: Path, output: int, file_size: int | None) -> int:
+    """Run a command in this process, as the interpreter would; returns its exit code."""
+    os.chdir(folder)
+    os.environ.pop(TRACEBACK_VARIABLE, None)
+    sys.stdout, sys.stderr = (os.fdopen(os.dup(output), "w", buffering=1) for _ in range(2))
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    torch.set_num_threads(1)
+    if file_size is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    program, *arguments = command
     try:
-        os.chdir(folder)
-        os.environ.pop(TRACEBACK_VARIABLE, None)
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (os.dup(1), os.dup(2)))
-        torch.set_num_threads(1)
-        program, *arguments = command
         if program == "monai.bundle":
-            import monai.bundle.__main__ as entry
-
             sys.argv = [str(entry.__file__), *arguments]
             runpy.run_module("monai.bundle", run_name="__main__")
         else:
             sys.argv = [str(ROOT / "scripts" / program), *arguments]
             runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 1
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # what the interpreter does at the end
-        code = 1
+        sys.excepthook(*sys.exc_info())
+        return 1
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+    return 0
 
 
 def bundle_command(bundle: Path, world: Path, config: str = "inference", **values: object) -> list[str]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from broken import CLASSIFIER, GENERATION, LUNGS, bundle_command, run, write_world
+import torch
+from broken import CLASSIFIER, GENERATION, LUNGS, bundle_command, digests, run, write_world
 from PIL import Image
+
+from doll_monai.data.folder_lock import lock_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
@@ -27,7 +32,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The world with earlier results of the programs, in ``done``."""
     world = tmp_path_factory.mktemp("prepared")
     write_world(world)
-    for command in (chexpert(world), masks(world)):
+    for command in (chexpert(world), masks(world), explain(world, output_dir="done/labels")):
         done = run(command, world)
         assert done.code == 0, done.said
     return world
@@ -45,11 +50,9 @@ def chexpert(world: Path, **values: object) -> list[str]:
 
 
 def masks(world: Path, **values: object) -> list[str]:
-    given = {"csv": "films/index.csv", "classes": "lungs=right_lung+left_lung", "output": "done/masks", **values}
-    return [
-        "prepare_masks.py",
-        *(f"--{name}={value}" for name, value in {"training": 3, "validation": 2, **given}.items()),
-    ]
+    given = {"csv": "films/index.csv", "classes": "lungs=right_lung+left_lung", "output": "done/masks"}
+    given |= {"training": 3, "validation": 2, **values}
+    return ["prepare_masks.py", *(f"--{name}={value}" for name, value in given.items())]
 
 
 def infer(world: Path, **values: object) -> list[str]:
@@ -196,4 +199,179 @@ def nothing(_world: Path) -> None:
     """The input is good; what is asked for is not."""
 
 
-CASES: dict[str, tuple[Callable[..., list[str]], Break, str]] = {}
+def patient_in_both(world: Path) -> None:
+    """A film of a patient of valid.csv among those of train.csv."""
+    row = (world / VALID).read_text().splitlines()[1]
+    with (world / TRAIN).open("a") as file:
+        file.write(row + "\n")
+
+
+SENTENCES: dict[str, str] = json.loads((Path(__file__).parent / "broken_inputs.json").read_text())
+"""The sentence that each case must end with; ``{world}`` is the folder."""
+CASES: dict[str, tuple[Callable[..., list[str]], Break]] = {
+    "no table": (chexpert, lambda world: (world / TRAIN).unlink()),
+    "an empty table": (chexpert, content(TRAIN, b"")),
+    "a table without rows": (chexpert, lines(TRAIN, lambda table: table[:1])),
+    "a column is missing": (chexpert, lines(TRAIN, lambda table: [line.rpartition(",")[0] for line in table])),
+    "a column has another name": (chexpert, edit(TRAIN, "Lung Opacity", "Opacity")),
+    "a column is there twice": (
+        chexpert,
+        lines(TRAIN, lambda table: [table[0] + ",Edema", *(line + "," for line in table[1:])]),
+    ),
+    "a row is too short": (chexpert, lines(TRAIN, lambda table: [*table[:2], table[2].rpartition(",")[0], *table[3:]])),
+    "a label of 1.5": (chexpert, cell(TRAIN, "Edema", "1.5")),
+    "a label in words": (chexpert, cell(TRAIN, "Edema", "yes")),
+    "a label that is no number": (chexpert, cell(TRAIN, "Edema", "nan")),
+    "an unknown view": (chexpert, cell(TRAIN, "Frontal/Lateral", "Oblique")),
+    "no frontal film": (chexpert, edit(TRAIN, "Frontal,", "Lateral,", -1)),
+    "an absolute path": (chexpert, cell(TRAIN, "Path", "/etc/passwd")),
+    "a path that climbs out": (chexpert, cell(TRAIN, "Path", "films/../../patient00001/a.jpg")),
+    "a blank path": (chexpert, cell(TRAIN, "Path", "")),
+    "a path without patient": (chexpert, cell(TRAIN, "Path", "films/a.jpg")),
+    "a film that is missing": (chexpert, cell(TRAIN, "Path", "films/train/patient09999/study1/view1_frontal.jpg", 2)),
+    "a film that is there twice": (chexpert, lines(TRAIN, lambda table: [*table, table[1]])),
+    "a patient in both tables": (chexpert, patient_in_both),
+    "another encoding": (chexpert, content(TRAIN, "Path,Größe\n".encode("latin-1"))),
+    "a quote that does not end": (chexpert, lines(TRAIN, lambda table: [table[0], '"' + table[1], *table[2:]])),
+    "zero bytes in a table": (chexpert, lines(TRAIN, lambda table: [table[0], table[1] + "\0", *table[2:]])),
+    "a share of 2": (partial(chexpert, validation_share=2), nothing),
+    "an option that does not exist": (partial(chexpert, shuffle=True), nothing),
+    "an output folder that is a file": (partial(chexpert, output="done/films.json/dataset.json"), nothing),
+    "a mask of another size": (masks, lambda world: picture("L", (20, 30))(mask_of(world))),
+    "a mask of class numbers": (masks, lambda world: Image.new("L", (64, 64), 3).save(mask_of(world))),
+    "a mask of floating point": (
+        masks,
+        lambda world: Image.new("F", (64, 64), 0.5).save(mask_of(world), format="TIFF"),
+    ),
+    "a mask that is missing": (masks, lambda world: mask_of(world).unlink()),
+    "a mask that is truncated": (masks, lambda world: half(mask_of(world))),
+    "a mask without bytes": (masks, lambda world: mask_of(world).write_bytes(b"")),
+    "a film of masks that is text": (masks, lambda world: film_of(world).write_text("no picture")),
+    "a film in two rows": (masks, lines("films/index.csv", lambda table: [*table, table[1]])),
+    "a patient without name": (masks, cell("films/index.csv", "patient", "")),
+    "a column of masks that is not there": (partial(masks, classes="lungs=left+right"), nothing),
+    "more films than there are": (partial(masks, training=50), nothing),
+    "classes that cannot be read": (partial(masks, classes="a=b=c"), nothing),
+    "no folder of films": (partial(infer, dataset_dir="nowhere"), nothing),
+    "a folder without films": (infer, lambda world: (world / "new" / "film.png").unlink()),
+    "a truncated JPEG": (infer, in_place_of_the_film(".jpg", truncated)),
+    "a film without bytes": (infer, in_place_of_the_film(".png", Path.touch)),
+    "text named PNG": (infer, in_place_of_the_film(".png", lambda path: path.write_text("no picture"))),
+    "text named DICOM": (infer, in_place_of_the_film(".dcm", lambda path: path.write_text("no picture"))),
+    "text named NIfTI": (infer, in_place_of_the_film(".nii.gz", lambda path: path.write_text("no picture"))),
+    "one pixel": (infer, in_place_of_the_film(".png", picture("L", (1, 1)))),
+    "a header of 30,000 x 30,000 pixels": (infer, in_place_of_the_film(".png", huge_png)),
+    "values that are no numbers": (infer, in_place_of_the_film(".tif", not_a_number)),
+    "a volume": (infer, in_place_of_the_film(".nii.gz", volume)),
+    "no checkpoint": (infer, checkpoint(Path.unlink)),
+    "half a checkpoint": (infer, checkpoint(half)),
+    "a checkpoint without bytes": (infer, checkpoint(lambda path: path.write_bytes(b""))),
+    "a checkpoint of another network": (infer, other_network),
+    "a checkpoint that runs something": (infer, checkpoint(lambda path: path.write_bytes(pickle.dumps(Unexpected())))),
+    "a checkpoint of a list": (infer, checkpoint(lambda path: torch.save([1, 2], path))),
+    "a datalist that is no JSON": (classify, content("done/films.json", b"{")),
+    "a datalist that is a list": (classify, content("done/films.json", b"[]")),
+    "no training films": (classify, datalist(lambda content: content.pop("training"))),
+    "a record without image": (classify, datalist(lambda content: content["training"][0].pop("image"))),
+    "an image that climbs out": (classify, records("training", image="../a.png")),
+    "a film that is not there": (classify, records("training", image="gone.png")),
+    "thirteen labels": (classify, records("training", label=[0.0] * 13)),
+    "a label of 2 in a datalist": (classify, records("training", label=[2.0] + [0.0] * 13)),
+    "labels that are a word": (classify, records("training", label=["yes"] + [0.0] * 13)),
+    "labels that are text": (classify, records("training", label="labels.nii.gz")),
+    "nothing but uncertain labels": (classify, datalist(all_uncertain)),
+    "the folder of other films": (partial(classify, dataset_dir="new"), nothing),
+    "a value of a wrong kind": (partial(classify, learning_rate="fast"), nothing),
+    "a value that does not exist": (partial(classify, lerning_rate=0.1), nothing),
+    "labels of other values in the folder": (partial(explain, output_dir="done/labels", ig_steps=3), nothing),
+    "a folder that is a file": (partial(explain, output_dir="done/films.json"), nothing),
+}
+
+
+def test_every_case_has_its_sentence() -> None:
+    assert len(CASES) >= 40
+    assert list(SENTENCES) == list(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_sentence_and_earlier_results_intact(name: str, world: Path) -> None:
+    command, broken = CASES[name]
+    broken(world)
+    before = digests(world)
+    done = run(command(world), world)
+    assert done.code == 1, done.said
+    assert done.sentence == f"Error: {SENTENCES[name].replace('{world}', str(world))}"
+    assert "Traceback" not in done.said
+    after = digests(world)
+    assert {file: after.get(file) for file in before} == before
+    assert not [file for file in after if file.endswith((".tmp", "unpickled.txt"))]
+
+
+def rewritten(change: Callable[[bytes], bytes]) -> Break:
+    return lambda world: (world / TRAIN).write_bytes(change((world / TRAIN).read_bytes()))
+
+
+def cells(change: Callable[[list[str]], list[str]]) -> Break:
+    return lines(TRAIN, lambda table: [",".join(change(line.split(","))) for line in table])
+
+
+ODD_BUT_GOOD: dict[str, tuple[Callable[..., list[str]], Break]] = {
+    "a byte order mark": (chexpert, rewritten(lambda table: b"\xef\xbb\xbf" + table)),
+    "lines that end as on Windows": (chexpert, rewritten(lambda table: table.replace(b"\n", b"\r\n"))),
+    "quotes around cells": (chexpert, cells(lambda row: [f'"{value}"' for value in row])),
+    "blank rows": (chexpert, lines(TRAIN, lambda table: [*table[:3], "", *table[3:], "", ""])),
+    "columns in another order": (chexpert, cells(lambda row: row[::-1])),
+    "labels without a point": (chexpert, edit(TRAIN, "1.0", "1", -1)),
+}
+
+
+@pytest.mark.parametrize("name", ODD_BUT_GOOD)
+def test_what_is_odd_but_good_gives_the_same(name: str, world: Path) -> None:
+    command, odd = ODD_BUT_GOOD[name]
+    before = digests(world / "done")
+    odd(world)
+    done = run(command(world), world)
+    assert done.code == 0, done.said
+    assert digests(world / "done") == before
+
+
+def test_names_of_any_alphabet_are_good(world: Path) -> None:
+    (world / "new" / "film.png").rename(world / "new" / "肺 Länge 1.png")
+    done = run(infer(world), world)
+    assert done.code == 0, done.said
+    assert (world / "out" / "肺 Länge 1_lungs.nii.gz").is_file()
+
+
+def test_a_black_film_is_a_film(world: Path) -> None:
+    picture("L", (64, 64))(world / "new" / "film.png")
+    done = run(infer(world), world)
+    assert done.code == 0, done.said
+    assert set(np.unique(nib.load(world / "out" / "film_lungs.nii.gz").get_fdata())) <= {0.0, 1.0}
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(world: Path) -> None:
+    before = digests(world / "done")
+    done = run(masks(world, training=4), world, file_size=200)
+    assert done.code == 1
+    assert done.sentence.endswith("File too large; free some space, then the same command continues.")
+    after = digests(world / "done")
+    assert {file: after.get(file) for file in before} == before
+    assert not [file for file in after if file.endswith(".tmp")]
+
+
+def test_a_second_training_stays_out_of_the_folder(world: Path) -> None:
+    with lock_folder(world / "out", "training"):
+        done = run(classify(world), world)
+    assert (done.code, done.sentence) == (
+        1,
+        f"Error: Another training is at work in {world / 'out'}; wait for it or give another folder.",
+    )
+    assert run(classify(world), world).code == 0
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_one_sentence(world: Path) -> None:
+    (world / "done").chmod(0o500)
+    done = run(chexpert(world, output="done/other.json"), world)
+    (world / "done").chmod(0o700)
+    assert (done.code, done.sentence) == (1, "Error: done/other.json cannot be written: Permission denied.")

@@ -25,7 +25,7 @@ PROGRAMS: dict[str, dict[str, str]] = {
     "scripts/prepare_masks.py": {"training": "4", "validation": "3"},
     "scripts/compare_initialisations.py": {"iterations": "2", "seeds": "1", "shots": "2", "image_size": "48"},
     "scripts/measure_pretraining_gain.py": {
-        **{"qualities": "1.0,none", "films": "30", "seeds": "1", "iterations": "2", "pretraining_iterations": "2"},
+        **{"qualities": "1.0,none", "films": "200", "seeds": "1", "iterations": "2", "pretraining_iterations": "2"},
         **{"image_size": "48", "film_size": "64", "validation_films": "4", "task_films": "60"},
     },
     "scripts/summarise_comparisons.py": {"shots": "2"},
