@@ -69,7 +69,8 @@ def _bundle_values(parts: list[str], folder: Path) -> list[str]:
     own, _ = split_arguments(arguments if verb == "run" else arguments[1:])
     config = ConfigParser.load_config_files([str(folder / file) for file in files_of(own["config_file"])])
     values = {name: value for name, value in RUN.items() if name in config} if verb == "run" else {}
-    values |= _network(config)
+    if "output/demo" not in str(own["config_file"]):
+        values |= _network(config)
     if verb == "onnx_export":
         values["input_shape"] = [1, 1, 48, 48]
     return [text for name, value in values.items() for text in (f"--{name}", str(value))]
