@@ -71,6 +71,26 @@ def _command(data: Path, output: Path, **changes: Any) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_comparison_killed_while_it_trains_has_the_figures_of_an_undisturbed_one(data: Path, tmp_path: Path) -> None:
+    changes = {"inits": "doll", "iterations": 60, "val_interval": 2}
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    command = _command(data, killed, **changes)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
+        while not list(killed.rglob("training_state.pt")) and run.poll() is None:
+            time.sleep(0.002)
+        os.killpg(run.pid, signal.SIGKILL)
+    assert list(killed.rglob("training_state.pt"))
+    assert not (killed / "films.csv").exists()
+    for words in (command, _command(data, undisturbed, **changes)):
+        assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+    for name in ("films.csv", "curves.csv"):
+        first, second = (pd.read_csv(folder / name) for folder in (undisturbed, killed))
+        times = [column for column in first if "seconds" in column]
+        pd.testing.assert_frame_equal(first.drop(columns=times), second.drop(columns=times), check_exact=True)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
