@@ -207,12 +207,20 @@ def limit_test(split: Sequence[str | None], patients: Sequence[str], test: int, 
     return [None if index in dropped else section for index, section in enumerate(split)]
 
 
-def label_array(film: str | os.PathLike[str], masks: Mapping[str, Sequence[str | os.PathLike[str]]]) -> np.ndarray:
+def label_array(
+    film: str | os.PathLike[str],
+    masks: Mapping[str, Sequence[str | os.PathLike[str]]],
+    *,
+    size: tuple[int, int] | None = None,
+    enlarge: int = 1,
+) -> np.ndarray:
     """Label of one film.
 
     Args:
         film: the film, a picture; it gives the size.
         masks: class to the picture files whose union it is; no file is an empty mask.
+        size: the film's (W, H) where it is known, so that the film is not read.
+        enlarge: a mask that is so many times smaller than its film, a whole number, has each pixel repeated.
 
     Returns:
         (W, H, 1, C) uint8, 0 or 1: ``LoadImage(ensure_channel_first=True)`` turns such a file into (C, W, H, 1),
@@ -221,11 +229,13 @@ def label_array(film: str | os.PathLike[str], masks: Mapping[str, Sequence[str |
     Raises:
         InputError: when a file is missing or unreadable, or a mask has another size than the film.
     """
-    height, width = _read_picture(film).shape[:2]
+    height, width = _read_picture(film).shape[:2] if size is None else size[::-1]
     label = np.zeros((width, height, 1, len(masks)), dtype=np.uint8)
     for channel, files in enumerate(masks.values()):
         for file in files:
             mask = read_mask(file)
+            if enlarge > 1 and mask.shape == (height / enlarge, width / enlarge):
+                mask = mask.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
             if mask.shape != (height, width):
                 raise InputError(
                     f"the mask {file} has {mask.shape[1]} x {mask.shape[0]} pixels, its film {film} {width} x {height}."
