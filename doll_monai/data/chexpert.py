@@ -69,7 +69,7 @@ def read_chexpert(
         if patient_of(path) is None:
             raise InputError(f"{where}: the path '{path}' has no folder patientNNNNN, by which the films are split.")
         lines[path] = line
-        labels.append([_label(row[finding], f"{where}: {finding}") for finding in FINDINGS])
+        labels.append([raw_label(row[finding], f"{where}: {finding}") for finding in FINDINGS])
     if not lines:
         raise InputError(f"{csv_path} has no frontal film (and {laterals} lateral); only frontal films are used.")
     _logger.info("%s: %d frontal films, %d lateral left out", csv_name, len(lines), laterals)
@@ -144,7 +144,16 @@ def patient_of(path: str) -> str | None:
     return next((part for part in PurePosixPath(path).parts if _PATIENT.fullmatch(part)), None)
 
 
-def _label(cell: str, where: str) -> float | None:
+def raw_label(cell: str, where: str) -> float | None:
+    """A label as CheXpert writes it.
+
+    Args:
+        cell: 1, 0, -1 or blank.
+        where: file, line and column, for the error.
+
+    Raises:
+        InputError: when it is none of these.
+    """
     if not cell:
         return None
     try:

@@ -167,7 +167,7 @@ def prepare(
             *counts,
         ],
         notes=notes,
-        missing=[name for name in names if name not in places],
+        missing=[f"The film {name} of {table.name} is in no folder images*." for name in names if name not in places],
         files={"boxes.csv": boxes} if boxes else {},
     )
 

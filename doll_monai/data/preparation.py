@@ -59,7 +59,7 @@ class Prepared:
         counts: numbers found and published.
         classes: classes of the masks in the order of the label's channels; empty for films to classify.
         notes: further lines for the user.
-        missing: films or masks that the data set names but which are not there; their films are left out.
+        missing: a sentence for every film or mask that should be there and is not; their films are left out.
         files: names and contents of further files for the output, such as ``boxes.csv``.
         enlarge: how many times as large as its mask a film is, a whole number.
     """
@@ -98,9 +98,7 @@ def finish(
     for note in prepared.notes:
         print(note)
     if prepared.missing:
-        print(
-            f"{len(prepared.missing)} named files are not there, such as {prepared.missing[0]}; their films are left out."
-        )
+        print(f"{len(prepared.missing)} films are left out, a file is missing. {prepared.missing[0]}")
     warning = count_warning(prepared.counts)
     if warning:
         print(f"Warning: {warning}")
@@ -125,7 +123,7 @@ def finish(
 
 def defects(prepared: Prepared, progress: Progress = iter) -> list[str]:
     """What is wrong with films and masks, a sentence each; all of them are read."""
-    found = [f"{prepared.dataset_dir / name} does not exist." for name in prepared.missing]
+    found = list(prepared.missing)
     for film in progress(prepared.films):
         try:
             if film.masks is None:

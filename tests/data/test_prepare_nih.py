@@ -129,7 +129,7 @@ def test_films_that_are_not_unpacked_are_left_out_and_named_by_check(
     with pytest.raises(InputError, match=r"^2 of 63 films or their masks are missing or unreadable"):
         run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--output", tmp_path / "out", "--check")
     printed = capsys.readouterr().out
-    assert "00000002_000.png does not exist" in printed
+    assert "The film 00000002_000.png of Data_Entry_2017.csv is in no folder" in printed
     assert "00000001_000.png cannot be read" in printed
     assert tree(tmp_path) == before
     run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--output", tmp_path / "out")
