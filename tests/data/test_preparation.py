@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
-from preparing import mask, picture, read_datalist, run_program, tree
+from preparing import ROOT, mask, picture, read_datalist, run_program, tree
 
 from doll_monai.data.own_table import prepare_table
 from doll_monai.data.preparation import Film, Prepared, defects, finish
@@ -196,3 +199,14 @@ def test_a_film_of_a_table_that_is_missing_stops_everything(
     assert not (tmp_path / "o").exists()
     with pytest.raises(InputError, match="Give csv, a table of findings, or masks"):
         run_program(monkeypatch, "prepare_folder", "--dataset_dir", tmp_path / "own", "--output", tmp_path / "o")
+
+
+def test_the_commands_of_the_page_have_the_programs_options() -> None:
+    text = (ROOT / "docs" / "data.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"^    python scripts/(\w+)\.py (.+)$", text, re.MULTILINE)
+    assert {name for name, _ in commands} == {
+        f"prepare_{name}" for name in ("chexpert", "nih", "jsrt", "lungs", "covid", "folder")
+    }
+    for name, arguments in commands:
+        program = runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))[name]
+        assert set(re.findall(r"--(\w+)", arguments)) <= set(inspect.signature(program).parameters)

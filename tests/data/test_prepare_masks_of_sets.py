@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from preparing import mask, picture, read_datalist, run_program, tree
@@ -268,3 +269,26 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     picture(tmp_path / "a_mask.bmp")
     with pytest.raises(InputError, match=r"a.png and .*a_mask.bmp have the same name"):
         files_by_name(tmp_path)
+
+
+def test_a_nifti_film_keeps_its_geometry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    affine = np.diag([0.2, 0.3, 1.0, 1.0])
+    (tmp_path / "own" / "films").mkdir(parents=True)
+    for number in range(3):
+        nib.Nifti1Image(np.ones((8, 5), np.int16), affine).to_filename(tmp_path / f"own/films/{number}.nii.gz")
+        picture(tmp_path / f"own/heart/{number}.png", mask((3, 4)))
+    arguments = ["--images", "films", "--masks", "heart", "--training", 1, "--validation", 1]
+    run_program(
+        monkeypatch, "prepare_folder", "--dataset_dir", tmp_path / "own", "--output", tmp_path / "out", *arguments
+    )
+    (record,) = read_datalist(tmp_path / "out" / "dataset.json")["test"]
+    image = nib.Nifti1Image.from_filename(tmp_path / "out" / record["label"])
+    assert image.shape == (8, 5, 1, 1)
+    assert np.allclose(image.affine, affine)
+
+
+def test_masks_below_the_folder_of_the_films_are_no_films(own: Path) -> None:
+    (own / "heart").rename(own / "films" / "heart")
+    prepared = prepare_mask_folders(own / "films", ".", {"heart": ["heart"]}, name="own")
+    assert {film.image for film in prepared.films} == {f"p{number}/1.jpg" for number in range(6)}
+    assert prepared.counts[0].found == 13
