@@ -37,6 +37,7 @@ def mask_records(
     image: str = "image",
     patient: str | None = None,
     progress: Progress = iter,
+    check: bool = False,
 ) -> dict[str, list[dict]]:
     """Write the label file of every film that is used, ``labels/<image without extension>.nii.gz`` below ``output``.
 
@@ -54,6 +55,7 @@ def mask_records(
         image: name of the column of films.
         patient: name of the column of patients; None uses ``patient`` where there is one, else every film stands alone.
         progress: wraps the rows while they are read, ``tqdm`` for instance.
+        check: read everything and write nothing.
 
     Returns:
         records of ``training``, ``validation`` and ``test``, in the table's order: ``image`` relative to
@@ -104,7 +106,7 @@ def mask_records(
             contents.append(label_file(label_array(folder / record["image"], masks)))
         except InputError as error:
             raise InputError(f"{csv}, line {line}: {error}") from error
-    for record, content in zip(records, contents, strict=True):
+    for record, content in zip(records, contents, strict=True) if not check else ():
         write_whole(Path(output) / record["label"], content)
     return {
         section: [record for record, name in zip(records, split, strict=True) if name == section]

@@ -104,6 +104,9 @@ def test_the_program_writes_the_datalist_and_nothing_of_the_films(
 
 def test_boxes_are_the_truth_of_films_that_are_used(nih: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--output", tmp_path / "out")
+    rows = [row.split(",") for row in (tmp_path / "out" / "boxes.csv").read_text().splitlines()[1:]]
+    assert [row[2] for row in rows] == ["Infiltrate", "Mass"]
+    assert all(float(row[3]) + float(row[5]) <= 1 and float(row[4]) + float(row[6]) <= 1 for row in rows)
     truth = Truth(tmp_path / "out" / "boxes.csv", nih)
     masks = truth.masks(nih / "images_002/images/00000031_000.png", (100, 100))
     assert set(masks) == {finding_index("Lung Opacity"), finding_index("Lung Lesion")}
