@@ -207,11 +207,11 @@ def test_the_program_writes_labels_and_datalist(tmp_path: Path, table: Path) -> 
 
 
 def test_check_reads_everything_and_writes_nothing(tmp_path: Path, table: Path) -> None:
-    sections = mask_records(table, "a", tmp_path / "out", training=1, validation=1, check=True)
+    sections = mask_records(table, "a", tmp_path / "out", training=0, validation=0, check=True)
     assert sum(map(len, sections.values())) == 6
     (tmp_path / "masks/3_a.png").unlink()
     with pytest.raises(InputError, match=r"3_a.png does not exist"):
-        mask_records(table, "a", tmp_path / "out", training=1, validation=1, check=True)
+        mask_records(table, "a", tmp_path / "out", training=0, validation=0, check=True)
     assert not (tmp_path / "out").exists()
 
 
