@@ -15,8 +15,6 @@ from doll_monai.data.published import Count
 from doll_monai.data.sections import choose_sections
 from doll_monai.errors import InputError
 
-_AFFIX = re.compile(r"^mask[_-]|[_-]mask$", re.IGNORECASE)
-
 
 @dataclass(frozen=True)
 class Found:
@@ -54,16 +52,25 @@ def in_sections(
     ]
 
 
-def files_by_name(folder: Path, suffixes: Sequence[str] = PICTURES) -> dict[str, Path]:
-    """Files of a folder and of those below it, by path without suffix and without ``mask_`` or ``_mask``.
+def files_by_name(
+    folder: Path, suffixes: Sequence[str] = PICTURES, words: Sequence[str] = ("mask",)
+) -> dict[str, Path]:
+    """Files of a folder and of those below it, by path without suffix.
 
     Hidden files and what macOS adds to archives are passed over.
+
+    Args:
+        folder: the folder.
+        suffixes: how the files' names end.
+        words: what is taken off the names, with ``_`` or ``-`` behind it at the beginning, or before it at the end.
 
     Raises:
         InputError: when there is no such folder, or two files have the same name.
     """
     if not folder.is_dir():
         raise InputError(f"The folder {folder} does not exist; give the folder that holds the files.")
+    any_word = "|".join(map(re.escape, words))
+    affix = re.compile(rf"^({any_word})[_-]|[_-]({any_word})$", re.IGNORECASE)
     files: dict[str, Path] = {}
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
@@ -72,7 +79,7 @@ def files_by_name(folder: Path, suffixes: Sequence[str] = PICTURES) -> dict[str,
             if suffix is None or name.startswith("."):
                 continue
             path = Path(place) / name
-            stem = _AFFIX.sub("", name[: -len(suffix)])
+            stem = affix.sub("", name[: -len(suffix)])
             key = (path.parent.relative_to(folder) / stem).as_posix()
             if key in files:
                 raise InputError(f"{files[key]} and {path} have the same name; keep one of them.")
@@ -96,7 +103,7 @@ def prepare_mask_folders(
     """Look through a folder of films and folders of masks.
 
     A mask has its film's name, in the same subfolder, with any picture suffix, and may have ``mask_`` before or
-    ``_mask`` behind it. A film without any mask is left out.
+    ``_mask`` behind it, or the name of its class or folder instead. A film without any mask is left out.
 
     Args:
         dataset_dir: folder to which the others are relative.
@@ -116,7 +123,10 @@ def prepare_mask_folders(
     """
     folder = Path(dataset_dir)
     sources = dict.fromkeys(source for group in classes.values() for source in group)
-    masks = {source: files_by_name(folder / relative_path(source, "masks")) for source in sources}
+    masks = {}
+    for source in sources:
+        words = ["mask", Path(source).name, *(name for name, group in classes.items() if source in group)]
+        masks[source] = files_by_name(folder / relative_path(source, "masks"), words=words)
     taken = {path for files in masks.values() for path in files.values()}
     pattern = _compiled(patient)
     films = files_by_name(

@@ -7,12 +7,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from preparing import mask, picture, read_datalist, run_program, tree
+from preparing import ROOT, mask, picture, read_datalist, run_program, tree
 
 from doll_monai.data import covid, lungs
 from doll_monai.data.mask_folders import files_by_name, prepare_mask_folders
+from doll_monai.data.preparation import label_of
 from doll_monai.errors import InputError
 from doll_monai.transforms import LoadLabeld
+
+REAL = ROOT.parent / "shared" / "data" / "kermany_lungs"
 
 
 def label(path: Path) -> np.ndarray:
@@ -262,6 +265,24 @@ def test_a_wrong_option_is_one_sentence(own: Path, options: dict, sentence: str)
     arguments: dict = {"images": "films", "classes": {"lungs": ["right"]}, "name": "own", **options}
     with pytest.raises(InputError, match=sentence):
         prepare_mask_folders(own, **arguments)
+
+
+def test_masks_may_be_named_after_their_class_or_folder(own: Path) -> None:
+    for path in (own / "heart").rglob("*.bmp"):
+        path.rename(path.with_name(f"{path.stem.removeprefix('mask_')}_ventricles.bmp"))
+    for path in (own / "right").rglob("*.png"):
+        path.rename(path.with_name(f"RIGHT-{path.name}"))
+    prepared = prepare_mask_folders(own, "films", {"ventricles": ["heart"], "lungs": ["right", "left"]}, name="own")
+    assert {film.image for film in prepared.films} == {f"films/p{number}/1.jpg" for number in range(6)}
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the development films in ../shared/data are absent")
+def test_real_films_and_masks_are_paired() -> None:
+    prepared = prepare_mask_folders(REAL, "images", {"lungs": ["masks"]}, name="real")
+    assert [count.found for count in prepared.counts] == [281, 281, 281]
+    assert not prepared.missing
+    assert not prepared.notes
+    assert label_of(prepared.films[0], prepared)[0].any()
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
