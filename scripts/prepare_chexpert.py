@@ -1,22 +1,27 @@
-"""Write the ``dataset.json`` of CheXpert, or of any data set in its layout.
+"""Write the ``dataset.json`` of CheXpert, of CheXlocalize's films, or of any data set in CheXpert's layout.
 
-Example:
+Examples:
     python scripts/prepare_chexpert.py --dataset_dir CheXpert-v1.0-small --output output/chexpert
+    python scripts/prepare_chexpert.py --dataset_dir chexlocalize/CheXpert --chexlocalize chexlocalize/CheXlocalize \
+--output output/chexlocalize
 """
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from functools import partial
 
-from doll_monai.data import chexpert_datalist, count_labels, write_datalist
+from tqdm import tqdm
+
+from doll_monai.data.chexpert_release import prepare
+from doll_monai.data.preparation import finish
 from doll_monai.errors import run_program
-from doll_monai.findings import CHANNEL_DEF
 
 
 def prepare_chexpert(
     dataset_dir: str,
-    output: str,
+    output: str | None = None,
+    chexlocalize: str | None = None,
     validation_share: float = 0.1,
     seed: int = 0,
     check: bool = False,
@@ -24,32 +29,29 @@ def prepare_chexpert(
 ) -> None:
     """Split train.csv by patient into training and validation, take valid.csv as test, and write dataset.json.
 
+    A folder with val_labels.csv and test_labels.csv instead, as CheXlocalize brings it, gives validation and test.
+    Labels stay as they are, 1, 0, -1 and blank; what -1 and blank mean is decided in training.
+
     Args:
-        dataset_dir: folder with train.csv and valid.csv.
+        dataset_dir: folder with train.csv and valid.csv, with the four batches of the full set, or CheXlocalize's.
         output: the .json file to write, or a folder for dataset.json.
+        chexlocalize: folder of gt_segmentations_val.json and gt_segmentations_test.json; truth.json and, where there
+            are points, points.csv are written beside dataset.json.
         validation_share: share of the patients of train.csv for validation.
         seed: another seed, another split.
-        check: look for every image; otherwise, of more than 5,000 films, for every 100th.
+        check: read every film, report, write nothing.
         patient_overlap: error, or drop: drop the rows of train.csv whose patient is in valid.csv too.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sections = chexpert_datalist(
+    prepared = prepare(
         str(dataset_dir),
-        validation_share,
-        seed,
+        chexlocalize=None if chexlocalize is None else str(chexlocalize),
+        validation_share=validation_share,
+        seed=seed,
         patient_overlap=patient_overlap,
-        check_images="all" if check else "some",
+        check_images="none" if check else "some",
     )
-    path = Path(str(output))
-    path = path if path.suffix == ".json" else path / "dataset.json"
-    write_datalist(path, sections, name=Path(str(dataset_dir)).resolve().name, labels=CHANNEL_DEF)
-    for section, records in sections.items():
-        print(f"\n{section}: {len(records)} films")
-        if records:
-            print(f"{'':28}{'positive':>10}{'negative':>10}{'uncertain':>10}{'blank':>10}")
-        for finding, counts in count_labels(records).items() if records else ():
-            print(f"{finding:28}" + "".join(f"{count:>10}" for count in counts))
-    print(f"\n{path}")
+    finish(prepared, output, check=check, progress=partial(tqdm, desc="films", unit="film"))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ def prepare_masks(
     image: str = "image",
     patient: str | None = None,
     dataset_dir: str | None = None,
+    check: bool = False,
 ) -> None:
     """Join mask columns to classes, write one label file a film and dataset.json.
 
@@ -42,6 +43,7 @@ def prepare_masks(
         image: name of the column of films.
         patient: name of the column of patients; without it, "patient" where there is one, else every film stands alone.
         dataset_dir: folder to which films and masks are relative; the folder of the table by default.
+        check: read the films and masks, report, write nothing.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     names = parse_classes(classes)
@@ -57,11 +59,15 @@ def prepare_masks(
         image=str(image),
         patient=None if patient is None else str(patient),
         progress=partial(tqdm, desc="masks", unit="film"),
+        check=check,
     )
-    path = Path(str(output)) / "dataset.json"
-    write_datalist(path, sections, name=Path(str(csv)).resolve().parent.name, labels=dict(enumerate(names)))
     for section, records in sections.items():
         print(f"{section}: {len(records)} films")
+    if check:
+        print("All of them and their masks are there and readable; nothing was written.")
+        return
+    path = Path(str(output)) / "dataset.json"
+    write_datalist(path, sections, name=Path(str(csv)).resolve().parent.name, labels=dict(enumerate(names)))
     print(path)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from doll_monai.data.chexpert_layout import below_dataset, find_table
 from doll_monai.data.datalist import read_table, relative_path, split_patients
 from doll_monai.errors import InputError
 from doll_monai.findings import FINDINGS
@@ -32,8 +33,8 @@ def read_chexpert(
 ) -> list[dict[str, str | list[float | None]]]:
     """Frontal films of one of CheXpert's CSV files; how many lateral ones are left out is logged.
 
-    CheXpert writes its folder's name before every path (``CheXpert-v1.0-small/train/...``). The first frontal row
-    decides for all: its path is taken as it is when it exists below ``dataset_dir``, else without its first component.
+    CheXpert writes its folder's name before every path (``CheXpert-v1.0-small/train/...``); see ``below_dataset``.
+    Where a table has no column of views, the test films' for instance, the file's name says frontal or lateral.
 
     Args:
         dataset_dir: the folder with ``train.csv``, ``valid.csv``, ``train/`` and ``valid/``, whatever its name.
@@ -50,17 +51,16 @@ def read_chexpert(
     """
     if check_images not in CHECK_IMAGES:
         raise InputError(f"check_images is '{check_images}'; it must be one of {', '.join(CHECK_IMAGES)}.")
-    csv_path = Path(dataset_dir) / csv_name
-    if not csv_path.is_file():
-        raise InputError(f"{csv_path} does not exist; dataset_dir must be the folder with CheXpert's CSV files.")
+    csv_path = find_table(dataset_dir, csv_name)
     lines: dict[str, int] = {}
     labels: list[list[float | None]] = []
     laterals = 0
-    for line, row in read_table(csv_path, [PATH_COLUMN, VIEW_COLUMN, *FINDINGS]):
+    for line, row in read_table(csv_path, [PATH_COLUMN, *FINDINGS]):
         where = f"{csv_path}, line {line}"
-        if row[VIEW_COLUMN] not in ("Frontal", "Lateral"):
-            raise InputError(f"{where}: {VIEW_COLUMN} is '{row[VIEW_COLUMN]}'; it must be Frontal or Lateral.")
-        if row[VIEW_COLUMN] == "Lateral":
+        view = _view(row)
+        if view not in ("Frontal", "Lateral"):
+            raise InputError(f"{where}: {VIEW_COLUMN} is '{view}'; it must be Frontal or Lateral.")
+        if view == "Lateral":
             laterals += 1
             continue
         path = relative_path(row[PATH_COLUMN], where)
@@ -69,11 +69,11 @@ def read_chexpert(
         if patient_of(path) is None:
             raise InputError(f"{where}: the path '{path}' has no folder patientNNNNN, by which the films are split.")
         lines[path] = line
-        labels.append([_label(row[finding], f"{where}: {finding}") for finding in FINDINGS])
+        labels.append([raw_label(row[finding], f"{where}: {finding}") for finding in FINDINGS])
     if not lines:
         raise InputError(f"{csv_path} has no frontal film (and {laterals} lateral); only frontal films are used.")
     _logger.info("%s: %d frontal films, %d lateral left out", csv_name, len(lines), laterals)
-    images = _below_dataset(list(lines), dataset_dir, csv_path)
+    images = below_dataset(list(lines), dataset_dir, csv_path)
     _check_images(images, dataset_dir, csv_path, check_images)
     return [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
 
@@ -144,30 +144,45 @@ def patient_of(path: str) -> str | None:
     return next((part for part in PurePosixPath(path).parts if _PATIENT.fullmatch(part)), None)
 
 
-def _label(cell: str, where: str) -> float | None:
+def count_rows(dataset_dir: str | os.PathLike[str], csv_name: str) -> tuple[int, int, int]:
+    """Films, frontal films and patients of one of CheXpert's CSV files; films and patients with the lateral ones.
+
+    Raises:
+        InputError: when the file or its column of paths is missing.
+    """
+    films = frontal = 0
+    patients = set()
+    for _, row in read_table(find_table(dataset_dir, csv_name), [PATH_COLUMN]):
+        films += 1
+        frontal += _view(row) == "Frontal"
+        patients.add(patient_of(row[PATH_COLUMN]))
+    return films, frontal, len(patients)
+
+
+def _view(row: Mapping[str, str]) -> str:
+    """Frontal or Lateral, or what stands there instead."""
+    if VIEW_COLUMN in row:
+        return row[VIEW_COLUMN]
+    name = PurePosixPath(row[PATH_COLUMN]).stem.lower()
+    return next((view for view in ("Frontal", "Lateral") if view.lower() in name), name)
+
+
+def raw_label(cell: str, where: str) -> float | None:
+    """A label as CheXpert writes it.
+
+    Args:
+        cell: 1, 0, -1 or blank.
+        where: file, line and column, for the error.
+
+    Raises:
+        InputError: when it is none of these.
+    """
     if not cell:
         return None
     try:
         return _LABELS[float(cell)]
     except (KeyError, ValueError) as error:
         raise InputError(f"{where} is {cell!r}; it must be 1, 0, -1 or blank.") from error
-
-
-def _below_dataset(paths: list[str], dataset_dir: str | os.PathLike[str], csv_path: Path) -> list[str]:
-    """Paths relative to ``dataset_dir``, with or without their first component as the first path decides."""
-    folder, first = Path(dataset_dir), paths[0]
-    if (folder / first).exists():
-        return paths
-    name, *rest = PurePosixPath(first).parts
-    if not rest or not folder.joinpath(*rest).exists():
-        raise InputError(
-            f"The first frontal film of {csv_path} does not exist below {dataset_dir}, with or without "
-            f"'{name}': {first}."
-        )
-    for path in paths:
-        if PurePosixPath(path).parts[0] != name:
-            raise InputError(f"{csv_path}: the path '{path}' does not start with '{name}' as the first one does.")
-    return [path.removeprefix(f"{name}/") for path in paths]
 
 
 def _check_images(images: list[str], dataset_dir: str | os.PathLike[str], csv_path: Path, check_images: str) -> None:

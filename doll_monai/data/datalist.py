@@ -182,12 +182,15 @@ def patient_position(patient: str, seed: int) -> float:
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
-def read_table(path: str | os.PathLike[str], columns: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_table(
+    path: str | os.PathLike[str], columns: Iterable[str], *, short_rows: bool = False
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV file as they stand there: every cell a string without surrounding blanks.
 
     Args:
         path: the file, UTF-8, with column names in its first row.
         columns: the columns that it must have.
+        short_rows: whether a row may lack its last cells, which are blank then.
 
     Yields:
         line number (the header is line 1) and cells of every row.
@@ -207,6 +210,8 @@ def read_table(path: str | os.PathLike[str], columns: Iterable[str]) -> Iterator
             if doubled:
                 raise InputError(f"{path} has more than one column {', '.join(doubled)}; keep one of each.")
             for cells in reader:
+                if cells and short_rows:
+                    cells += [""] * (len(header) - len(cells))
                 if cells and len(cells) != len(header):
                     raise InputError(f"{path}, line {reader.line_num}: {len(cells)} cells for {len(header)} columns.")
                 if cells:

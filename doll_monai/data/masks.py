@@ -37,6 +37,7 @@ def mask_records(
     image: str = "image",
     patient: str | None = None,
     progress: Progress = iter,
+    check: bool = False,
 ) -> dict[str, list[dict]]:
     """Write the label file of every film that is used, ``labels/<image without extension>.nii.gz`` below ``output``.
 
@@ -54,6 +55,7 @@ def mask_records(
         image: name of the column of films.
         patient: name of the column of patients; None uses ``patient`` where there is one, else every film stands alone.
         progress: wraps the rows while they are read, ``tqdm`` for instance.
+        check: read everything and write nothing.
 
     Returns:
         records of ``training``, ``validation`` and ``test``, in the table's order: ``image`` relative to
@@ -104,7 +106,7 @@ def mask_records(
             contents.append(label_file(label_array(folder / record["image"], masks)))
         except InputError as error:
             raise InputError(f"{csv}, line {line}: {error}") from error
-    for record, content in zip(records, contents, strict=True):
+    for record, content in zip(records, contents, strict=True) if not check else ():
         write_whole(Path(output) / record["label"], content)
     return {
         section: [record for record, name in zip(records, split, strict=True) if name == section]
@@ -207,12 +209,20 @@ def limit_test(split: Sequence[str | None], patients: Sequence[str], test: int, 
     return [None if index in dropped else section for index, section in enumerate(split)]
 
 
-def label_array(film: str | os.PathLike[str], masks: Mapping[str, Sequence[str | os.PathLike[str]]]) -> np.ndarray:
+def label_array(
+    film: str | os.PathLike[str],
+    masks: Mapping[str, Sequence[str | os.PathLike[str]]],
+    *,
+    size: tuple[int, int] | None = None,
+    enlarge: int = 1,
+) -> np.ndarray:
     """Label of one film.
 
     Args:
         film: the film, a picture; it gives the size.
         masks: class to the picture files whose union it is; no file is an empty mask.
+        size: the film's (W, H) where it is known, so that the film is not read.
+        enlarge: a mask that is so many times smaller than its film, a whole number, has each pixel repeated.
 
     Returns:
         (W, H, 1, C) uint8, 0 or 1: ``LoadImage(ensure_channel_first=True)`` turns such a file into (C, W, H, 1),
@@ -221,11 +231,13 @@ def label_array(film: str | os.PathLike[str], masks: Mapping[str, Sequence[str |
     Raises:
         InputError: when a file is missing or unreadable, or a mask has another size than the film.
     """
-    height, width = _read_picture(film).shape[:2]
+    height, width = _read_picture(film).shape[:2] if size is None else size[::-1]
     label = np.zeros((width, height, 1, len(masks)), dtype=np.uint8)
     for channel, files in enumerate(masks.values()):
         for file in files:
             mask = read_mask(file)
+            if enlarge > 1 and mask.shape == (height / enlarge, width / enlarge):
+                mask = mask.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
             if mask.shape != (height, width):
                 raise InputError(
                     f"the mask {file} has {mask.shape[1]} x {mask.shape[0]} pixels, its film {film} {width} x {height}."

@@ -16,6 +16,7 @@ from PIL import Image
 
 from doll_monai.data.label_files import read_label
 from doll_monai.errors import InputError
+from doll_monai.transforms.jsrt import JsrtReader
 
 
 class LoadFilmd(MapTransform):
@@ -37,6 +38,7 @@ class LoadFilmd(MapTransform):
         super().__init__(keys)
         self.load = LoadImage(image_only=True, ensure_channel_first=True)
         self.load.register(PILReader(converter=_resolve_palette))
+        self.load.register(JsrtReader())
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)

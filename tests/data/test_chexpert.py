@@ -182,7 +182,7 @@ def run_script(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_program_writes_a_datalist_and_a_table(dataset: Path, tmp_path: Path) -> None:
-    done = run_script("--dataset_dir", dataset, "--output", tmp_path / "out", "--validation_share", "0.2", "--check")
+    done = run_script("--dataset_dir", dataset, "--output", tmp_path / "out", "--validation_share", "0.2")
     assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert content["labels"]["2"] == "Cardiomegaly"

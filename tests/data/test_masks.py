@@ -206,6 +206,15 @@ def test_the_program_writes_labels_and_datalist(tmp_path: Path, table: Path) -> 
     assert all((out / record["label"]).is_file() for record in content["training"] + content["test"])
 
 
+def test_check_reads_everything_and_writes_nothing(tmp_path: Path, table: Path) -> None:
+    sections = mask_records(table, "a", tmp_path / "out", training=0, validation=0, check=True)
+    assert sum(map(len, sections.values())) == 6
+    (tmp_path / "masks/3_a.png").unlink()
+    with pytest.raises(InputError, match=r"3_a.png does not exist"):
+        mask_records(table, "a", tmp_path / "out", training=0, validation=0, check=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_program_fails_with_one_sentence_and_writes_nothing(tmp_path: Path, table: Path) -> None:
     out = tmp_path / "out"
     done = run_script("--csv", table, "--classes", "a,heart", "--output", out, "--training", "1", "--validation", "1")

@@ -1,0 +1,87 @@
+"""Write the ``dataset.json`` of one's own films: with a CSV of findings to classify, with folders of masks to segment.
+
+Examples:
+    python scripts/prepare_folder.py --dataset_dir OWN --csv OWN/findings.csv --output output/own
+    python scripts/prepare_folder.py --dataset_dir OWN --images films --masks "lungs=right+left,heart" \
+--output output/own
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from doll_monai.data.mask_folders import prepare_mask_folders
+from doll_monai.data.masks import parse_classes
+from doll_monai.data.own_table import prepare_table
+from doll_monai.data.preparation import finish
+from doll_monai.errors import InputError, run_program
+
+
+def prepare_folder(
+    dataset_dir: str,
+    output: str | None = None,
+    csv: str | None = None,
+    masks: str | tuple[str, ...] | None = None,
+    images: str = ".",
+    image: str = "image",
+    patient: str | None = None,
+    empty_if_absent: bool = False,
+    training: int | None = None,
+    validation: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+    check: bool = False,
+) -> None:
+    """Take findings from a table, or masks from folders; films of one patient stay together.
+
+    Args:
+        dataset_dir: folder to which films and masks are relative.
+        output: folder for dataset.json and, with masks, labels/.
+        csv: table with a row a film and a column an observation: 1, 0, -1 or blank.
+        masks: class=folder+folder,class=folder: the classes and the folders of their masks.
+        images: with masks, the folder of the films.
+        image: with csv, the name of the column of films.
+        patient: with csv, the name of the column of patients; with masks, a regular expression that finds the patient
+            in a film's path. Without it every film stands alone, unless the table has a column patient.
+        empty_if_absent: with masks, a film that has a mask in one folder and none in another has nothing there.
+        training: number of films for training; 70 % by default, the same for validation, 10 %, and test, 20 %.
+        validation: number of films for validation; what neither training nor validation takes is for test.
+        test: number of films for test at the most.
+        seed: another seed, another split.
+        check: read every film and mask, report, write nothing.
+    """
+    if (csv is None) == (masks is None):
+        raise InputError("Give csv, a table of findings, or masks, folders of masks; one of the two.")
+    folder = str(dataset_dir)
+    if csv is not None:
+        prepared = prepare_table(
+            folder,
+            str(csv),
+            image=str(image),
+            patient=patient,
+            training=training,
+            validation=validation,
+            test=test,
+            seed=seed,
+        )
+    else:
+        prepared = prepare_mask_folders(
+            folder,
+            str(images),
+            parse_classes(masks or ""),
+            name=Path(folder).resolve().name,
+            empty_if_absent=empty_if_absent,
+            patient=patient,
+            training=training,
+            validation=validation,
+            test=test,
+            seed=seed,
+        )
+    finish(prepared, output, check=check, progress=partial(tqdm, desc="films", unit="film"))
+
+
+if __name__ == "__main__":
+    run_program(prepare_folder)

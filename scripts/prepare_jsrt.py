@@ -1,0 +1,58 @@
+"""Write label files and the ``dataset.json`` of JSRT's raw films with SCR's masks.
+
+Example:
+    python scripts/prepare_jsrt.py --dataset_dir JSRT --scr_dir SCR --output output/jsrt --training 5 --validation 10
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tqdm import tqdm
+
+from doll_monai.data.jsrt import CLASSES, prepare
+from doll_monai.data.preparation import finish
+from doll_monai.errors import run_program
+
+
+def prepare_jsrt(
+    dataset_dir: str,
+    output: str | None = None,
+    scr_dir: str | None = None,
+    classes: str | tuple[str, ...] = CLASSES,
+    train_fold: int = 1,
+    training: int | None = None,
+    validation: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+    check: bool = False,
+) -> None:
+    """Join SCR's masks, enlarge them to the films' size, write one label file a film and dataset.json.
+
+    Args:
+        dataset_dir: folder of the .IMG films.
+        output: folder for dataset.json and labels/.
+        scr_dir: folder to which SCR was unpacked; dataset_dir by default.
+        classes: name=mask+mask,...; masks are right_lung, left_lung, heart, right_clavicle and left_clavicle.
+        train_fold: SCR's fold to learn from, 1 or 2; the other one is for test.
+        training: number of films for training; all that remain of the fold by default.
+        validation: number of films for validation; 10 % of the fold by default.
+        test: number of films of the other fold to keep; all by default.
+        seed: another seed, another choice within the fold.
+        check: read every film and mask, report, write nothing.
+    """
+    prepared = prepare(
+        str(dataset_dir),
+        scr_dir=None if scr_dir is None else str(scr_dir),
+        classes=classes,
+        train_fold=train_fold,
+        training=training,
+        validation=validation,
+        test=test,
+        seed=seed,
+    )
+    finish(prepared, output, check=check, progress=partial(tqdm, desc="masks", unit="film"))
+
+
+if __name__ == "__main__":
+    run_program(prepare_jsrt)

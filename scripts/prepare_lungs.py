@@ -1,0 +1,68 @@
+"""Write label files and the ``dataset.json`` of lungs: Montgomery, Shenzhen, or any folder of films and masks.
+
+Examples:
+    python scripts/prepare_lungs.py --dataset_dir NLM --output output/lungs --training 10 --validation 10
+    python scripts/prepare_lungs.py --dataset_dir OWN --images films --masks lung_masks --output output/lungs
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from doll_monai.data.lungs import prepare
+from doll_monai.data.mask_folders import prepare_mask_folders
+from doll_monai.data.preparation import finish
+from doll_monai.errors import InputError, run_program
+
+
+def prepare_lungs(
+    dataset_dir: str,
+    output: str | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+    patient: str | None = None,
+    training: int | None = None,
+    validation: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+    check: bool = False,
+) -> None:
+    """Join the masks of both lungs, write one label file a film and dataset.json.
+
+    Args:
+        dataset_dir: folder above MontgomerySet, ChinaSet_AllFiles and Shenzhen's masks, or one's own folder.
+        output: folder for dataset.json and labels/.
+        images: folder of one's own films, below dataset_dir.
+        masks: folder of their masks, or FOLDER+FOLDER for one a lung.
+        patient: regular expression that finds the patient in a film's path; without it every film stands alone.
+        training: number of films for training; 70 % by default, the same for validation, 10 %, and test, 20 %.
+        validation: number of films for validation; what neither training nor validation takes is for test.
+        test: number of films for test at the most.
+        seed: another seed, another split.
+        check: read every film and mask, report, write nothing.
+    """
+    if (images is None) != (masks is None):
+        raise InputError("Give both images and masks, or neither for Montgomery and Shenzhen.")
+    folder = str(dataset_dir)
+    if images is None:
+        prepared = prepare(folder, training=training, validation=validation, test=test, seed=seed)
+    else:
+        prepared = prepare_mask_folders(
+            folder,
+            str(images),
+            {"lungs": str(masks).split("+")},
+            name=Path(folder).resolve().name,
+            patient=patient,
+            training=training,
+            validation=validation,
+            test=test,
+            seed=seed,
+        )
+    finish(prepared, output, check=check, progress=partial(tqdm, desc="masks", unit="film"))
+
+
+if __name__ == "__main__":
+    run_program(prepare_lungs)

@@ -1,0 +1,44 @@
+"""Write the ``dataset.json`` of NIH ChestX-ray14, and ``boxes.csv`` of its boxes.
+
+Example:
+    python scripts/prepare_nih.py --dataset_dir CXR8 --output output/nih
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tqdm import tqdm
+
+from doll_monai.data.nih import prepare
+from doll_monai.data.preparation import finish
+from doll_monai.errors import run_program
+
+
+def prepare_nih(
+    dataset_dir: str,
+    output: str | None = None,
+    training: int | None = None,
+    validation: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+    check: bool = False,
+) -> None:
+    """Translate NIH's findings to CheXpert's observations, keep its test list, split the rest by patient.
+
+    Args:
+        dataset_dir: folder with Data_Entry_2017.csv, train_val_list.txt, test_list.txt, BBox_List_2017.csv and the
+            folders of films.
+        output: folder for dataset.json and boxes.csv.
+        training: number of films for training; all that remain by default.
+        validation: number of films for validation; those of 10 % of the patients by default.
+        test: number of films of the test list to keep; all by default.
+        seed: another seed, another split.
+        check: read every film, report, write nothing.
+    """
+    prepared = prepare(str(dataset_dir), training=training, validation=validation, test=test, seed=seed)
+    finish(prepared, output, check=check, progress=partial(tqdm, desc="films", unit="film"))
+
+
+if __name__ == "__main__":
+    run_program(prepare_nih)
