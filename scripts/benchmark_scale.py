@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from doll_monai.data.datalist import SECTIONS
 from doll_monai.data.phantom import write_dataset
 from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError, run_program
@@ -83,7 +84,11 @@ def _label(films: Path, folder: Path, image_size: int) -> dict[str, Any]:
     write_whole(folder / "committee.json", json.dumps({"network_def": definition}).encode())
     torch.manual_seed(0)
     save_weights(ConfigParser(definition).get_parsed_content().state_dict(), folder / "committee.pt")
-    values = {"dataset_dir": films, "datalist": folder / "part1" / "dataset.json", "output_dir": folder / "labels"}
+    values: dict[str, Any] = {
+        "dataset_dir": films,
+        "datalist": folder / "part1" / "dataset.json",
+        "output_dir": folder / "labels",
+    }
     values |= {"checkpoint": folder / "committee.pt", "image_size": [image_size, image_size], "ig_steps": 3}
     values |= {"num_workers": 0, "batch_size": 16, "ig_max_steps": 3}
     rows = folder / "labels" / "rows"
@@ -94,14 +99,8 @@ def _label(films: Path, folder: Path, image_size: int) -> dict[str, Any]:
     seconds, samples = _watch(command, lambda: len(os.listdir(rows)) if rows.is_dir() else 0)
     chunks = len(os.listdir(rows))
     marks = [next(sample for sample in samples if sample[1] >= part * chunks) for part in (0.02, *QUARTERS)]
-    films_each = (
-        sum(
-            len(records)
-            for records in json.loads((folder / "labels" / "dataset.json").read_text()).values()
-            if isinstance(records, list)
-        )
-        / chunks
-    )
+    written = json.loads((folder / "labels" / "dataset.json").read_text())
+    films_each = sum(len(written.get(section, [])) for section in SECTIONS) / chunks
     quarters = [
         {
             "films": round(after[1] * films_each),

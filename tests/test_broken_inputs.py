@@ -45,7 +45,7 @@ def world(prepared: Path, tmp_path: Path) -> Path:
 
 
 def chexpert(world: Path, **values: object) -> list[str]:
-    given = {"dataset_dir": "films", "output": "done/films.json", "check": True, "validation_share": 0.4, **values}
+    given = {"dataset_dir": "films", "output": "done/films.json", "validation_share": 0.4, **values}
     return ["prepare_chexpert.py", *(f"--{name}={value}" for name, value in given.items())]
 
 
