@@ -13,6 +13,7 @@ from PIL import Image
 
 from doll_monai.data.datalist import patient_position, read_table, relative_path, write_whole
 from doll_monai.data.label_files import label_file
+from doll_monai.data.pictures import open_picture, upright
 from doll_monai.errors import InputError
 
 LABEL_FOLDER = "labels"
@@ -263,9 +264,10 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
-    """A picture's pixels, (H, W) or (H, W, channels); a palette is resolved to its colours."""
+    """A picture's pixels as viewers show them, (H, W) or (H, W, channels); a palette is resolved to its colours."""
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as stored:
+            picture = upright(stored)
             return np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error

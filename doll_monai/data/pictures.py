@@ -1,0 +1,51 @@
+"""Pictures in the grid in which viewers show them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+
+ORIENTATION = 274
+"""EXIF's and TIFF's tag."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What each orientation other than 1 asks of a viewer."""
+
+
+@contextmanager
+def open_picture(path: str | os.PathLike[str], formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
+    """A picture file by Pillow, its pixels not read yet.
+
+    Pillow maps an uncompressed TIFF that it opens by name into memory, and then garbles one that lies on its side
+    (seen in 13.0); from a stream it reads all of them well.
+
+    Args:
+        path: the file.
+        formats: Pillow's names of the formats that are tried; all by default.
+    """
+    with open(path, "rb") as stream, Image.open(stream, formats=formats) as picture:
+        yield picture
+
+
+def upright(picture: Image.Image, exif: Image.Exif | None = None) -> Image.Image:
+    """A picture with the orientation applied that its EXIF data or TIFF tag asks for.
+
+    This, the displayed grid, is where people draw masks and boxes, so it is the grid of films, masks and predictions.
+
+    Args:
+        picture: as stored.
+        exif: where its orientation stands; in the picture itself by default.
+    """
+    picture.load()  # Pillow turns a TIFF itself, and takes the orientation out of what it says then
+    turn = TURNS.get((picture.getexif() if exif is None else exif).get(ORIENTATION, 1))
+    return picture if turn is None else picture.transpose(turn)
