@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from PIL import Image
 
@@ -24,16 +26,16 @@ TURNS = {
 
 @contextmanager
 def open_picture(path: str | os.PathLike[str], formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
-    """A picture file by Pillow, its pixels not read yet.
+    """A picture file by Pillow, its pixels not decoded yet.
 
-    Pillow maps an uncompressed TIFF that it opens by name into memory, and then garbles one that lies on its side
-    (seen in 13.0); from a stream it reads all of them well.
+    Pillow gets the bytes, not the name: an uncompressed TIFF that it opens by name and that lies on its side comes out
+    garbled (seen in 13.0), and a damaged length in a PNG has it ask for as much memory as the length says.
 
     Args:
         path: the file.
         formats: Pillow's names of the formats that are tried; all by default.
     """
-    with open(path, "rb") as stream, Image.open(stream, formats=formats) as picture:
+    with Image.open(io.BytesIO(Path(path).read_bytes()), formats=formats) as picture:
         yield picture
 
 
