@@ -34,7 +34,7 @@ EXPECTED = {"": "read", InputError.__name__: "refused"}
 
 
 def fuzz_films(
-    output: str, minutes: float = 10.0, seed: int = 0, seconds: float = 5.0, memory: int = 1024, only: str = ""
+    output: str, minutes: float = 10.0, seed: int = 0, seconds: float = 5.0, memory: int = 2048, only: str = ""
 ) -> None:
     """Try as many damaged films as there is time for.
 
@@ -43,7 +43,7 @@ def fuzz_films(
         minutes: how long.
         seed: of the damage; what is tried is the same for the same seed.
         seconds: time that a film may take.
-        memory: MB that a film may take.
+        memory: MB that a film may take; one of the largest size that is allowed takes half of that.
         only: end of the names of the encodings that are tried, ``.dcm`` for instance; all by default.
     """
     folder = Path(output)

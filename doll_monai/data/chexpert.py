@@ -156,10 +156,10 @@ def _label(cell: str, where: str) -> float | None:
 def _below_dataset(paths: list[str], dataset_dir: str | os.PathLike[str], csv_path: Path) -> list[str]:
     """Paths relative to ``dataset_dir``, with or without their first component as the first path decides."""
     folder, first = Path(dataset_dir), paths[0]
-    if (folder / first).exists():
+    if os.path.exists(folder / first):
         return paths
     name, *rest = PurePosixPath(first).parts
-    if not rest or not folder.joinpath(*rest).exists():
+    if not rest or not os.path.exists(folder.joinpath(*rest)):
         raise InputError(
             f"The first frontal film of {csv_path} does not exist below {dataset_dir}, with or without "
             f"'{name}': {first}."

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from doll_monai.data.datalist import patient_position, read_table, relative_path, write_whole
 from doll_monai.data.label_files import label_file
@@ -271,5 +270,5 @@ def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
             return np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's plug-ins raise whatever a damaged file makes them stumble over
         raise InputError(f"{path} cannot be read as a picture.") from error

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from PIL import Image
 
+MAX_PIXELS = 100_000_000
+"""Pixels of a film at the most: detectors of today have up to about 30 million, scanners of film fewer."""
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "PPM", "WEBP")
+"""Pillow's names of what is taken for a picture; it hands some of the others to whatever program is installed."""
 ORIENTATION = 274
 """EXIF's and TIFF's tag."""
 TURNS = {
@@ -25,17 +29,13 @@ TURNS = {
 
 
 @contextmanager
-def open_picture(path: str | os.PathLike[str], formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
+def open_picture(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """A picture file by Pillow, its pixels not decoded yet.
 
     Pillow gets the bytes, not the name: an uncompressed TIFF that it opens by name and that lies on its side comes out
     garbled (seen in 13.0), and a damaged length in a PNG has it ask for as much memory as the length says.
-
-    Args:
-        path: the file.
-        formats: Pillow's names of the formats that are tried; all by default.
     """
-    with Image.open(io.BytesIO(Path(path).read_bytes()), formats=formats) as picture:
+    with Image.open(io.BytesIO(Path(path).read_bytes()), formats=FORMATS) as picture:
         yield picture
 
 

@@ -100,7 +100,7 @@ class Truth:
             try:
                 with open_picture(self.dataset_dir / place) as picture:
                     return _resized(upright(picture).convert("L"), size)
-            except OSError as error:
+            except Exception as error:  # Pillow's plug-ins raise whatever a damaged file makes them stumble over
                 raise InputError(f"The mask {self.dataset_dir / place} of the truth cannot be read.") from error
         x, y, width, height = place
         mask = torch.zeros(size, dtype=torch.bool)

@@ -18,11 +18,9 @@ from monai.data import ImageReader, ITKReader, NibabelReader, PILReader
 from monai.data.utils import is_supported_format
 from PIL import Image
 
-from doll_monai.data.pictures import ORIENTATION, open_picture, upright
+from doll_monai.data.pictures import MAX_PIXELS, ORIENTATION, open_picture, upright
 from doll_monai.errors import InputError
 
-MAX_PIXELS = 100_000_000
-"""Pixels of a film at the most: detectors of today have up to about 30 million, scanners of film fewer."""
 MAX_CHANNELS = 4
 """Colours and opacity."""
 GREY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
@@ -66,7 +64,6 @@ class PictureReader(PILReader):
     """
 
     suffixes = ("png", "jpg", "jpeg", "bmp", "tif", "tiff")
-    formats = ("PNG", "JPEG", "BMP", "TIFF")
 
     def verify_suffix(self, filename: Any) -> bool:
         """Whether a file of this name is a picture."""
@@ -76,7 +73,7 @@ class PictureReader(PILReader):
         """A file, or a tuple with the name of one, as a grey, RGB or RGBA picture."""
         path = _single(data)
         try:
-            with open_picture(path, self.formats) as picture:
+            with open_picture(path) as picture:
                 # The second picture of an MPO, as telephones write it, is a preview.
                 pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
                 check_header(path, (*picture.size, pages))

@@ -53,7 +53,7 @@ class LoadFilmd(MapTransform):
 
     Raises:
         InputError: when a file is missing, cannot be read, holds no two-dimensional image, claims more than
-            ``film_readers.MAX_PIXELS`` (which costs neither time nor memory), or has values or a position that are no
+            ``MAX_PIXELS`` (100 million) (which costs neither time nor memory), or has values or a position that are no
             numbers.
     """
 
