@@ -21,6 +21,8 @@ from PIL import Image
 from doll_monai.data.pictures import MAX_PIXELS, ORIENTATION, open_picture, upright
 from doll_monai.errors import InputError
 
+from .dicom_lengths import check_lengths
+
 MAX_CHANNELS = 4
 """Colours and opacity."""
 GREY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
@@ -143,6 +145,8 @@ class ItkFilmReader(ITKReader):
         name, kind = self.kinds.get(Path(path).suffix.lower(), ("DICOM", itk.GDCMImageIO))
         if not Path(path).is_file():
             raise FileNotFoundError(path)
+        if name == "DICOM":
+            check_lengths(path)
         if not kind.New().CanReadFile(path):
             raise OSError(f"it is no {name} file")
         return _read_itk(path, kind)

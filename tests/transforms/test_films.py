@@ -218,6 +218,27 @@ def test_a_folder_is_no_film(name: str, tmp_path: Path) -> None:
         _film(tmp_path / name)
 
 
+def test_a_dicom_that_claims_long_elements_is_refused_at_once(grey: np.ndarray, tmp_path: Path) -> None:
+    """GDCM takes memory for what an element claims, 775 MB where a damaged type makes a length of the text "1.2."."""
+    content = dicom(grey)
+    place = content.index(b"UI", content.index(b"\x20\0\x0d\0"))
+    (tmp_path / "film.dcm").write_bytes(content[:place] + b"UY" + content[place + 2 :])
+    with pytest.raises(InputError, match=r"cannot be read \(an element of it is longer than the file\)"):
+        _film(tmp_path / "film.dcm")
+    (tmp_path / "film.dcm").write_bytes(dicom(grey, syntax="1.2.840.10008.1.2.1.99"))
+    with pytest.raises(InputError, match="it is a deflated DICOM file; save it uncompressed"):
+        _film(tmp_path / "film.dcm")
+
+
+def test_a_length_that_reads_as_letters_is_no_type(tmp_path: Path) -> None:
+    """The 22,616 bytes of the pixels are 0x5858, "XX", where a file with types has the type."""
+    film = np.arange(88 * 257, dtype=np.uint32).reshape(88, 257).astype(np.uint8)
+    content = dicom(film, syntax="1.2.840.10008.1.2")
+    assert b"\xe0\x7f\x10\0XX\0\0" in content
+    (tmp_path / "film.dcm").write_bytes(content)
+    assert np.array_equal(_film(tmp_path / "film.dcm")[0].numpy().T, film)
+
+
 def test_another_file_is_no_dicom(tmp_path: Path) -> None:
     (tmp_path / "film.txt").write_text("A film, described in words.")
     with pytest.raises(InputError, match=r"film\.txt cannot be read \(it is no DICOM file\)"):
