@@ -6,6 +6,7 @@ header first and refuses what is no film before memory is taken for its pixels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
@@ -27,6 +28,8 @@ MAX_CHANNELS = 4
 """Colours and opacity."""
 GREY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
 """Pillow's modes whose numbers are brightness; ``I;16`` and its variants are as well."""
+HEADER_BYTES = 4096
+"""MetaImage's header is a page of text."""
 MIN_IS_WHITE = 0
 PHOTOMETRIC_INTERPRETATION = 262
 
@@ -147,12 +150,22 @@ class ItkFilmReader(ITKReader):
             raise FileNotFoundError(path)
         if name == "DICOM":
             check_lengths(path)
+        elif name == "MetaImage":
+            _check_axes(path)
         if not kind.New().CanReadFile(path):
             raise OSError(f"it is no {name} file")
         return _read_itk(path, kind)
 
     def _get_meta_dict(self, img: Any) -> dict:
         return {}
+
+
+def _check_axes(path: str) -> None:
+    """Refuse a MetaImage that claims so many axes that ITK would end the process."""
+    with open(path, "rb") as file:
+        claims = re.findall(rb"NDims\s*[=:]\s*([-+]?\d*)", file.read(HEADER_BYTES))
+    if any(claim not in (b"2", b"3", b"4") for claim in claims):
+        raise OSError(f"it claims {claims[0].decode()} axes")
 
 
 def _read_itk(path: str, kind: Any) -> Any:

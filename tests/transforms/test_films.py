@@ -239,6 +239,15 @@ def test_a_length_that_reads_as_letters_is_no_type(tmp_path: Path) -> None:
     assert np.array_equal(_film(tmp_path / "film.dcm")[0].numpy().T, film)
 
 
+def test_a_meta_image_of_too_many_axes_is_refused(grey: np.ndarray, tmp_path: Path) -> None:
+    """ITK ends the process over 299999999 of them."""
+    ENCODINGS["grey.mha"](grey, tmp_path / "film.mha")
+    content = (tmp_path / "film.mha").read_bytes()
+    (tmp_path / "film.mha").write_bytes(content.replace(b"NDims = 2", b"NDims = 299999999"))
+    with pytest.raises(InputError, match=r"film\.mha cannot be read \(it claims 299999999 axes\)"):
+        _film(tmp_path / "film.mha")
+
+
 def test_another_file_is_no_dicom(tmp_path: Path) -> None:
     (tmp_path / "film.txt").write_text("A film, described in words.")
     with pytest.raises(InputError, match=r"film\.txt cannot be read \(it is no DICOM file\)"):
