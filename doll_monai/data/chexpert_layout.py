@@ -51,7 +51,7 @@ def below_dataset(paths: list[str], dataset_dir: str | os.PathLike[str], csv_pat
     name = PurePosixPath(first).parts[0]
     for strip, rename in product((False, True), repeat=2):
         moved = _moved(first, strip, rename)
-        if moved and (folder / moved).exists():
+        if moved and os.path.exists(folder / moved):
             break
     else:
         places = _batch_places(folder)

@@ -196,19 +196,20 @@ def read_table(
         line number (the header is line 1) and cells of every row.
 
     Raises:
-        InputError: when the file is missing or unreadable, lacks a column, has two of one name, or a row has not one
-            cell a column.
+        InputError: when the file is missing or unreadable, lacks a column or has it twice, or a row has not one cell a
+            column.
     """
+    columns = list(columns)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             header = [name.strip() for name in next(reader, [])]
+            twice = [name for name in columns if header.count(name) > 1]
+            if twice:
+                raise InputError(f"{path} has the column {', '.join(twice)} twice; rename one of them.")
             missing = [name for name in columns if name not in header]
             if missing:
                 raise InputError(f"{path} has no column {', '.join(missing)}; it has: {', '.join(header) or 'none'}.")
-            doubled = sorted({name for name in header if name and header.count(name) > 1})
-            if doubled:
-                raise InputError(f"{path} has more than one column {', '.join(doubled)}; keep one of each.")
             for cells in reader:
                 if cells and short_rows:
                     cells += [""] * (len(header) - len(cells))
@@ -232,11 +233,13 @@ def relative_path(path: str, where: str) -> str:
         where: file and line, for the error.
 
     Raises:
-        InputError: when it is blank, absolute, or climbs out of the data set with ``..``.
+        InputError: when it is blank, absolute, no possible name, or climbs out of the data set with ``..``.
     """
     windows = PureWindowsPath(path)
     if windows.drive or windows.root or ".." in windows.parts:
         raise InputError(f"{where}: the path '{path}' leads out of the data set; it must be relative, without '..'.")
+    if "\0" in path:
+        raise InputError(f"{where}: the path holds the character 0, which no file's name has.")
     if not windows.parts:
         raise InputError(f"{where}: the path is blank.")
     return str(PurePosixPath(path))

@@ -26,7 +26,7 @@ def read_json_object(path: str | os.PathLike[str], remedy: str = "give the right
         raise InputError(f"{path} does not exist; {remedy}.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}; {remedy}.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold one JSON object; {remedy}.")

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from doll_monai.data.datalist import patient_position, read_table, relative_path, write_whole
 from doll_monai.data.label_files import label_file
+from doll_monai.data.pictures import open_picture, upright
 from doll_monai.errors import InputError
 
 LABEL_FOLDER = "labels"
@@ -275,11 +275,12 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
-    """A picture's pixels, (H, W) or (H, W, channels); a palette is resolved to its colours."""
+    """A picture's pixels as viewers show them, (H, W) or (H, W, channels); a palette is resolved to its colours."""
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as stored:
+            picture = upright(stored)
             return np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's plug-ins raise whatever a damaged file makes them stumble over
         raise InputError(f"{path} cannot be read as a picture.") from error

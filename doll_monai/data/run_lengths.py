@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from doll_monai.data.pictures import MAX_PIXELS
 from doll_monai.errors import InputError
 from doll_monai.findings import finding_index
 
@@ -39,7 +40,7 @@ class RunLengths:
         difference to the last run but one.
 
         Raises:
-            ValueError: when the runs do not fill the mask.
+            ValueError: when the runs do not fill the mask, or it is larger than any film.
         """
         runs: list[int] = []
         value = shift = 0
@@ -55,6 +56,8 @@ class RunLengths:
                 value -= 1 << shift
             runs.append(value + runs[-2] if len(runs) > 2 else value)
             value = shift = 0
+        if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+            raise ValueError(f"A mask has no {size[0]} x {size[1]} pixels.")
         if shift or min(runs, default=-1) < 0 or sum(runs) != size[0] * size[1]:
             raise ValueError(f"The runs do not fill {size[0]} x {size[1]} pixels.")
         return cls(tuple(runs), size)
@@ -79,14 +82,15 @@ def read_run_lengths(path: str | os.PathLike[str]) -> Iterator[tuple[str, int, R
         the film's name, the observation's channel and the mask.
 
     Raises:
-        InputError: when the file is missing or no such JSON, or names an unknown finding.
+        InputError: when the file is missing or no such JSON, names an unknown finding, or has a mask of no pixel or of
+            more than ``MAX_PIXELS``.
     """
     try:
         content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
         films = {film: dict(findings) for film, findings in content.items()}
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is no JSON of films with the masks of their findings, as CheXlocalize's.") from error
     for film, findings in films.items():
         for name, entry in findings.items():
@@ -94,7 +98,7 @@ def read_run_lengths(path: str | os.PathLike[str]) -> Iterator[tuple[str, int, R
                 height, width = map(int, entry["size"])
                 place = RunLengths.from_coco(entry["counts"], (width, height))
                 channel = finding_index(OTHER_NAMES.get(str(name), str(name)))
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise InputError(
                     f"{path}, {film}: '{name}' is no known finding, or its size and counts are no mask."
                 ) from error

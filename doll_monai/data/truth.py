@@ -15,6 +15,7 @@ from doll_monai.data.datalist import read_table, relative_path
 from doll_monai.errors import InputError
 from doll_monai.findings import finding_index
 
+from .pictures import open_picture, upright
 from .run_lengths import RunLengths, read_run_lengths
 
 Place = str | tuple[float, ...] | RunLengths
@@ -97,9 +98,9 @@ class Truth:
             return _resized(Image.fromarray(place.mask().T.astype(np.uint8) * 255), size)
         if isinstance(place, str):
             try:
-                with Image.open(self.dataset_dir / place) as picture:
-                    return _resized(picture.convert("L"), size)
-            except OSError as error:
+                with open_picture(self.dataset_dir / place) as picture:
+                    return _resized(upright(picture).convert("L"), size)
+            except Exception as error:  # Pillow's plug-ins raise whatever a damaged file makes them stumble over
                 raise InputError(f"The mask {self.dataset_dir / place} of the truth cannot be read.") from error
         x, y, width, height = place
         mask = torch.zeros(size, dtype=torch.bool)

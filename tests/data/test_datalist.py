@@ -170,3 +170,10 @@ def test_a_missing_first_image_is_no_wrong_folder(tmp_path: Path, film: Path) ->
     write_datalist(tmp_path / "dataset.json", {"training": [{"image": "films/gone.png"}, {"image": "films/a.png"}]})
     loaded = load_datalist(tmp_path / "dataset.json", "training", tmp_path)
     assert [record["image"] for record in loaded] == [str(film.with_name("gone.png")), str(film)]
+
+
+def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,a\n1,2,3\n")
+    assert list(read_table(tmp_path / "t.csv", ["b"])) == [(2, {"a": "3", "b": "2"})]
+    with pytest.raises(InputError, match="has the column a twice"):
+        list(read_table(tmp_path / "t.csv", iter(["a"])))

@@ -248,3 +248,15 @@ def test_limited_test_films_are_the_same_for_every_number_of_training_films() ->
         assert split.count("training") == training
     assert len(kept[0]) == 4
     assert kept[0] == kept[1]
+
+
+def test_a_mask_is_read_as_viewers_show_it(tmp_path: Path) -> None:
+    """A mask and its film that lie on their side, one by a tag of EXIF and one as stored, have the same size."""
+    exif = Image.Exif()
+    exif[274] = 6
+    upright = mask_at((1, 6), (3, 2))
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(tmp_path / "turned.png", exif=exif)
+    save(tmp_path / "film.png", upright)
+    assert np.array_equal(read_mask(tmp_path / "turned.png"), upright > 0)
+    assert label_array(tmp_path / "film.png", {"a": [tmp_path / "turned.png"]}).sum() == 2
+    assert label_array(tmp_path / "turned.png", {"a": [tmp_path / "film.png"]}).sum() == 2

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+import struct
+import time
+import zlib
 from pathlib import Path
 
 import itk
@@ -10,19 +14,24 @@ import numpy as np
 import pytest
 import torch
 from monai.data import decollate_batch, list_data_collate
-from PIL import Image
+from PIL import Image, ImageOps
 
 from doll_monai.data import write_label
+from doll_monai.data.phantom.encodings import DEPTH, ENCODINGS, dicom
 from doll_monai.errors import InputError
 from doll_monai.findings import IGNORE
 from doll_monai.transforms import LoadFilmd, LoadLabeld
+from doll_monai.transforms.films import clip_border
 
 HEIGHT, WIDTH = 6, 9
+MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.7.2"
 
 
 @pytest.fixture
 def grey() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+    """Greys of which the darkest is 0, from which films are counted."""
+    grey = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+    return grey - grey.min()
 
 
 def _film(path: Path) -> torch.Tensor:
@@ -43,8 +52,11 @@ def test_grey_picture_keeps_its_values_with_the_width_first(grey: np.ndarray, tm
 
 
 def test_jpeg_is_read(tmp_path: Path) -> None:
-    Image.fromarray(np.full((HEIGHT, WIDTH), 130, np.uint8)).save(tmp_path / "film.jpg")
-    assert torch.equal(_film(tmp_path / "film.jpg").as_tensor(), torch.full((1, WIDTH, HEIGHT), 130.0))
+    halves = np.repeat(np.array([40, 170], np.uint8), 8)
+    Image.fromarray(np.tile(halves, (16, 1))).save(tmp_path / "film.jpg")
+    film = _film(tmp_path / "film.jpg")
+    assert film.shape == (1, 16, 16)
+    np.testing.assert_allclose(film[0, :, 0].numpy(), halves - 40.0, atol=2)
 
 
 def test_colours_are_averaged(grey: np.ndarray, tmp_path: Path) -> None:
@@ -61,7 +73,7 @@ def test_opacity_is_dropped(grey: np.ndarray, channels: int, tmp_path: Path) -> 
 
 
 def test_sixteen_bits_are_kept(grey: np.ndarray, tmp_path: Path) -> None:
-    deep = grey.astype(np.uint16) * 251 + 3
+    deep = grey.astype(np.uint16) * 251
     Image.fromarray(deep).save(tmp_path / "film.png")
     assert np.array_equal(_film(tmp_path / "film.png")[0].numpy().T, deep)
 
@@ -70,7 +82,8 @@ def test_palette_is_resolved_to_its_greys(grey: np.ndarray, tmp_path: Path) -> N
     picture = Image.fromarray(grey // 16).convert("P")
     picture.putpalette([value for index in range(256) for value in [255 - 16 * min(index, 15)] * 3])
     picture.save(tmp_path / "film.png")
-    expected = np.asarray(picture.convert("L"))
+    expected = np.asarray(picture.convert("L")).astype(float)
+    expected -= expected.min()
     np.testing.assert_allclose(_film(tmp_path / "film.png")[0].numpy().T, expected, rtol=1e-6)
 
 
@@ -80,7 +93,7 @@ def test_nifti_with_or_without_a_trailing_axis_is_a_film(shape: tuple[int, ...],
     nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "film.nii.gz")
     film = _film(tmp_path / "film.nii.gz")
     assert film.shape == (1, WIDTH, HEIGHT)
-    assert np.array_equal(film[0].numpy(), values.reshape(WIDTH, HEIGHT))
+    assert np.array_equal(film[0].numpy(), values.reshape(WIDTH, HEIGHT) - values.min())
 
 
 def test_dicom_is_bright_where_rays_were_absorbed_in_both_conventions(grey: np.ndarray, tmp_path: Path) -> None:
@@ -103,6 +116,156 @@ def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.full((8, 8), np.nan, np.float32), np.eye(4)), tmp_path / "nan.nii.gz")
     with pytest.raises(InputError, match=r"nan\.nii\.gz holds values that are no numbers"):
         _film(tmp_path / "nan.nii.gz")
+
+
+def test_values_are_counted_from_the_darkest(grey: np.ndarray, tmp_path: Path) -> None:
+    for offset in (-1000.0, 7.0):
+        nib.save(nib.Nifti1Image(grey.T + np.float32(offset), np.eye(4)), tmp_path / "film.nii")
+        assert np.array_equal(_film(tmp_path / "film.nii")[0].numpy().T, grey)
+
+
+def test_a_picture_is_seen_as_viewers_show_it(grey: np.ndarray, tmp_path: Path) -> None:
+    """Pillow turns some TIFFs itself and garbled them when they were opened by name: all eight ways are tried."""
+    picture = Image.fromarray(grey)
+    exif = Image.Exif()
+    for orientation in range(1, 9):
+        exif[274] = orientation
+        for suffix in ("png", "tif"):
+            picture.save(tmp_path / f"film.{suffix}", exif=exif)
+        shown = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "film.png")))
+        for suffix in ("png", "tif"):
+            assert np.array_equal(_film(tmp_path / f"film.{suffix}")[0].numpy().T, shown), (orientation, suffix)
+
+
+def test_sixteen_bits_of_each_colour_are_kept(tmp_path: Path) -> None:
+    grey = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
+    for name in ("colour16.png", "colour16.tif"):
+        ENCODINGS[name](grey, tmp_path / name)
+        assert np.array_equal(_film(tmp_path / name)[0].numpy().T, grey.astype(float) * DEPTH)
+
+
+def test_a_picture_of_several_pages_is_no_film(grey: np.ndarray, tmp_path: Path) -> None:
+    pages = [Image.fromarray(grey), Image.fromarray(255 - grey)]
+    for name in ("film.tif", "film.png"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+        with pytest.raises(InputError, match=rf"{name} is no two-dimensional image but {WIDTH} x {HEIGHT} x 2"):
+            _film(tmp_path / name)
+
+
+def test_a_dicom_of_several_frames_is_no_film(grey: np.ndarray, tmp_path: Path) -> None:
+    frames = {(0x0008, 0x0016): ("UI", MULTI_FRAME), (0x0028, 0x0008): ("IS", "2")}
+    (tmp_path / "film.dcm").write_bytes(dicom(np.stack([grey, grey]), frames))
+    with pytest.raises(InputError, match=rf"film\.dcm is no two-dimensional image but {WIDTH} x {HEIGHT} x 2"):
+        _film(tmp_path / "film.dcm")
+
+
+def test_an_affine_that_is_no_position_is_refused(tmp_path: Path) -> None:
+    affine = np.diag([0.0, 1.0, 1.0, 1.0])
+    nib.save(nib.Nifti1Image(np.zeros((8, 8), np.float32), np.eye(4)), tmp_path / "film.nii")
+    content = (tmp_path / "film.nii").read_bytes()
+    (tmp_path / "film.nii").write_bytes(content[:280] + affine[:3].astype("<f4").tobytes() + content[328:])
+    with pytest.raises(InputError, match=r"The affine of the film .*film\.nii is no position"):
+        _film(tmp_path / "film.nii")
+
+
+def _claim(name: str, side: int, path: Path) -> None:
+    """A small file of 8 x 8 pixels whose header claims a square of another size."""
+    ENCODINGS[name](np.arange(64, dtype=np.uint8).reshape(8, 8), path)
+    content = path.read_bytes()
+    if name.endswith(".png"):
+        content = content[:16] + struct.pack(">II", side, side) + content[24:]
+        content = content[:29] + struct.pack(">I", zlib.crc32(content[12:29])) + content[33:]
+    elif name.endswith(".bmp"):
+        content = content[:18] + struct.pack("<II", side, side) + content[26:]
+    elif name.endswith(".jpg"):
+        start = content.index(b"\xff\xc0")
+        content = content[: start + 5] + struct.pack(">HH", side, side) + content[start + 9 :]
+    elif name.endswith(".tif"):
+        for tag in (256, 257):
+            start = content.index(struct.pack("<H", tag), struct.unpack("<I", content[4:8])[0])
+            content = content[:start] + struct.pack("<HHII", tag, 4, 1, side) + content[start + 12 :]
+    elif name.endswith(".dcm"):
+        content = dicom(np.zeros((8, 8), np.uint8), {(0x28, 0x10): ("US", side), (0x28, 0x11): ("US", side)})
+    elif name.endswith(".nii"):
+        content = content[:42] + struct.pack("<HH", side, side) + content[46:]
+    else:
+        content = content.replace(b"DimSize = 8 8", b"DimSize = %d %d" % (side, side))
+        content = content.replace(b"sizes: 8 8", b"sizes: %d %d" % (side, side))
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("side", [10_001, 30_000])
+@pytest.mark.parametrize(
+    "name", ["grey.png", "grey.jpg", "grey.bmp", "grey.tif", "eight_bits.dcm", "grey.nii", "grey.mha", "grey.nrrd"]
+)
+def test_a_film_that_claims_to_be_huge_is_refused_at_once(name: str, side: int, tmp_path: Path) -> None:
+    path = tmp_path / name
+    _claim(name, 8, path)
+    load = LoadFilmd()
+    assert load({"image": path})["image"].shape == (1, 8, 8)
+    _claim(name, side, path)
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    with pytest.raises(InputError, match=r"claims .*100,000,000"):
+        load({"image": path})
+    assert time.perf_counter() - start < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
+
+
+@pytest.mark.parametrize("name", ["film.png", "film.nii", "film.mha", "film.nrrd", "film.dcm", "film"])
+def test_a_folder_is_no_film(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=f"{name} .*(cannot be read|does not exist)"):
+        _film(tmp_path / name)
+
+
+def test_a_dicom_that_claims_long_elements_is_refused_at_once(grey: np.ndarray, tmp_path: Path) -> None:
+    """GDCM takes memory for what an element claims, 775 MB where a damaged type makes a length of the text "1.2."."""
+    content = dicom(grey)
+    place = content.index(b"UI", content.index(b"\x20\0\x0d\0"))
+    (tmp_path / "film.dcm").write_bytes(content[:place] + b"UY" + content[place + 2 :])
+    with pytest.raises(InputError, match=r"cannot be read \(an element of it is longer than the file\)"):
+        _film(tmp_path / "film.dcm")
+    (tmp_path / "film.dcm").write_bytes(dicom(grey, syntax="1.2.840.10008.1.2.1.99"))
+    with pytest.raises(InputError, match="it is a deflated DICOM file; save it uncompressed"):
+        _film(tmp_path / "film.dcm")
+
+
+def test_a_length_that_reads_as_letters_is_no_type(tmp_path: Path) -> None:
+    """The 22,616 bytes of the pixels are 0x5858, "XX", where a file with types has the type."""
+    film = np.arange(88 * 257, dtype=np.uint32).reshape(88, 257).astype(np.uint8)
+    content = dicom(film, syntax="1.2.840.10008.1.2")
+    assert b"\xe0\x7f\x10\0XX\0\0" in content
+    (tmp_path / "film.dcm").write_bytes(content)
+    assert np.array_equal(_film(tmp_path / "film.dcm")[0].numpy().T, film)
+
+
+def test_a_meta_image_of_too_many_axes_is_refused(grey: np.ndarray, tmp_path: Path) -> None:
+    """ITK ends the process over 299999999 of them."""
+    ENCODINGS["grey.mha"](grey, tmp_path / "film.mha")
+    content = (tmp_path / "film.mha").read_bytes()
+    (tmp_path / "film.mha").write_bytes(content.replace(b"NDims = 2", b"NDims = 299999999"))
+    with pytest.raises(InputError, match=r"film\.mha cannot be read \(it claims 299999999 axes\)"):
+        _film(tmp_path / "film.mha")
+
+
+def test_another_file_is_no_dicom(tmp_path: Path) -> None:
+    (tmp_path / "film.txt").write_text("A film, described in words.")
+    with pytest.raises(InputError, match=r"film\.txt cannot be read \(it is no DICOM file\)"):
+        _film(tmp_path / "film.txt")
+
+
+def test_a_border_of_any_kind_is_clipped_and_other_films_are_left_alone() -> None:
+    inside = torch.linspace(100, 200, 40 * 30)[torch.randperm(40 * 30)].reshape(1, 40, 30)
+    assert torch.equal(clip_border(inside), inside)
+    for sides in ((5, 5, 5, 5), (0, 0, 3, 0), (0, 7, 0, 0)):
+        for level in (0.0, 65535.0):
+            framed = torch.nn.functional.pad(inside, sides, value=level)
+            clipped = clip_border(framed)
+            assert clipped.shape == framed.shape
+            assert float(clipped.min()) == pytest.approx(101, abs=0.1)
+            assert float(clipped.max()) == pytest.approx(199, abs=0.1)
+    for constant in (torch.zeros(1, 5, 5), torch.nn.functional.pad(torch.ones(1, 1, 1), (2, 2, 2, 2))):
+        assert torch.equal(clip_border(constant), constant)
 
 
 @pytest.mark.parametrize("load", [LoadFilmd("image"), LoadLabeld("image")])
