@@ -13,6 +13,7 @@ from monai.data import MetaTensor, PILReader
 from monai.data.utils import to_affine_nd
 from monai.transforms import LoadImage, MapTransform
 from monai.utils import SpaceKeys
+from PIL import UnidentifiedImageError
 
 from doll_monai.data.label_files import read_label
 from doll_monai.data.pictures import upright
@@ -200,6 +201,8 @@ def _cause(path: Any, error: Exception) -> str:
     """What is wrong with a file, as far as that can be said in a few words."""
     if os.path.isfile(path) and os.path.getsize(path) == 0:
         return " (it is empty)"
+    if isinstance(error, UnidentifiedImageError):
+        return " (it is no picture of a known kind)"
     text = str(error)
     return f" ({text})" if isinstance(error, OSError) and str(path) not in text and "\n" not in text else ""
 
