@@ -246,7 +246,7 @@ def test_a_plan_with_a_mistake_is_refused(changed: dict, sentence: str, tmp_path
 
 
 def test_a_second_pipeline_is_kept_out_of_the_folder(source, mlruns, tmp_path) -> None:
-    with open(tmp_path / ".lock", "w") as file:
+    with open(tmp_path / ".pipeline.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="Another pipeline is at work in"):
             _run(tmp_path, mlruns, _two(tmp_path, source))

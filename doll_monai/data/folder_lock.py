@@ -15,11 +15,17 @@ try:
 except ImportError:  # Windows: two processes in one folder are the user's care
     fcntl = None  # type: ignore[assignment]
 
+_held: dict[str, IO[str]] = {}
+"""Lock files of this process."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_held.clear)
+
 
 def lock_folder(folder: str | os.PathLike[str], what: str) -> IO[str]:
     """Keep other processes that lock the folder too out of it, until the file that is returned is closed.
 
-    A process that ends in any way lets go. Where the file system knows no locks, nobody is kept out.
+    A process that ends in any way lets go, and is never kept out by itself: what it began and could not end it may
+    begin again. Where the file system knows no locks, nobody is kept out.
 
     Args:
         folder: made if need be; it gets a file ``.WHAT.lock``.
@@ -38,9 +44,13 @@ def lock_folder(folder: str | os.PathLike[str], what: str) -> IO[str]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
+        mine = _held.get(os.path.abspath(file.name))
+        if mine is not None and not mine.closed:
+            return mine
         raise InputError(f"Another {what} is at work in {folder}; wait for it or give another folder.") from error
     except OSError:
         pass
+    _held[os.path.abspath(file.name)] = file
     return file
 
 

@@ -137,10 +137,10 @@ def test_any_datalist_is_read_or_refused(content: object) -> None:
 
 @quick
 @given(
-    st.lists(
-        st.lists(st.sampled_from([1.0, 0.0, -1.0, None]), min_size=1, max_size=14),
-        min_size=1,
-        max_size=4,
+    st.integers(1, 14).flatmap(
+        lambda count: st.lists(
+            st.lists(st.sampled_from([1.0, 0.0, -1.0, None]), min_size=count, max_size=count), min_size=1, max_size=4
+        )
     )
 )
 def test_a_datalist_comes_back(labels: list[list[float | None]]) -> None:

@@ -116,7 +116,7 @@ def test_what_else_is_installed_does_not_matter(
     film = LoadFilmd()({"image": tmp_path / "film.dcm"})["image"]
     assert torch.equal(film.as_tensor(), expected.as_tensor())
     names = [type(reader).__name__ for reader in LoadFilmd().load.readers]
-    assert names == ["ItkFilmReader", "NiftiFilmReader", "PictureReader"]
+    assert names == ["ItkFilmReader", "NiftiFilmReader", "PictureReader", "JsrtReader"]
 
 
 FRAMES = {"black": 0, "white": 255, "saturated": 65535}

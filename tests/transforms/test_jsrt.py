@@ -62,10 +62,11 @@ def test_another_file_is_one_sentence(content: np.ndarray, order: str, sentence:
         _film(_write(tmp_path / "JPCLN001.IMG", content, order))
 
 
-def test_an_analyze_image_is_left_to_others(tmp_path: Path) -> None:
+def test_an_analyze_image_is_no_raw_film(tmp_path: Path) -> None:
     values = np.arange(24, dtype=np.int16).reshape(4, 6)
     nib.AnalyzeImage(values[:, :, None], np.eye(4)).to_filename(tmp_path / "film.img")
-    assert _film(tmp_path / "film.img").shape == (1, 4, 6)
+    with pytest.raises(InputError, match=r"film\.img cannot be read"):
+        _film(tmp_path / "film.img")
 
 
 def test_raw_films_are_found_in_a_folder(raw: np.ndarray, tmp_path: Path) -> None:
