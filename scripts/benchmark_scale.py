@@ -50,6 +50,9 @@ def benchmark(count: int = 20000, output: str = "output/scale", size: int = 64, 
     films = folder / "films"
     if not (films / "train.csv").is_file():
         write_dataset(films, count=count, seed=0, size=size)
+    drawn = json.loads((films / "phantom.json").read_text())["count"]
+    if drawn != count:
+        raise InputError(f"{films} has {drawn} films, not {count}; give that count, or another output.")
     prepared = {f"{share:g}": _prepare(films, folder / f"part{share:g}", share) for share in (0.25, 0.5, 1.0)}
     labelled = _label(films, folder, image_size)
     figures = {"films": count, "size": size, "image_size": image_size, "prepare": prepared, "label": labelled}

@@ -55,7 +55,7 @@ def prepare_lungs(
             str(images),
             {"lungs": str(masks).split("+")},
             name=Path(folder).resolve().name,
-            patient=patient,
+            patient=None if patient is None else str(patient),
             training=training,
             validation=validation,
             test=test,

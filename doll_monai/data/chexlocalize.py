@@ -79,8 +79,10 @@ def truth_files(folder: str | os.PathLike[str], images: Sequence[str]) -> tuple[
         content = read_json_object(place / name, "download CheXlocalize again")
         known = {(film, channel): mask.size for film, channel, mask in read_run_lengths(place / name)}
         for film, findings in content.items():
+            if not isinstance(findings, Mapping):
+                raise InputError(f"{place / name}: {film} has no masks by finding; download CheXlocalize again.")
             for finding, entry in findings.items():
-                channel = finding_index(OTHER_NAMES.get(finding, finding))
+                channel = finding_index(OTHER_NAMES.get(str(finding), str(finding)))
                 if (film, channel) in known and film in used:
                     masks.setdefault(film, {})[finding] = {"size": entry["size"], "counts": entry["counts"]}
                 sizes[film] = (int(entry["size"][1]), int(entry["size"][0]))
@@ -108,12 +110,14 @@ def _points(path: Path, used: Mapping[str, str], sizes: Mapping[str, tuple[int, 
     for film, findings in read_json_object(path, "download CheXlocalize again").items():
         if film not in used or film not in sizes:
             continue
+        if not isinstance(findings, Mapping):
+            raise InputError(f"{path}: {film} has no points by finding; download CheXlocalize again.")
         width, height = sizes[film]
         for name, points in findings.items():
             if name == _SIZE:
                 continue
             try:
-                finding = FINDINGS[finding_index(OTHER_NAMES.get(name, name))]
+                finding = FINDINGS[finding_index(OTHER_NAMES.get(str(name), str(name)))]
                 fractions = [(float(x) / width, float(y) / height) for x, y in points]
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(f"{path}, {film}: '{name}' is no known finding, or its points are none.") from error

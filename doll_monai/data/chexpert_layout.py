@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from doll_monai.errors import InputError
 
+LOOKED_FOR = 200
+"""Films that are looked for, to know where the others are."""
 _BATCH = re.compile(r"CheXpert-v1\.0 batch \d+ \(.+\)")
 
 
@@ -41,16 +43,16 @@ def batches(dataset_dir: str | os.PathLike[str]) -> list[Path]:
 def below_dataset(paths: list[str], dataset_dir: str | os.PathLike[str], csv_path: Path) -> list[str]:
     """Paths of a table relative to ``dataset_dir``.
 
-    The first path decides for all: it is taken as it is when it exists, else without its first component
+    The first path that exists decides for all: it is taken as it is when it exists, else without its first component
     (``CheXpert-v1.0-small/``), else with ``val`` for ``valid``. Where there are batches, each is looked for in them.
 
     Raises:
-        InputError: when the first path exists in no form, or another one starts with another component.
+        InputError: when none of the first paths exists in any form, or another one starts with another component.
     """
     folder, first = Path(dataset_dir), paths[0]
     name = PurePosixPath(first).parts[0]
-    for strip, rename in product((False, True), repeat=2):
-        moved = _moved(first, strip, rename)
+    for path, strip, rename in product(paths[:LOOKED_FOR], (False, True), (False, True)):
+        moved = _moved(path, strip, rename)
         if moved and os.path.exists(folder / moved):
             break
     else:
@@ -58,7 +60,7 @@ def below_dataset(paths: list[str], dataset_dir: str | os.PathLike[str], csv_pat
         if places:
             return [_in_batches(path, places) for path in paths]
         raise InputError(
-            f"The first frontal film of {csv_path} does not exist below {dataset_dir}, with or without "
+            f"The first frontal films of {csv_path} do not exist below {dataset_dir}, with or without "
             f"'{name}': {first}."
         )
     for path in paths if strip else ():

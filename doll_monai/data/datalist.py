@@ -84,7 +84,7 @@ def load_datalist(
             that leads out of its folder, where results would be written outside theirs; when none of the first
             images exists.
     """
-    records = _read_section(datalist, section)
+    records = read_section(datalist, section)
     loaded = load_decathlon_datalist(datalist, is_segmentation=True, data_list_key=section, base_dir=dataset_dir)
     folder = os.fspath(dataset_dir if label_dir is None else label_dir)
     for record, item in zip(records, loaded, strict=True):
@@ -100,8 +100,8 @@ def load_datalist(
     return loaded
 
 
-def _read_section(datalist: str | os.PathLike[str], section: str) -> list[dict]:
-    """Records of a section as they stand in the file, each a dictionary with an ``image``."""
+def read_section(datalist: str | os.PathLike[str], section: str) -> list[dict]:
+    """Records of a section as they stand in the file, each a dictionary with an ``image``; see ``load_datalist``."""
     content = read_json_object(datalist, "write it with scripts/prepare_chexpert.py or scripts/prepare_masks.py")
     records = content.get(section)
     if not isinstance(records, list) or not records:

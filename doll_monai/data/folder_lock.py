@@ -17,8 +17,17 @@ except ImportError:  # Windows: two processes in one folder are the user's care
 
 _held: dict[str, IO[str]] = {}
 """Lock files of this process."""
+
+
+def _let_go() -> None:
+    """In a child, such as a worker of a data loader: it must not keep a folder locked that its parent left."""
+    for file in _held.values():
+        file.close()
+    _held.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_held.clear)
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def lock_folder(folder: str | os.PathLike[str], what: str) -> IO[str]:

@@ -35,10 +35,10 @@ def read_raw_film(path: str | os.PathLike[str]) -> np.ndarray:
         FileNotFoundError: when there is no such file.
         OSError: when its length is not that of a film, or a value has more than 12 bits.
     """
-    values = np.fromfile(path, dtype=">u2")
     length = os.path.getsize(path)
     if length != 2 * SIDE * SIDE:
         raise OSError(f"it has {length} bytes, a raw film of JSRT {2 * SIDE * SIDE}")
+    values = np.fromfile(path, dtype=">u2")
     if int(values.max()) > LARGEST:
         raise OSError(f"it has values above {LARGEST}, so it is not of 12 bits or not big-endian")
     return np.uint16(LARGEST) - values.reshape(SIDE, SIDE).astype(np.uint16)

@@ -69,8 +69,7 @@ def files_by_name(
     """
     if not folder.is_dir():
         raise InputError(f"The folder {folder} does not exist; give the folder that holds the files.")
-    any_word = "|".join(map(re.escape, words))
-    affix = re.compile(rf"^({any_word})[_-]|[_-]({any_word})$", re.IGNORECASE)
+    affix = _affix(words)
     files: dict[str, Path] = {}
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
@@ -85,6 +84,26 @@ def files_by_name(
                 raise InputError(f"{files[key]} and {path} have the same name; keep one of them.")
             files[key] = path
     return files
+
+
+def _affix(words: Sequence[str]) -> re.Pattern[str]:
+    any_word = "|".join(map(re.escape, words))
+    return re.compile(rf"^({any_word})[_-]|[_-]({any_word})$", re.IGNORECASE)
+
+
+def _of_films(files: Mapping[str, Path], films: Mapping[str, Path], words: Sequence[str]) -> dict[str, Path]:
+    """Masks by the key of their film: the film of the same name, else of the name without class or folder."""
+    affix = _affix(words)
+    found = {key: path for key, path in files.items() if key in films}
+    for key, path in files.items():
+        name = Path(key)
+        other = (name.parent / affix.sub("", name.name)).as_posix()
+        if key in films or other not in films:
+            continue
+        if other in found:
+            raise InputError(f"{found[other]} and {path} would both be the mask of {films[other]}; keep one of them.")
+        found[other] = path
+    return found
 
 
 def prepare_mask_folders(
@@ -123,16 +142,17 @@ def prepare_mask_folders(
     """
     folder = Path(dataset_dir)
     sources = dict.fromkeys(source for group in classes.values() for source in group)
-    masks = {}
-    for source in sources:
-        words = ["mask", Path(source).name, *(name for name, group in classes.items() if source in group)]
-        masks[source] = files_by_name(folder / relative_path(source, "masks"), words=words)
-    taken = {path for files in masks.values() for path in files.values()}
+    named = {source: files_by_name(folder / relative_path(source, "masks")) for source in sources}
+    taken = {path for files in named.values() for path in files.values()}
     pattern = _compiled(patient)
     films = files_by_name(
         folder / images if images in ("", ".") else folder / relative_path(images, "images"), FILM_SUFFIXES
     )
     films = {key: path for key, path in films.items() if path not in taken}
+    masks = {}
+    for source, files in named.items():
+        words = [Path(source).name, *(channel for channel, group in classes.items() if source in group)]
+        masks[source] = _of_films(files, films, words)
     found, missing, bare = [], [], 0
     for key, path in films.items():
         absent = [source for source, files in masks.items() if key not in files]
@@ -143,14 +163,14 @@ def prepare_mask_folders(
             missing.append(f"The film {path} has no mask in {folder / absent[0]}.")
             continue
         image = path.relative_to(folder).as_posix()
-        files = {
+        of_film = {
             channel: [masks[source][key].relative_to(folder).as_posix() for source in group if key in masks[source]]
             for channel, group in classes.items()
         }
-        found.append(Found(image, files, _patient(image, pattern)))
+        found.append(Found(image, of_film, _patient(image, pattern)))
     if not found:
         raise InputError(f"No film of {folder / images} has masks in {', '.join(sources)}; names must be the same.")
-    lonely = sum(key not in films for files in masks.values() for key in files)
+    lonely = sum(len(named[source]) - len(files) for source, files in masks.items())
     return Prepared(
         name,
         folder,
@@ -158,7 +178,7 @@ def prepare_mask_folders(
         counts=[
             Count("films", len(films)),
             Count("films with masks", len(found)),
-            *(Count(f"masks in {source}", len(files)) for source, files in masks.items()),
+            *(Count(f"masks in {source}", len(files)) for source, files in named.items()),
         ],
         classes=list(classes),
         notes=[f"{bare} films without any mask left out."] * bool(bare)

@@ -187,8 +187,14 @@ def _find_films(folder: Path) -> dict[str, str]:
 def _pools(folder: Path, names: list[str], patients: list[str]) -> list[str | None]:
     """NIH's own section of every film: training, test, or None where a list is missing."""
     lists = {"training": folder / "train_val_list.txt", "test": folder / "test_list.txt"}
-    if not all(path.is_file() for path in lists.values()):
+    there = [path for path in lists.values() if path.is_file()]
+    if not there:
         return [None] * len(names)
+    if len(there) == 1:
+        raise InputError(
+            f"{folder} has {there[0].name} alone of NIH's two lists, so its test films are not known; add the other one"
+            ", or take this one away for a split of your own."
+        )
     members = {pool: set(path.read_text(encoding="utf-8").split()) for pool, path in lists.items()}
     pools = [next((pool for pool, listed in members.items() if name in listed), None) for name in names]
     people = {pool: {who for who, of in zip(patients, pools, strict=True) if of == pool} for pool in lists}

@@ -50,7 +50,9 @@ def prepare_table(
     if not rows:
         raise InputError(f"{csv} has no rows.")
     columns, ignored = _observations(list(rows[0][1]), csv)
-    person = PATIENT if patient is None and PATIENT in rows[0][1] else patient
+    by_name = {name.lower(): name for name in rows[0][1]}
+    person = by_name.get(PATIENT) if patient is None else patient
+    section_column = by_name.get(SECTION, SECTION)
     lines: dict[str, int] = {}
     values: list[list[float | None]] = []
     patients, pools = [], []
@@ -67,11 +69,16 @@ def prepare_table(
         patients.append(film if person is None else row[person])
         if not patients[-1]:
             raise InputError(f"{where}: {person} is blank; fill it in.")
-        pools.append(_pool(row.get(SECTION, ""), where))
+        pools.append(_pool(row.get(section_column, ""), where))
     if any(pools) and not all(pools):
         raise InputError(f"{csv}: {SECTION} is blank in {pools.count(None)} of {len(pools)} rows; fill in all or none.")
+    shared = [name for name, found in _sections_of(patients, pools).items() if len(found) > 1]
+    if shared:
+        raise InputError(
+            f"{csv}: {len(shared)} patients are in several sections, such as {min(shared)}; keep each in one."
+        )
     split = choose_sections(pools, patients, training=training, validation=validation, test=test, seed=seed)
-    ignored = [name for name in ignored if name not in (image, person, SECTION)]
+    ignored = [name for name in ignored if name not in (image, person, section_column)]
     return Prepared(
         Path(dataset_dir).resolve().name,
         Path(dataset_dir),
@@ -83,6 +90,13 @@ def prepare_table(
         counts=[Count("films", len(lines)), Count("patients", len(set(patients)))],
         notes=[f"Columns passed over: {', '.join(ignored)}."] if ignored else [],
     )
+
+
+def _sections_of(patients: list[str], pools: list[str | None]) -> dict[str, set[str | None]]:
+    found: dict[str, set[str | None]] = {}
+    for patient, pool in zip(patients, pools, strict=True):
+        found.setdefault(patient, set()).add(pool)
+    return found
 
 
 def _observations(columns: list[str], csv: str | os.PathLike[str]) -> tuple[dict[int, str], list[str]]:

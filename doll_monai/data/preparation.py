@@ -12,13 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from doll_monai.data.chexpert import CHECK_EVERY, CHECKED_WITHOUT_ASKING, count_labels
 from doll_monai.data.datalist import SECTIONS, write_datalist
 from doll_monai.data.jsrt_film import film_affine, is_raw_film, read_raw_film
 from doll_monai.data.label_files import label_file
 from doll_monai.data.masks import LABEL_FOLDER, label_array
+from doll_monai.data.pictures import MAX_PIXELS, ORIENTATION, open_picture, upright
 from doll_monai.data.published import Count, count_table, count_warning
 from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError
@@ -161,18 +161,32 @@ def _read_size(path: Path) -> tuple[tuple[int, int], np.ndarray | None]:
             height, width = read_raw_film(path).shape
             return (width, height), film_affine()
         if path.suffix.lower() in PICTURES:
-            with Image.open(path) as picture:
-                size = picture.size
-                picture.draft("L", (64, 64))
-                picture.load()
-            return size, None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return _picture_size(path), None
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's plug-ins raise whatever a damaged file makes them stumble over
         reason = f" ({error})" if is_raw_film(path) else ""
         raise InputError(f"The film {path} cannot be read{reason}; unpack it again or take it out.") from error
     from doll_monai.transforms import LoadFilmd
 
     film = LoadFilmd("image")({"image": str(path)})["image"]
     return (film.shape[1], film.shape[2]), np.asarray(film.affine)
+
+
+def _picture_size(path: Path) -> tuple[int, int]:
+    """(W, H) of a picture of one page as viewers show it, read to its end."""
+    with open_picture(path) as picture:
+        pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+        if pages != 1:
+            raise InputError(f"The film {path} has {pages} pages; save the one that is the film.")
+        if picture.width * picture.height > MAX_PIXELS:
+            raise InputError(f"The film {path} claims more pixels than the {MAX_PIXELS:,} of films; take it out.")
+        if picture.getexif().get(ORIENTATION, 1) != 1:
+            return upright(picture).size
+        size = picture.size
+        picture.draft("L", (64, 64))
+        picture.load()
+        return size
 
 
 def _write_films(prepared: Prepared, output: Path, progress: Progress) -> dict[str, list[dict]]:

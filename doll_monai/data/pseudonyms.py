@@ -11,11 +11,13 @@ import hmac
 import io
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from doll_monai.data.datalist import SECTIONS, relative_path, write_datalist
+from doll_monai.data.datalist import SECTIONS, read_section, relative_path, write_datalist
+from doll_monai.data.folder import FILM_SUFFIXES
 from doll_monai.data.json_object import read_json_object
 from doll_monai.data.whole_file import create_whole, write_whole
 from doll_monai.errors import InputError
@@ -27,7 +29,7 @@ DATALIST = "dataset.json"
 
 
 def pseudonym(path: str, key: bytes) -> str:
-    """Another path for a path: each folder and the name become a keyed hash, the file's suffixes stay.
+    """Another path for a path: each folder and the name become a keyed hash, a film's suffix stays.
 
     Films of one folder (a patient's, a study's) stay in one folder. Without the key nobody can tell a name from its
     pseudonym by trying names.
@@ -41,8 +43,8 @@ def pseudonym(path: str, key: bytes) -> str:
         hmac.new(key, "/".join(parts[: depth + 1]).encode(), "sha256").hexdigest()[:LENGTH]
         for depth in range(len(parts))
     ]
-    suffixes = [suffix for suffix in PurePosixPath(path).suffixes[-2:] if suffix.lower() in (".nii", ".gz")]
-    return "/".join(names) + ("".join(suffixes) or PurePosixPath(path).suffix)
+    known = sorted(FILM_SUFFIXES, key=len, reverse=True)
+    return "/".join(names) + next((suffix for suffix in known if path.lower().endswith(suffix)), "")
 
 
 def read_key(path: str | os.PathLike[str]) -> bytes:
@@ -53,8 +55,8 @@ def read_key(path: str | os.PathLike[str]) -> bytes:
     """
     file = Path(path)
     if not file.exists():
-        create_whole(file, secrets.token_hex(KEY_BYTES).encode())
-        file.chmod(0o600)
+        with _for_the_owner_alone():
+            create_whole(file, secrets.token_hex(KEY_BYTES).encode())
     try:
         key = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
@@ -100,30 +102,49 @@ def write_pseudonyms(
                 f"{secret} would lie in {output}, beside what it is to be kept apart from; put it elsewhere."
             )
     content = read_json_object(datalist, "write it with one of scripts/prepare_*.py")
+    records = {section: read_section(datalist, section) for section in SECTIONS if content.get(section)}
     key = read_key(key_file)
     folders = {"image": Path(dataset_dir).resolve(), "label": Path(label_dir or dataset_dir).resolve()}
     known: dict[str, str] = {}
     sections: dict[str, list[dict[str, Any]]] = {}
-    for section in (name for name in SECTIONS if content.get(name)):
+
+    def renamed(name: str, value: Any) -> Any:
+        """The pseudonym of a path, or of each of several; labels that are values stay."""
+        if isinstance(value, list):
+            return [renamed(name, part) for part in value]
+        if not isinstance(value, str):
+            return value
+        path = relative_path(value, str(datalist))
+        other = f"{name}s/{pseudonym(path, key)}"
+        if known.setdefault(other, path) != path:
+            raise InputError(f"{path} and {known[other]} have one pseudonym; take another key.")
+        _link(folders[name] / path, target / other)
+        return other
+
+    for section, found in records.items():
         sections[section] = []
-        for record in progress(content[section]):
+        for record in progress(found):
             kept = {name: record[name] for name in ("image", "label", "patient") if name in record}
-            for name, folder in folders.items():
-                if isinstance(kept.get(name), str):
-                    path = relative_path(kept[name], f"'{section}' in {datalist}")
-                    kept[name] = f"{name}s/{pseudonym(path, key)}"
-                    if known.setdefault(kept[name], path) != path:
-                        raise InputError(f"{path} and {known[kept[name]]} have one pseudonym; take another key.")
-                    _link(folder / path, target / kept[name])
+            kept |= {name: renamed(name, kept[name]) for name in folders if name in kept}
             if "patient" in kept:
                 kept["patient"] = pseudonym(str(kept["patient"]), key)[:LENGTH]
             sections[section].append(kept)
     rows = sorted((other, path) for other, path in known.items() if other.startswith("images/"))
-    write_whole(names, _csv(rows))
-    Path(names).chmod(0o600)
+    with _for_the_owner_alone():
+        write_whole(names, _csv(rows))
     labels: Mapping[str, Any] = {"labels": content["labels"]} if "labels" in content else {}
     write_datalist(target / DATALIST, sections, **labels)
     return {section: len(records) for section, records in sections.items()}
+
+
+@contextmanager
+def _for_the_owner_alone() -> Iterator[None]:
+    """Files that are made meanwhile can be read by nobody else."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _link(path: Path, link: Path) -> None:

@@ -72,6 +72,10 @@ def _within_pools(
             shares = {"validation": VALIDATION_SHARE, "training": 1 - VALIDATION_SHARE}
             of_patient = split_patients(people, shares, seed)
             chosen: list[str | None] = [of_patient[patient] for patient in people]
+            if "validation" not in chosen:
+                raise InputError(
+                    f"None of the {len(of_patient)} patients fell into validation; give validation, a number of films."
+                )
         else:
             chosen = split_films(people, 0, validation, seed)
         watched = [index for index, section in zip(learnt, chosen, strict=True) if section == "validation"]

@@ -104,9 +104,7 @@ class Truth:
                 raise InputError(f"The mask {self.dataset_dir / place} of the truth cannot be read.") from error
         x, y, width, height = place
         mask = torch.zeros(size, dtype=torch.bool)
-        columns = slice(round(x * size[0]), max(round((x + width) * size[0]), round(x * size[0]) + 1))
-        rows = slice(round(y * size[1]), max(round((y + height) * size[1]), round(y * size[1]) + 1))
-        mask[columns, rows] = True
+        mask[_extent(x, width, size[0]), _extent(y, height, size[1])] = True
         return mask
 
     def _below_dataset(self, path: str) -> str:
@@ -114,6 +112,12 @@ class Truth:
             return path
         stripped = Path(*Path(path).parts[1:]).as_posix()
         return stripped if (self.dataset_dir / stripped).exists() else path
+
+
+def _extent(start: float, length: float, pixels: int) -> slice:
+    """A part of an axis, given in fractions, as pixels; one pixel at least, a point is the one that it lies in."""
+    first = min(round(start * pixels) if length else int(start * pixels), pixels - 1)
+    return slice(first, max(round((start + length) * pixels), first + 1))
 
 
 def _resized(picture: Image.Image, size: tuple[int, ...]) -> torch.Tensor:

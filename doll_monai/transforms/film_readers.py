@@ -7,7 +7,7 @@ header first and refuses what is no film before memory is taken for its pixels.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,8 +28,8 @@ MAX_CHANNELS = 4
 """Colours and opacity."""
 GREY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
 """Pillow's modes whose numbers are brightness; ``I;16`` and its variants are as well."""
-HEADER_BYTES = 4096
-"""MetaImage's header is a page of text."""
+HEADER_BYTES = 65536
+"""More than the headers of MetaImage and NRRD have, which are a page of text."""
 MIN_IS_WHITE = 0
 PHOTOMETRIC_INTERPRETATION = 262
 
@@ -137,21 +137,24 @@ class ItkFilmReader(ITKReader):
     leaves alone.
     """
 
-    kinds: ClassVar[dict[str, tuple[str, Callable]]] = {
-        ".mha": ("MetaImage", itk.MetaImageIO),
-        ".nrrd": ("NRRD", itk.NrrdImageIO),
+    kinds: ClassVar[dict[str, tuple[str, str]]] = {
+        ".mha": ("MetaImage", "MetaImageIO"),
+        ".nrrd": ("NRRD", "NrrdImageIO"),
     }
 
     def read(self, data: Any, **kwargs: Any) -> Any:
         """A file, or a tuple with the name of one; whatever is no MetaImage or NRRD by its name must be DICOM."""
         path = _single(data)
-        name, kind = self.kinds.get(Path(path).suffix.lower(), ("DICOM", itk.GDCMImageIO))
+        name, kind_name = self.kinds.get(Path(path).suffix.lower(), ("DICOM", "GDCMImageIO"))
+        kind = getattr(itk, kind_name)  # ITK loads each of them when it is first asked for
         if not Path(path).is_file():
             raise FileNotFoundError(path)
         if name == "DICOM":
             check_lengths(path)
         elif name == "MetaImage":
-            _check_axes(path)
+            _check_meta_image(path)
+        else:
+            _check_nrrd(path)
         if not kind.New().CanReadFile(path):
             raise OSError(f"it is no {name} file")
         return _read_itk(path, kind)
@@ -160,12 +163,23 @@ class ItkFilmReader(ITKReader):
         return {}
 
 
-def _check_axes(path: str) -> None:
-    """Refuse a MetaImage that claims so many axes that ITK would end the process."""
+def _check_meta_image(path: str) -> None:
+    """Refuse a MetaImage that claims so many axes that ITK would end the process, or whose pixels are elsewhere."""
     with open(path, "rb") as file:
-        claims = re.findall(rb"NDims\s*[=:]\s*([-+]?\d*)", file.read(HEADER_BYTES))
+        header, end, rest = file.read(HEADER_BYTES).partition(b"ElementDataFile")
+    if not end or re.match(rb"\s*[=:]\s*LOCAL\s*[\r\n]", rest) is None:
+        raise OSError("it has no pixels of its own behind a short header")
+    claims = re.findall(rb"NDims\s*[=:]\s*([-+]?\d*)", header)
     if any(claim not in (b"2", b"3", b"4") for claim in claims):
         raise OSError(f"it claims {claims[0].decode()} axes")
+
+
+def _check_nrrd(path: str) -> None:
+    """Refuse an NRRD whose pixels are in another file, whichever it names."""
+    with open(path, "rb") as file:
+        header, end, _ = file.read(HEADER_BYTES).replace(b"\r\n", b"\n").partition(b"\n\n")
+    if not end or re.search(rb"^\s*data ?file\s*:", header, re.IGNORECASE | re.MULTILINE):
+        raise OSError("it has no pixels of its own behind a short header")
 
 
 def _read_itk(path: str, kind: Any) -> Any:

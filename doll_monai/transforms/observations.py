@@ -123,6 +123,9 @@ def check_observations(
     policies = ObservationTargets(uncertain, unmentioned)
     targets = ObservationTargetsd("label")
     targets.targets = policies
+    bare = next((record for record in records if "label" not in record), None)
+    if bare is not None:
+        raise InputError(f"The film {bare.get('image')} has no labels of observations; add them to the datalist.")
     known = torch.stack([targets(record)["label"] for record in records])
     learnt = ((known >= 0.5).any(0) & ((known >= 0) & (known < 0.5)).any(0)).sum()
     if not learnt:

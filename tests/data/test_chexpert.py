@@ -98,7 +98,7 @@ def test_lateral_films_are_left_out_and_counted(dataset: Path, caplog: pytest.Lo
         ([], "has no frontal film"),
         ([row(film(0), view="frontal?")], "line 2: Frontal/Lateral is 'frontal\\?'"),
         ([row("CheXpert-v1.0-small/train/someone/a.jpg")], "has no folder patientNNNNN"),
-        ([row(film(99))], "first frontal film of .* does not exist"),
+        ([row(film(99))], "first frontal films of .* do not exist"),
         ([row(film(0)), row(film(98)), row(film(99))], "2 of 3 images looked for .* first: train/patient00098"),
         ([row(film(0)), row(film(1, prefix="other/"))], "does not start with 'CheXpert-v1.0-small'"),
     ],

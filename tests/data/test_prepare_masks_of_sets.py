@@ -7,13 +7,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from preparing import ROOT, mask, picture, read_datalist, run_program, tree
 
 from doll_monai.data import covid, lungs
 from doll_monai.data.mask_folders import files_by_name, prepare_mask_folders
 from doll_monai.data.preparation import label_of
 from doll_monai.errors import InputError
-from doll_monai.transforms import LoadLabeld
+from doll_monai.transforms import LoadFilmd, LoadLabeld
 
 REAL = ROOT.parent / "shared" / "data" / "kermany_lungs"
 
@@ -313,3 +314,41 @@ def test_masks_below_the_folder_of_the_films_are_no_films(own: Path) -> None:
     prepared = prepare_mask_folders(own / "films", ".", {"heart": ["heart"]}, name="own")
     assert {film.image for film in prepared.films} == {f"p{number}/1.jpg" for number in range(6)}
     assert prepared.counts[0].found == 13
+
+
+def test_a_mask_belongs_to_the_film_of_its_whole_name_first(tmp_path: Path) -> None:
+    for name in ("1", "covid_1", "covid_2"):
+        picture(tmp_path / "films" / f"{name}.png")
+    for name in ("covid_1", "covid_2"):
+        picture(tmp_path / "covid" / f"{name}.png", mask((0, 0)))
+    found = prepare_mask_folders(
+        tmp_path, "films", {"infection": ["covid"]}, name="own", training=1, validation=1, test=None
+    )
+    assert {film.image: film.masks for film in found.films} == {
+        f"films/{name}.png": {"infection": [f"covid/{name}.png"]} for name in ("covid_1", "covid_2")
+    }
+    picture(tmp_path / "covid" / "1.png", mask((0, 0)))
+    picture(tmp_path / "covid" / "1_covid.png", mask((0, 0)))
+    with pytest.raises(InputError, match="would both be the mask of"):
+        prepare_mask_folders(tmp_path, "films", {"infection": ["covid"]}, name="own", training=1, validation=1)
+
+
+def test_a_film_that_is_shown_turned_has_masks_as_shown(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("L", (30, 40)).save(tmp_path / "films" / "a.jpg", exif=exif)
+    picture(tmp_path / "masks" / "a.png", mask((0, 0), shape=(30, 40)))
+    prepared = prepare_mask_folders(tmp_path, "films", {"lungs": ["masks"]}, name="own", training=1, validation=0)
+    assert label_of(prepared.films[0], prepared)[0].shape == (40, 30, 1, 1)
+    assert LoadFilmd()({"image": tmp_path / "films" / "a.jpg"})["image"].shape == (1, 40, 30)
+
+
+def test_several_pages_are_no_film(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    page = Image.new("L", (8, 5))
+    page.save(tmp_path / "films" / "a.tif", save_all=True, append_images=[page])
+    picture(tmp_path / "masks" / "a.png", mask((0, 0)))
+    prepared = prepare_mask_folders(tmp_path, "films", {"lungs": ["masks"]}, name="own", training=1, validation=0)
+    with pytest.raises(InputError, match=r"a\.tif has 2 pages"):
+        label_of(prepared.films[0], prepared)

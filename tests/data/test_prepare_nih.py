@@ -170,6 +170,9 @@ def test_a_mistake_in_a_table_is_one_sentence(nih: Path, file: str, change: tupl
 
 def test_without_the_lists_films_are_split_by_patient(nih: Path) -> None:
     (nih / "test_list.txt").unlink()
+    with pytest.raises(InputError, match=r"train_val_list\.txt alone of NIH's two lists"):
+        prepare(nih)
+    (nih / "train_val_list.txt").unlink()
     prepared = prepare(nih)
     assert {film.section for film in prepared.films} == {"training", "validation", "test"}
     assert prepared.notes == ["Without train_val_list.txt and test_list.txt all films are split by patient."]

@@ -23,6 +23,7 @@ from doll_monai.data.datalist import load_datalist, read_table, relative_path, w
 from doll_monai.data.label_files import label_file, read_label
 from doll_monai.data.masks import parse_classes, read_mask
 from doll_monai.data.run_lengths import RunLengths, read_run_lengths
+from doll_monai.data.truth import _extent
 from doll_monai.errors import InputError
 from doll_monai.findings import FINDINGS
 from doll_monai.transforms import LoadLabeld
@@ -271,3 +272,13 @@ def test_any_run_lengths_are_read_or_refused(findings: object) -> None:
 def test_a_truth_that_is_no_json_is_refused(content: bytes | str) -> None:
     with _file("truth.json", content) as path, pytest.raises(InputError, match="is no JSON of films"):
         list(read_run_lengths(path))
+
+
+@quick
+@given(st.floats(0, 1, exclude_max=True), st.floats(0, 1), st.integers(1, 400))
+def test_a_place_has_a_pixel_at_least_and_a_point_has_one(start: float, length: float, pixels: int) -> None:
+    length = min(length, 1 - start)
+    part = range(pixels)[_extent(start, length, pixels)]
+    assert len(part) >= 1
+    point = range(pixels)[_extent(start, 0.0, pixels)]
+    assert list(point) == [int(start * pixels)]

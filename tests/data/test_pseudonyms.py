@@ -105,3 +105,22 @@ def test_mistakes_are_named(films: Path, tmp_path: Path) -> None:
     (films / NAMES[0]).unlink()
     with pytest.raises(InputError, match=r"front\.png does not exist"):
         _write(films, tmp_path, output=tmp_path / "another")
+
+
+def test_what_looks_like_a_suffix_is_part_of_the_name() -> None:
+    for name in ("DOE.JOHN", "1.2.840.113619.2.55.7", "x.nii.smith"):
+        assert "." not in pseudonym(name, bytes(32))
+    assert pseudonym("a/DOE.JOHN.nii.gz", bytes(32)).endswith(".nii.gz")
+    assert pseudonym("DOE.JOHN.PNG", bytes(32)).count(".") == 1
+
+
+def test_several_files_of_one_film_and_bare_names_are_renamed_too(films: Path, tmp_path: Path) -> None:
+    content = {"training": [{"image": list(NAMES[:2])}], "test": [NAMES[2]]}
+    (films / "dataset.json").write_text(json.dumps(content))
+    output = _write(films, tmp_path)
+    written = (output / "dataset.json").read_text()
+    assert not any(word in written for word in ("doe", "roe", "front"))
+    first, second = json.loads(written)["training"][0]["image"]
+    assert (output / first).read_bytes() == b"\0"
+    assert (output / second).read_bytes() == b"\1"
+    assert (output / json.loads(written)["test"][0]["image"]).read_bytes() == b"\2"

@@ -61,8 +61,14 @@ def test_the_source_distribution_is_the_whole_project(built: Path) -> None:
     (source,) = built.glob("*.tar.gz")
     with tarfile.open(source) as file:
         names = {Path(*Path(name).parts[1:]).as_posix() for name in file.getnames()}
-    assert {*PACKAGE, "LICENSE", "README.md", "Makefile", "constraints.txt", "tests/narrow.py"} <= names
-    assert "bundles/lung_cxr_segmentation/configs/train.json" in names
+    folders = ("bundles", "docs", "scripts", "tests")
+    there = {
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.*")
+        if path.suffix in (".json", ".md", ".png", ".py", ".txt") and "eval" not in path.parts
+    }
+    assert {*PACKAGE, *there, "LICENSE", "README.md", "SECURITY.md", "Makefile", "constraints.txt"} <= names
     assert not [name for name in names if name.endswith(".pt") or name.startswith(("output", "mlruns"))]
 
 

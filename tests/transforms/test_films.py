@@ -358,3 +358,19 @@ def test_films_of_several_types_stand_in_one_batch(tmp_path: Path) -> None:
         assert torch.equal(read["image"].affine, film["image"].affine)
         assert read["image"].meta["filename_or_obj"] == film["image"].meta["filename_or_obj"]
         assert set(film["image"].meta) == set(films[0]["image"].meta)
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("film.mha", "ObjectType = Image\nNDims = 2\nDimSize = 4 4\nElementType = MET_UCHAR\nElementDataFile = {}\n"),
+        ("film.nrrd", "NRRD0004\ntype: uchar\ndimension: 2\nsizes: 4 4\nencoding: raw\ndata file: {}\n\n"),
+        ("film.nrrd", "NRRD0004\r\ntype: uchar\r\ndimension: 2\r\nsizes: 4 4\r\nencoding: raw\r\nDataFile: {}\r\n\r\n"),
+    ],
+)
+def test_a_film_does_not_show_another_file(name: str, header: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.raw").write_bytes(bytes(range(16)))
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / name).write_bytes(header.format("../secret.raw").encode())
+    with pytest.raises(InputError, match="no pixels of its own"):
+        _film(tmp_path / "films" / name)
