@@ -30,6 +30,8 @@ HEADER = 512
 
 LIFE = 500
 """Films that one process reads: libraries keep some memory of files that they refuse."""
+PATIENCE = 6
+"""How many times as long as a film may keep the processor it may wait for it."""
 EXPECTED = {"": "read", InputError.__name__: "refused"}
 
 
@@ -128,11 +130,11 @@ class Reader:
         self.pipe.send(str(path))
         try:
             end = self._processor_seconds() + seconds
-            while not self.pipe.poll(seconds):
+            for _ in range(PATIENCE):
+                if self.pipe.poll(seconds):
+                    return str(self.pipe.recv())
                 if self._processor_seconds() > end:
                     break
-            else:
-                return str(self.pipe.recv())
             outcome = f"takes more than {seconds} s"
         except (EOFError, ConnectionError):
             self.process.join()
