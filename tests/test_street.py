@@ -91,6 +91,6 @@ def test_street_runs_from_films_to_a_segmentation_model_and_only_once(tmp_path: 
     again = _run(tmp_path)
     networks = {str(run / "configs" / name) for name in ("committee", "pretraining_network", "task_network")}
     changed = {name for name, time in _modified(run).items() if before.get(name) != time}
-    assert {name.removesuffix(".json") for name in changed} <= {*networks, str(run / ".lock")}
+    assert {name.removesuffix(".json") for name in changed} <= {*networks, str(run / ".pipeline.lock")}
     assert [record["run_id"] for record in again] == [record["run_id"] for record in records]
     assert [record["seconds"] for record in again] == [record["seconds"] for record in records]
