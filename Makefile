@@ -1,17 +1,28 @@
 # make demo: install everything and run all stages on synthetic films
 # make test: install everything and run the fast tests; make test-all: the slow ones
+# make label STUDIES=DIR: annotate the films in a folder; make label-test: the tests of that app
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := output/demo
+LABEL  := .venv-label
+RUN    ?= $(DEMO)
+PORT   ?= 8000
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all label label-test lint clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+$(LABEL)/.ready: pyproject.toml doll_monai/label_app/requirements.txt doll_monai/label_app/constraints.txt
+	$(PYTHON) -m venv $(LABEL)
+	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check -c doll_monai/label_app/constraints.txt \
+		-r doll_monai/label_app/requirements.txt -e .
+	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps monailabel==0.8.5 pydicom-seg==0.4.1
 	touch $@
 
 output/phantom/train.csv: | $(READY)
@@ -33,10 +44,17 @@ test: $(READY)
 test-all: $(READY)
 	$(BIN)/python -m pytest -m slow
 
+label: $(LABEL)/.ready
+	@test -n "$(STUDIES)" || { echo "Error: give the folder of films, make label STUDIES=DIR."; exit 1; }
+	$(LABEL)/bin/python -m doll_monai.label_app $(STUDIES) --run $(RUN) --port $(PORT)
+
+label-test: $(LABEL)/.ready
+	$(LABEL)/bin/python -m pytest tests/label_app/server
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(DEMO) output/phantom output/phantom_task
+	rm -rf $(VENV) $(LABEL) $(DEMO) output/phantom output/phantom_task

@@ -1,0 +1,162 @@
+"""The app itself: models, trainers, strategies and datastore, as MONAI Label asks for them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monailabel.datastore.dicom import DICOMwebClientX
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.tasks.activelearning.random import Random
+
+import doll_monai
+from doll_monai.errors import InputError, sentence_of
+
+from .datastore import FilmFolder, FilmServer
+from .disagreement import Disagreement, First
+from .infer import CorrectRegions, ProposeFindings, ProposeRegions, ScoreFindings
+from .label_map import class_bits, read_mask, split_classes
+from .model import ServedModel
+from .safe_labels import FINAL, ORIGINAL
+from .served import CLASSIFIER_BUNDLE, read_served
+from .train import TrainAdapters
+from .versions import Versions
+
+CLICKS = "_clicks"
+"""Ending of the models that take clicks."""
+_logger = logging.getLogger(__name__)
+
+
+class DollLabelApp(MONAILabelApp):
+    """Serves the bundles that ``served.json`` in the app's folder names; see ``MONAILabelApp`` for the arguments."""
+
+    studies: str
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        served = read_served(app_dir)
+        self.models = {
+            bundle.name: ServedModel(bundle, Versions(Path(app_dir) / "model" / bundle.name)) for bundle in served
+        }
+        self.tasks = {name: model for name, model in self.models.items() if model.served.is_task}
+        classes = dict.fromkeys(name for model in self.tasks.values() for name in model.classes)
+        self.bits = class_bits(list(classes))
+        self._proposed: dict[str, tuple[str, int, np.ndarray]] = {}
+        super().__init__(
+            app_dir,
+            studies,
+            conf,
+            name="doll-monai",
+            description="Proposes regions in chest radiographs and learns from their corrections. Research only.",
+            version=doll_monai.__version__,
+        )
+        self.datastore().usual_classes = self.usual_classes
+
+    def init_datastore(self) -> Any:
+        """The folder of films, or a server."""
+        if self.studies.startswith(("http://", "https://")):
+            self.studies = self.studies.rstrip("/").strip()
+            return self.init_remote_datastore()
+        from monailabel.config import settings
+
+        return FilmFolder(self.studies, list(self.bits), settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
+
+    def init_remote_datastore(self) -> Any:
+        """A DICOMweb server."""
+        from dicomweb_client.session_utils import create_session_from_user_pass
+        from monailabel.config import settings
+
+        user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+        session = create_session_from_user_pass(user, password) if user and password else None
+        client = DICOMwebClientX(url=self.studies, session=session)
+        return FilmServer(client, list(self.bits), os.path.join(self.app_dir, "films"))
+
+    def init_infers(self) -> dict[str, Any]:
+        """A model for each bundle, and one more for each task that takes clicks."""
+        infers: dict[str, Any] = {}
+        for name, model in self.models.items():
+            if name in self.tasks:
+                infers[name] = ProposeRegions(model, self.bits)
+                infers[name.replace("_segmentation", CLICKS)] = CorrectRegions(model, self.bits)
+            else:
+                infers[name] = ScoreFindings(model) if name == CLASSIFIER_BUNDLE else ProposeFindings(model)
+        return infers
+
+    def init_trainers(self) -> dict[str, Any]:
+        """A trainer for each task that has a pre-trained network."""
+        return {
+            name: TrainAdapters(model.served, model.versions, self.bits)
+            for name, model in self.tasks.items()
+            if model.served.pretrained
+        }
+
+    def init_strategies(self) -> dict[str, Any]:
+        """``disagreement``, ``first`` and ``random``."""
+        judge = Disagreement(self.tasks, self.models.get(CLASSIFIER_BUNDLE))
+        return {"disagreement": judge, "first": First(), "random": Random()}
+
+    def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
+        """A proposal; saved only where no annotator's label stands.
+
+        Raises:
+            InputError: when the film cannot be read, or the request asks for something that is not there.
+        """
+        name, image = request.get("model"), request.get("image")
+        task = self._infers.get(name)
+        if task is None:
+            raise InputError(f"There is no model '{name}'; there are: {', '.join(self._infers)}.")
+        if not task.is_valid():
+            raise InputError(f"{name} has not learnt anything yet; save some labels and train it.")
+        save, tag = request.get("save_label", False), request.get("label_tag", ORIGINAL)
+        try:
+            result: dict[str, Any] = super().infer({**request, "save_label": False}, datastore)
+        except Exception as error:
+            raise InputError(sentence_of(error) or f"{name} failed: {' '.join(str(error).split())[:300]}") from error
+        if result["file"] and self._is_film(image):
+            self._note(str(image), task, result["file"])
+            if save:
+                result["label"] = self.datastore().save_proposal(str(image), result["file"], tag, str(name))
+                result["tag"] = tag
+        return result
+
+    def batch_infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
+        """Proposals for many films; MONAI Label divides them among GPUs, of which there may be none."""
+        return super().batch_infer({"multi_gpu": torch.cuda.is_available(), **request}, datastore)
+
+    def _is_film(self, image: Any) -> bool:
+        return isinstance(image, str) and image in self.datastore()._datastore.objects
+
+    def _note(self, image: str, task: Any, file: str) -> None:
+        """Remember a proposal, to compare it with what the annotator saves."""
+        if type(task) is ProposeRegions:
+            size = self.datastore().film(image).shape[::-1]
+            self._proposed[image] = task.model.served.name, task.model.version, read_mask(file, size, 255)
+
+    def usual_classes(self, image: str) -> list[str]:
+        """Classes of the task that proposed last for a film, of the first task before."""
+        name = self._proposed[image][0] if image in self._proposed else next(iter(self.tasks))
+        return self.models[name].classes
+
+    def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
+        """Compare the proposal with what the annotator made of it: how good the model is on films that it never saw."""
+        mask = self.datastore().mask(image_id)
+        if image_id not in self._proposed or mask is None:
+            return {}
+        name, version, proposal = self._proposed.pop(image_id)
+        bits = [self.bits[own] for own in self.models[name].classes]
+        scores = dict(zip(self.models[name].classes, _dice(proposal, mask, bits), strict=True))
+        info = {"proposal": {"model": name, "version": version, "dice": scores}}
+        self.datastore().update_label_info(image_id, FINAL, info)
+        return info
+
+    def _download_dcmqi_tools(self) -> None:
+        """Nothing: highdicom writes DICOM SEG here."""
+
+
+def _dice(a: np.ndarray, b: np.ndarray, bits: list[int]) -> list[float | None]:
+    """Dice of each class; None where both are empty."""
+    pairs = zip(split_classes(a, bits), split_classes(b, bits), strict=True)
+    return [round(float(2 * (x & y).sum() / (x.sum() + y.sum())), 4) if (x | y).any() else None for x, y in pairs]

@@ -1,0 +1,35 @@
+"""MONAI Label's web server, with the page for annotating and errors in one sentence."""
+
+from __future__ import annotations
+
+import os
+
+from fastapi import Request
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.responses import JSONResponse
+from monailabel.app import app
+from monailabel.interfaces.exception import MONAILabelException
+
+from doll_monai.errors import InputError
+
+from .page import router
+from .start import HOST
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+# MONAI Label lets pages of any origin read films; the app's own page needs no such leave, other programs neither
+app.user_middleware = [item for item in app.user_middleware if item.cls is not CORSMiddleware]
+if os.environ.get(HOST) in LOOPBACK:
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
+app.include_router(router)
+
+
+@app.exception_handler(InputError)
+async def _input_error(request: Request, error: InputError) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, status_code=400)
+
+
+@app.exception_handler(MONAILabelException)
+async def _monailabel_error(request: Request, error: MONAILabelException) -> JSONResponse:
+    return JSONResponse({"detail": error.msg}, status_code=400)

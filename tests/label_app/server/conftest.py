@@ -1,0 +1,88 @@
+"""These tests run in the environment of MONAI Label: ``make label-test``."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving import DEMO, FILMS, REAL, ROOT, Server, start_server
+
+collect_ignore_glob = [] if importlib.util.find_spec("monailabel") else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
+    """Films with masks of both lungs, by name: real ones where they are at hand, else synthetic ones."""
+    folder = tmp_path_factory.mktemp("films")
+    source = REAL
+    if not REAL.is_dir():
+        from doll_monai.data.phantom import write_dataset
+
+        source = tmp_path_factory.mktemp("phantom")
+        write_dataset(source, count=FILMS, seed=3, size=128)
+    masks = {}
+    with (source / "index.csv").open(newline="") as file:
+        for row in list(csv.DictReader(file))[:FILMS]:
+            name = row["image"].replace("/", "_")
+            shutil.copy(source / row["image"], folder / name)
+            lungs = [np.asarray(Image.open(source / row[side])) > 127 for side in ("right_lung", "left_lung")]
+            masks[Path(name).stem] = np.any(lungs, axis=0)
+    return folder, masks
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished pipeline: the demo's where there is one, else its networks with seeded weights."""
+    if (DEMO / "lung" / "adapter" / "adapter.pt").is_file():
+        return DEMO
+    import torch
+    from monai.bundle import ConfigParser
+
+    run = tmp_path_factory.mktemp("run")
+    (run / "configs" / "executed").mkdir(parents=True)
+    members = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members"
+    networks = [
+        ConfigParser.load_config_file(members / f"{name}.json")["network_def"]
+        for name in ("resnet10_narrow", "densenet_tiny")
+    ]
+    committee = {"_target_": "doll_monai.networks.Committee", "members": networks}
+    files = {
+        "committee": {"network_def": committee},
+        "pretraining_network": {"network_def::backbone": networks[0]},
+        "task_network": {"network_def::network::backbone": networks[0]},
+        "executed/pretrain": {"image_size": [64, 64]},
+    }
+    for name, content in files.items():
+        (run / "configs" / f"{name}.json").write_text(json.dumps(content))
+    torch.manual_seed(0)
+    for name, bundle, changes in (
+        ("committee", "chexpert_cxr_classification", "committee"),
+        ("pretraining", "doll_cxr_segmentation", "pretraining_network"),
+    ):
+        parser = ConfigParser()
+        inference = ROOT / "bundles" / bundle / "configs" / "inference.json"
+        parser.read_config([str(inference), str(run / "configs" / f"{changes}.json")])
+        (run / name).mkdir()
+        torch.save(parser.get_parsed_content("network_def").state_dict(), run / name / "model.pt")
+    return run
+
+
+@pytest.fixture(scope="module")
+def server(
+    truth: tuple[Path, dict[str, np.ndarray]], run_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """The app over a copy of the films."""
+    folder = tmp_path_factory.mktemp("app")
+    films = folder / "films"
+    shutil.copytree(truth[0], films)
+    running = start_server(str(films), folder / "output", run_folder)
+    yield running
+    running.process.terminate()
+    running.process.wait(20)

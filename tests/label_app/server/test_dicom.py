@@ -1,0 +1,163 @@
+"""DICOM films, from a folder and from a server of DICOMweb."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from dicom import write_film
+from PIL import Image
+from serving import Server, free_port, start_server
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+FINDINGS = "doll_cxr_segmentation"
+Truth = tuple[Path, dict[str, np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def grey(truth: Truth) -> np.ndarray:
+    """One film, (H, W)."""
+    return np.asarray(Image.open(sorted(truth[0].glob("*.jpg"))[0]).convert("L"))
+
+
+def _check_seg(seg: pydicom.Dataset, film: pydicom.Dataset, mask: np.ndarray) -> None:
+    """Whether a DICOM SEG has the lungs and the heart of a mask and refers to its film."""
+    assert seg.Modality == "SEG"
+    assert seg.StudyInstanceUID == film.StudyInstanceUID
+    assert seg.PatientID == film.PatientID
+    (series,) = seg.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == film.SeriesInstanceUID
+    assert series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == film.SOPInstanceUID
+    assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["lungs", "heart"]
+    frames = seg.pixel_array
+    assert np.array_equal(frames[0] > 0, (mask & 1) > 0)
+    assert np.array_equal(frames[1] > 0, (mask & 2) > 0)
+
+
+def _overlapping(shape: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros(shape, np.uint8)
+    mask[10 : shape[0] // 2, 20 : shape[1] // 2] = 1
+    mask[shape[0] // 3 :, shape[1] // 3 :] |= 2
+    return mask
+
+
+def test_folder_of_dicom(grey: np.ndarray, run_folder: Path, tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    kinds = [("CR", "MONOCHROME1", 12), ("DX", "MONOCHROME2", 12), ("DX", "MONOCHROME1", 16), ("CR", "MONOCHROME2", 14)]
+    written = {}
+    for number, (modality, photometric, bits) in enumerate(kinds):
+        name = f"{modality}_{photometric}_{bits}"
+        written[name] = write_film(films / (name + (".dcm", ".DCM")[number % 2]), grey, modality, photometric, bits)
+    server = start_server(str(films), tmp_path / "output", run_folder)
+    try:
+        assert server.ask("GET", "/info/").json()["datastore"]["total"] == len(kinds)
+        finding = "Lung Opacity"
+        masks = [server.infer(name, FINDINGS, finding=finding) for name in written]
+        assert all(mask.shape == grey.shape for mask in masks)
+        assert all((mask != masks[0]).mean() < 0.01 for mask in masks[1:])
+        shown = [np.asarray(Image.open(io.BytesIO(_film(server, name)))).astype(int) for name in written]
+        assert all(np.abs(image - shown[0]).mean() < 1.5 for image in shown[1:])
+        name, mask = "DX_MONOCHROME2_12", _overlapping(grey.shape)
+        assert server.save(name, mask, classes=["lungs", "heart"]).status_code == 200
+        answer = server.ask("GET", f"/doll/seg?image={name}")
+        assert answer.status_code == 200, answer.text
+        _check_seg(pydicom.dcmread(io.BytesIO(answer.content)), written[name], mask)
+        assert "no final label yet" in server.ask("GET", "/doll/seg?image=CR_MONOCHROME1_12").json()["detail"]
+        for path in [*server.output.rglob("*.log"), *films.glob("*.json")]:
+            assert "SECRET-4711" not in path.read_text()
+            assert "Doe" not in path.read_text()
+    finally:
+        server.process.terminate()
+        server.process.wait(20)
+
+
+def _film(server: Server, name: str) -> bytes:
+    answer = server.ask("GET", f"/doll/film?image={name}")
+    assert answer.status_code == 200, answer.text
+    content: bytes = answer.content
+    return content
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[str]:
+    """A running Orthanc with DICOMweb; its address."""
+    program = shutil.which("Orthanc", path="/usr/sbin:/usr/bin:/usr/local/bin")
+    plugins = sorted(Path("/usr/lib/orthanc").glob("libOrthancDicomWeb*")) if program else []
+    plugins = plugins or sorted(Path("/usr/share/orthanc/plugins").glob("libOrthancDicomWeb*"))
+    if program is None or not plugins:
+        pytest.skip("Orthanc and its DICOMweb plugin are not installed (Debian: orthanc, orthanc-dicomweb)")
+    port = free_port()
+    settings = {
+        "HttpPort": port,
+        "DicomServerEnabled": False,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "StorageDirectory": str(tmp_path / "orthanc"),
+        "IndexDirectory": str(tmp_path / "orthanc"),
+        "Plugins": [str(plugins[-1])],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+    }
+    (tmp_path / "orthanc.json").write_text(json.dumps(settings))
+    with (tmp_path / "orthanc.log").open("w") as log:
+        process = subprocess.Popen([program, str(tmp_path / "orthanc.json")], stdout=log, stderr=subprocess.STDOUT)
+    import requests
+
+    try:
+        for _ in range(120):
+            try:
+                requests.get(f"http://127.0.0.1:{port}/system", timeout=5)
+                break
+            except OSError:
+                assert process.poll() is None, (tmp_path / "orthanc.log").read_text()[-2000:]
+                time.sleep(0.25)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_films_and_labels_over_dicomweb(orthanc: str, grey: np.ndarray, run_folder: Path, tmp_path: Path) -> None:
+    import requests
+
+    films = [
+        write_film(tmp_path / f"{number}.dcm", grey, modality, photometric)
+        for number, (modality, photometric) in enumerate((("CR", "MONOCHROME1"), ("DX", "MONOCHROME2")))
+    ]
+    for number in range(len(films)):
+        sent = requests.post(f"{orthanc}/instances", data=(tmp_path / f"{number}.dcm").read_bytes(), timeout=30)
+        assert sent.status_code == 200
+    server = start_server(f"{orthanc}/dicom-web", tmp_path / "output", run_folder)
+    try:
+        series = {str(film.SeriesInstanceUID): film for film in films}
+        assert server.ask("GET", "/info/").json()["datastore"]["total"] == 2
+        masks = [server.infer(uid, FINDINGS, finding="Lung Opacity") for uid in series]
+        assert (masks[0] != masks[1]).mean() < 0.01
+        uid, mask = list(series)[1], _overlapping(grey.shape)
+        answer = server.save(uid, mask, classes=["lungs", "heart"])
+        assert answer.status_code == 200, answer.text
+        found = requests.get(f"{orthanc}/dicom-web/series?Modality=SEG", timeout=30).json()
+        assert len(found) == 1
+        instances = requests.get(f"{orthanc}/instances", timeout=30).json()
+        stored = [requests.get(f"{orthanc}/instances/{name}/file", timeout=30).content for name in instances]
+        (seg,) = (item for item in map(_read, stored) if item.Modality == "SEG")
+        _check_seg(seg, series[uid], mask)
+        left = server.ask("POST", "/activelearning/first", json={}).json()["id"]
+        assert left == next(iter(series))
+        for path in [path for path in server.output.rglob("*") if path.suffix in (".log", ".json")]:
+            assert "SECRET-4711" not in path.read_text()
+    finally:
+        server.process.terminate()
+        server.process.wait(20)
+
+
+def _read(content: bytes) -> pydicom.Dataset:
+    return pydicom.dcmread(io.BytesIO(content))
