@@ -11,7 +11,7 @@ LABEL  := .venv-label
 RUN    ?= $(DEMO)
 PORT   ?= 8000
 
-.PHONY: demo test test-all label label-test lint clean
+.PHONY: demo test slow test-all label label-test lint clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,8 +41,10 @@ demo: $(READY) output/phantom/train.csv output/phantom_task/train.csv
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(READY)
-	$(BIN)/python -m pytest -m slow
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow $(TESTS)
+
+test-all: slow label-test
 
 label: $(LABEL)/.ready
 	@test -n "$(STUDIES)" || { echo "Error: give the folder of films, make label STUDIES=DIR."; exit 1; }

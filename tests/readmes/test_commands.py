@@ -21,6 +21,8 @@ from narrow import BUNDLES, ROOT
 from PIL import Image
 from small import BACKBONE, COMMITTEE, small
 
+LANES = int(os.environ.get("DOLL_MONAI_LANES", "2"))
+"""Pages that are tried at a time."""
 FIRST = ("chexpert_cxr_classification", "doll_cxr_label_generation", "doll_cxr_segmentation")
 """Later bundles use what the commands of these wrote."""
 PAGES = [
@@ -131,7 +133,7 @@ def _name(page: Path) -> str:
 def runs(clone: Path) -> Iterator[dict[Path, Future[None]]]:
     """All pages, two at a time: the later bundles after the chain of the first three, the project beside them."""
     project, *pages = PAGES
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=LANES) as pool:
         started = {project: pool.submit(_run_page, project, clone)}
         chain: Future[None] | None = None
         for page in pages[: len(FIRST)]:
