@@ -51,7 +51,7 @@ label: $(LABEL)/.ready
 	$(LABEL)/bin/python -m doll_monai.label_app $(STUDIES) --run $(RUN) --port $(PORT)
 
 label-test: $(LABEL)/.ready
-	$(LABEL)/bin/python -m pytest tests/label_app/server
+	$(LABEL)/bin/python -m pytest tests/label_app
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from monailabel.datastore.dicom import DICOMwebClientX
 from monailabel.interfaces.app import MONAILabelApp
+from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
 import doll_monai
 from doll_monai.errors import InputError, sentence_of
 
 from .datastore import FilmFolder, FilmServer
-from .disagreement import Disagreement, First
+from .disagreement import Disagreement
 from .infer import CorrectRegions, ProposeFindings, ProposeRegions, ScoreFindings
 from .label_map import class_bits, read_mask, split_classes
 from .model import ServedModel

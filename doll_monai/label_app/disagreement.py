@@ -18,17 +18,6 @@ MAX_FILMS = 40
 """Films that are looked at in one call at the most; their disagreement is remembered."""
 
 
-class First(Strategy):
-    """The first film without a final label, by name."""
-
-    def __init__(self) -> None:
-        super().__init__("The first film that has no label, by name")
-
-    def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any] | None:
-        films = sorted(datastore.get_unlabeled_images())
-        return {"id": films[0]} if films else None
-
-
 class Disagreement(Strategy):
     """The film from which a model would learn most.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from serving import DEMO, FILMS, REAL, ROOT, Server, start_server
+from seeded_run import write_seeded_run
+from serving import DEMO, FILMS, REAL, Server, start_server
 
 collect_ignore_glob = [] if importlib.util.find_spec("monailabel") else ["test_*.py"]
 
@@ -42,35 +42,8 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished pipeline: the demo's where there is one, else its networks with seeded weights."""
     if (DEMO / "lung" / "adapter" / "adapter.pt").is_file():
         return DEMO
-    import torch
-    from monai.bundle import ConfigParser
-
     run = tmp_path_factory.mktemp("run")
-    (run / "configs" / "executed").mkdir(parents=True)
-    members = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members"
-    networks = [
-        ConfigParser.load_config_file(members / f"{name}.json")["network_def"]
-        for name in ("resnet10_narrow", "densenet_tiny")
-    ]
-    committee = {"_target_": "doll_monai.networks.Committee", "members": networks}
-    files = {
-        "committee": {"network_def": committee},
-        "pretraining_network": {"network_def::backbone": networks[0]},
-        "task_network": {"network_def::network::backbone": networks[0]},
-        "executed/pretrain": {"image_size": [64, 64]},
-    }
-    for name, content in files.items():
-        (run / "configs" / f"{name}.json").write_text(json.dumps(content))
-    torch.manual_seed(0)
-    for name, bundle, changes in (
-        ("committee", "chexpert_cxr_classification", "committee"),
-        ("pretraining", "doll_cxr_segmentation", "pretraining_network"),
-    ):
-        parser = ConfigParser()
-        inference = ROOT / "bundles" / bundle / "configs" / "inference.json"
-        parser.read_config([str(inference), str(run / "configs" / f"{changes}.json")])
-        (run / name).mkdir()
-        torch.save(parser.get_parsed_content("network_def").state_dict(), run / name / "model.pt")
+    write_seeded_run(run)
     return run
 
 
