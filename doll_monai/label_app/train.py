@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from monai.bundle import run
+from monai.utils.misc import path_to_sqlite_uri
 from monailabel.interfaces.tasks.train import TrainTask
 
 from doll_monai.data import write_datalist
@@ -27,6 +28,8 @@ from .versions import Versions
 ITERATIONS = 100
 MEMBERS = 2
 BATCH = 5
+TRACKING = "mlflow.json"
+"""The bundles' tracking settings, beside them; where they are, trainings are logged to MLflow."""
 FEWEST = 2
 """Annotated films below which nothing is trained."""
 _logger = logging.getLogger(__name__)
@@ -111,6 +114,14 @@ class TrainAdapters(TrainTask):
         root, place = self.served.root, folder / f"member_{member}"
         epochs = math.ceil(iterations / max(films // BATCH, 1))
         values: dict[str, Any] = {"image_size": list(self.served.image_size)} if self.served.image_size else {}
+        settings = Path(root).parent / TRACKING
+        if settings.is_file():
+            (self.versions.folder.parents[1] / "mlruns").mkdir(exist_ok=True)
+            values |= {
+                "tracking": str(settings),
+                "tracking_uri": path_to_sqlite_uri(self.versions.folder.parents[1] / "mlruns" / "mlruns.db"),
+                "run_name": f"label_app_{folder.stem}_{member}",
+            }
         run(
             config_file=[f"{root}/configs/train.json", *self.served.changes],
             bundle_root=root,
