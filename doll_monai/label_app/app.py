@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,15 @@ from doll_monai.errors import InputError, sentence_of
 from .datastore import FilmFolder, FilmServer
 from .disagreement import Disagreement
 from .infer import CorrectRegions, ProposeFindings, ProposeRegions, ScoreFindings
-from .label_map import class_bits, read_mask, split_classes
+from .label_map import CLASSES, class_bits, read_mask, split_classes
 from .model import ServedModel
-from .safe_labels import FINAL, ORIGINAL
+from .safe_labels import ORIGINAL
 from .served import CLASSIFIER_BUNDLE, read_served
 from .train import TrainAdapters
 from .versions import Versions
 
+REMEMBERED = 200
+"""Proposals that are kept until their films are saved."""
 CLICKS = "_clicks"
 """Ending of the models that take clicks."""
 _logger = logging.getLogger(__name__)
@@ -40,12 +45,13 @@ class DollLabelApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         served = read_served(app_dir)
         self.models = {
-            bundle.name: ServedModel(bundle, Versions(Path(app_dir) / "model" / bundle.name)) for bundle in served
+            bundle.name: ServedModel(bundle, Versions(Path(app_dir) / "model" / bundle.name / bundle.fingerprint))
+            for bundle in served
         }
         self.tasks = {name: model for name, model in self.models.items() if model.served.is_task}
-        classes = dict.fromkeys(name for model in self.tasks.values() for name in model.classes)
+        classes = dict.fromkeys([*CLASSES, *(name for model in self.tasks.values() for name in model.classes)])
         self.bits = class_bits(list(classes))
-        self._proposed: dict[str, tuple[str, int, np.ndarray]] = {}
+        self._proposed: dict[str, tuple[str, int, bytes]] = {}
         super().__init__(
             app_dir,
             studies,
@@ -54,7 +60,7 @@ class DollLabelApp(MONAILabelApp):
             description="Proposes regions in chest radiographs and learns from their corrections. Research only.",
             version=doll_monai.__version__,
         )
-        self.datastore().usual_classes = self.usual_classes
+        self.datastore().usual_classes, self.datastore().compare = self.usual_classes, self.compare
 
     def init_datastore(self) -> Any:
         """The folder of films, or a server."""
@@ -105,53 +111,61 @@ class DollLabelApp(MONAILabelApp):
         Raises:
             InputError: when the film cannot be read, or the request asks for something that is not there.
         """
-        name, image = request.get("model"), request.get("image")
+        name, image = str(request.get("model")), str(request.get("image"))
         task = self._infers.get(name)
         if task is None:
             raise InputError(f"There is no model '{name}'; there are: {', '.join(self._infers)}.")
         if not task.is_valid():
             raise InputError(f"{name} has not learnt anything yet; save some labels and train it.")
-        save, tag = request.get("save_label", False), request.get("label_tag", ORIGINAL)
+        store, uploaded = self.datastore(), Path(tempfile.gettempdir()) in Path(image).parents
+        path = image if uploaded and os.path.isfile(image) else store.get_image_uri(image)
+        if not path:
+            raise InputError(f"There is no film {image} in {store.name()}.")
         try:
-            result: dict[str, Any] = super().infer({**request, "save_label": False}, datastore)
+            result: dict[str, Any] = super().infer({**request, "image": path, "save_label": False}, datastore)
         except Exception as error:
             raise InputError(sentence_of(error) or f"{name} failed: {' '.join(str(error).split())[:300]}") from error
-        if result["file"] and self._is_film(image):
-            self._note(str(image), task, result["file"])
-            if save:
-                result["label"] = self.datastore().save_proposal(str(image), result["file"], tag, str(name))
-                result["tag"] = tag
+        if result["file"] and not uploaded:
+            self._note(image, task, result["file"])
+            if request.get("save_label", False):
+                try:
+                    tag = request.get("label_tag", ORIGINAL)
+                    result |= {"label": store.save_proposal(image, result["file"], tag, name), "tag": tag}
+                except InputError:
+                    os.unlink(result["file"])
+                    raise
         return result
 
     def batch_infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
         """Proposals for many films; MONAI Label divides them among GPUs, of which there may be none."""
         return super().batch_infer({"multi_gpu": torch.cuda.is_available(), **request}, datastore)
 
-    def _is_film(self, image: Any) -> bool:
-        return isinstance(image, str) and image in self.datastore()._datastore.objects
-
     def _note(self, image: str, task: Any, file: str) -> None:
-        """Remember a proposal, to compare it with what the annotator saves."""
-        if type(task) is ProposeRegions:
-            size = self.datastore().film(image).shape[::-1]
-            self._proposed[image] = task.model.served.name, task.model.version, read_mask(file, size, 255)
+        """Remember a proposal for a film without a label, to compare it with what the annotator saves."""
+        store = self.datastore()
+        if type(task) is ProposeRegions and store.mask(image) is None:
+            mask = read_mask(file, store.film(image).shape[::-1], 255)
+            self._proposed[image] = task.model.served.name, task.model.version, zlib.compress(mask.tobytes(), 1)
+            while len(self._proposed) > REMEMBERED:
+                del self._proposed[next(iter(self._proposed))]
 
     def usual_classes(self, image: str) -> list[str]:
         """Classes of the task that proposed last for a film, of the first task before."""
-        name = self._proposed[image][0] if image in self._proposed else next(iter(self.tasks))
-        return self.models[name].classes
+        name = self._proposed[image][0] if image in self._proposed else next(iter(self.tasks), "")
+        return self.models[name].classes if name else []
 
-    def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
-        """Compare the proposal with what the annotator made of it: how good the model is on films that it never saw."""
-        mask = self.datastore().mask(image_id)
-        if image_id not in self._proposed or mask is None:
+    def compare(self, image: str, mask: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+        """The proposal and what the annotator made of it: how good the model is on films that it never saw."""
+        if image not in self._proposed:
             return {}
-        name, version, proposal = self._proposed.pop(image_id)
-        bits = [self.bits[own] for own in self.models[name].classes]
-        scores = dict(zip(self.models[name].classes, _dice(proposal, mask, bits), strict=True))
-        info = {"proposal": {"model": name, "version": version, "dice": scores}}
-        self.datastore().update_label_info(image_id, FINAL, info)
-        return info
+        name, version, packed = self._proposed.pop(image)
+        proposal = np.frombuffer(zlib.decompress(packed), dtype=np.uint8).reshape(mask.shape)
+        own = [name for name in self.models[name].classes if name in classes]
+        scores = dict(zip(own, _dice(proposal, mask, [self.bits[name] for name in own]), strict=True)) if own else {}
+        return {"proposal": {"model": name, "version": version, "dice": scores}}
+
+    def on_save_label(self, image_id: str, label_id: str) -> None:
+        """Nothing: what is to be noted of a label is noted when it is saved."""
 
     def _download_dcmqi_tools(self) -> None:
         """Nothing: highdicom writes DICOM SEG here."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from monailabel.datastore.dicom import DICOMWebDatastore
 from pydicom.dataset import Dataset
 
@@ -18,11 +19,14 @@ from doll_monai.errors import InputError
 
 from .dicom_seg import write_dicom_seg
 from .label_map import class_bits, split_classes
-from .safe_labels import ENDINGS, FINAL, SafeLabels
+from .locked_datastore import ENDINGS
+from .safe_labels import FINAL, SafeLabels
 
 MODALITIES = ("DX", "CR")
 SERIES_FIELDS = ("Modality", "StudyInstanceUID")
 """What is noted of a series; name, number and dates of the patient are not."""
+PENDING = "seg_pending"
+"""Noted of a final label that the server has not taken yet."""
 KEEP_SECONDS = 20.0
 """For so long a server's answer to a search is taken again."""
 _logger = logging.getLogger(__name__)
@@ -56,6 +60,8 @@ def _warn_of_doubles(folder: str, store: FilmFolder) -> None:
 class FilmServer(SafeLabels, DICOMWebDatastore):
     """CR and DX series behind DICOMweb; final labels go back as DICOM SEG.
 
+    A film counts as labelled when its label was saved by this app, whatever else the server has.
+
     Args:
         client: of ``dicomweb_client``.
         classes: all classes that have a bit.
@@ -65,7 +71,6 @@ class FilmServer(SafeLabels, DICOMWebDatastore):
     def __init__(self, client: Any, classes: Sequence[str], cache: str) -> None:
         self.classes = list(classes)
         self._series: tuple[float, list[str]] = (0.0, [])
-        self._segmented: dict[str, list[str]] = {}
         super().__init__(client=client, search_filter={}, cache_path=cache, convert_to_nifti=False)
 
     def list_images(self) -> list[str]:
@@ -73,7 +78,7 @@ class FilmServer(SafeLabels, DICOMWebDatastore):
         if time.monotonic() - self._series[0] > KEEP_SECONDS or not self._series[1]:
             found = [series for modality in MODALITIES for series in self._search({"Modality": modality})]
             self._series = time.monotonic(), sorted({str(series.SeriesInstanceUID) for series in found})
-        return self._series[1]
+        return list(self._series[1])
 
     def get_image_uri(self, image_id: str) -> str:
         """The film's file, fetched when it is asked for first.
@@ -81,15 +86,16 @@ class FilmServer(SafeLabels, DICOMWebDatastore):
         Raises:
             InputError: when the server has no such series.
         """
-        if image_id not in self._datastore.objects:
-            self._fetch(image_id)
-        return str(super(DICOMWebDatastore, self).get_image_uri(image_id))
+        with self._exclusive():
+            if image_id not in self._datastore.objects:
+                self._fetch(image_id)
+            return self.image_file(image_id)
 
     def _fetch(self, series: str) -> None:
         found = [item for item in self._search({"SeriesInstanceUID": series}) if item.SeriesInstanceUID == series]
-        if not found:
-            raise InputError(f"There is no series {series} on {self.name()}.")
-        instances = self._client.retrieve_series(str(found[0].StudyInstanceUID), series)
+        instances = self._client.retrieve_series(str(found[0].StudyInstanceUID), series) if found else []
+        if not instances:
+            raise InputError(f"There is no film {series} in {self.name()}.")
         first = min(instances, key=lambda item: int(item.get("InstanceNumber") or 0))
         if len(instances) > 1:
             _logger.warning("%s has %d films; the first is taken.", series, len(instances))
@@ -103,34 +109,36 @@ class FilmServer(SafeLabels, DICOMWebDatastore):
         return str(super(DICOMWebDatastore, self).get_label_uri(label_id, label_tag))
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        """Series that have a final label here, or a SEG on the server."""
-        here = {name for name, item in self._datastore.objects.items() if FINAL in item.labels}
-        for seg in self._search({"Modality": "SEG"}):
-            uid = str(seg.SeriesInstanceUID)
-            if uid not in self._segmented:
-                meta = self._client.retrieve_series_metadata(str(seg.StudyInstanceUID), uid)
-                references = [
-                    ref for item in meta for ref in Dataset.from_json(item).get("ReferencedSeriesSequence", [])
-                ]
-                self._segmented[uid] = [str(reference.SeriesInstanceUID) for reference in references]
-        there = {series for group in self._segmented.values() for series in group}
-        return [series for series in self.list_images() if series in here | there]
+        with self._mutex:
+            done = {name for name, item in self._datastore.objects.items() if FINAL in item.labels}
+        return [series for series in self.list_images() if series in done]
 
     def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         done = set(self.get_labeled_images())
         return [series for series in self.list_images() if series not in done]
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Save a label here, and a final one as DICOM SEG on the server as well."""
+        """Save a label here, and a final one as DICOM SEG on the server; one that it did not take is sent later."""
         label_id = super().save_label(image_id, label_filename, label_tag, label_info)
         if label_tag == FINAL:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "seg.dcm"
-                if film_seg(self, image_id, path):
-                    import pydicom
-
-                    self._client.store_instances([pydicom.dcmread(path)])
+            self.update_label_info(image_id, FINAL, {PENDING: True})
+            self._send_pending()
         return label_id
+
+    def _send_pending(self) -> None:
+        with self._mutex:
+            labels = [(name, item.labels.get(FINAL)) for name, item in self._datastore.objects.items()]
+        for name in [name for name, label in labels if label is not None and label.info.get(PENDING)]:
+            try:
+                with tempfile.TemporaryDirectory() as folder:
+                    path = Path(folder) / "seg.dcm"
+                    if film_seg(self, name, path):
+                        self._client.store_instances([pydicom.dcmread(path)])
+            except Exception as error:
+                reason = " ".join(str(error).split())[:200]
+                _logger.warning("The label of %s is saved here and not yet on %s: %s", name, self.name(), reason)
+                return
+            self.update_label_info(name, FINAL, {PENDING: False})
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         return list(super(DICOMWebDatastore, self).datalist(full_path))
@@ -156,7 +164,7 @@ def film_seg(store: Any, image_id: str, path: Path) -> bool:
     mask = store.mask(image_id)
     if mask is None:
         raise InputError(f"{image_id} has no final label yet.")
-    known = store._datastore.label(image_id, FINAL).info.get("classes", [])
+    known = store.known_classes(image_id)
     bits = class_bits(store.classes)
     channels = split_classes(mask, [bits[name] for name in known]) if known else np.zeros((0, *mask.shape), bool)
     drawn = [number for number, channel in enumerate(channels) if channel.any()]

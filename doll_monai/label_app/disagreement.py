@@ -48,29 +48,40 @@ class Disagreement(Strategy):
             return {"id": films[0], "by": "first"} if films else None
         new = [film for film in films if (judge.served.name, judge.version, film) not in self._known]
         for film in random.Random(0).sample(new, min(len(new), MAX_FILMS)):
-            self._known[judge.served.name, judge.version, film] = self._score(judge, how, datastore.get_image_uri(film))
+            score = self._score(judge, how, film, datastore)
+            if score is not None:
+                self._known[judge.served.name, judge.version, film] = score
         scores = {film: self._known.get((judge.served.name, judge.version, film), -1.0) for film in films}
         film = max(scores, key=lambda name: scores[name])
         return {"id": film, "disagreement": round(scores[film], 4), "by": how}
 
     def _judge(self, task: ServedModel) -> tuple[ServedModel | None, str]:
-        if task.is_ready() and len(task.networks()) > 1:
+        ensemble = _members(task)
+        if ensemble > 1:
             return task, "adapters"
         if self.classifier is not None and self.classifier.is_ready():
             return self.classifier, "committee"
-        return (task, "uncertainty") if task.is_ready() else (None, "")
+        return (task, "uncertainty") if ensemble else (None, "")
 
     @staticmethod
-    def _score(judge: ServedModel, how: str, path: str) -> float:
+    def _score(judge: ServedModel, how: str, film: str, datastore: Any) -> float | None:
         try:
-            members = judge.member_logits(path)[0].sigmoid()
+            members = judge.member_logits(datastore.get_image_uri(film))[0].sigmoid()
         except Exception:  # a film that cannot be read is offered last; the annotator sees why when it is opened
-            return -1.0
+            return None
         if how == "adapters":
             return 1 - float(torch.stack([soft_dice(a, b) for a, b in combinations(members, 2)]).mean())
         if how == "committee":
             return float(members.std(dim=0, unbiased=False).mean())
         return float((4 * members * (1 - members)).mean())
+
+
+def _members(task: ServedModel) -> int:
+    """Networks that a task has; none where its weights cannot be used, which its proposals will tell."""
+    try:
+        return len(task.networks()) if task.is_ready() else 0
+    except InputError:
+        return 0
 
 
 def soft_dice(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

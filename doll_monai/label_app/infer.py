@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,8 +18,8 @@ from .label_map import OTHERS, PICTURES, join_classes, label_values, strongest, 
 from .model import ServedModel
 
 THRESHOLD = 0.5
-REMEMBERED = 8
-"""Films whose probabilities are kept, so that a click does not ask the network again."""
+PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Where viewers place a picture as a volume: its axes are those of ITK and DICOM, to the left and back."""
 
 
 class _FilmTask(InferTask):
@@ -29,7 +28,6 @@ class _FilmTask(InferTask):
     def __init__(self, model: ServedModel, kind: InferType, labels: Mapping[str, int], description: str) -> None:
         super().__init__(type=kind, labels=dict(labels), dimension=2, description=description)
         self.model = model
-        self._seen: OrderedDict[tuple[str, float, int], tuple[np.ndarray, np.ndarray]] = OrderedDict()
 
     def is_valid(self) -> bool:
         """Whether there are weights; a task without any appears after its first training."""
@@ -39,14 +37,10 @@ class _FilmTask(InferTask):
         """Args: request, with ``image``, a film's file. Returns: the mask's file, and what is to be known of it."""
         start = time.monotonic()
         path = str(request["image"])
-        key = path, os.path.getmtime(path) if os.path.exists(path) else 0.0, self.model.version
-        if key not in self._seen:
-            self._seen[key] = self.model.probabilities(path)
-            while len(self._seen) > REMEMBERED:
-                self._seen.popitem(last=False)
-        probabilities, affine = self._seen[key]
+        version = self.model.version
+        probabilities, affine = self.model.probabilities(path)
         mask, result = self.answer(probabilities, request)
-        result |= {"label_names": self.labels, "version": key[2], "latencies": {}}
+        result |= {"label_names": self.labels, "version": version, "latencies": {}}
         file = None if mask is None else _temporary(mask, affine, path, request.get("result_extension"))
         result["latencies"]["total"] = round(time.monotonic() - start, 2)
         return file, result
@@ -158,6 +152,7 @@ def _temporary(mask: np.ndarray, affine: np.ndarray, film: str, ending: str | No
     """Write a mask; MONAI Label deletes it after it was sent."""
     picture = film.lower().endswith((*PICTURES, ".jpg", ".jpeg"))
     ending = ending or (".png" if picture else ".nii.gz")
+    affine = PICTURE_AFFINE if picture else affine
     if ending not in (*PICTURES, *OTHERS):
         raise InputError(f"A mask cannot be written as {ending}; use {', '.join((*PICTURES, *OTHERS))}.")
     number, path = tempfile.mkstemp(suffix=ending)

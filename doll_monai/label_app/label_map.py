@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import itk
 import numpy as np
@@ -19,6 +20,8 @@ from doll_monai.data.pictures import open_picture
 from doll_monai.errors import InputError
 from doll_monai.transforms import LoadLabeld
 
+CLASSES = ("lungs", "heart", "clavicles", "infection")
+"""Classes of the bundles, whose bits are the same in every mask, whichever bundles are served."""
 MAX_CLASSES = 8
 """Bits of a ``uint8``."""
 PICTURES = (".png", ".tif", ".tiff", ".bmp")
@@ -68,6 +71,30 @@ def strongest(probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
         (...) ``uint8``: 0, or the class's number plus one.
     """
     return np.where(probabilities.max(axis=0) >= threshold, probabilities.argmax(axis=0) + 1, 0).astype(np.uint8)
+
+
+def renumber(mask: np.ndarray, segments: Any, values: Mapping[str, int]) -> np.ndarray:
+    """A mask whose values are segments' numbers, with the values of their names.
+
+    3D Slicer numbers the segments that it sends 1, 2, ... and names them in this order.
+
+    Args:
+        mask: (H, W) ``uint8``.
+        segments: a list of ``{"name": ...}``, or nothing, which leaves the mask as it is.
+        values: name to value.
+
+    Raises:
+        InputError: when a segment has a name that means nothing.
+    """
+    names = [str(segment.get("name")) for segment in segments or [] if isinstance(segment, Mapping)]
+    if not names:
+        return mask
+    unknown = [name for name in names if name not in values]
+    if unknown:
+        raise InputError(f"There is no class {unknown[0]}; segments may be named: {', '.join(values)}.")
+    table = np.arange(256, dtype=np.uint8)
+    table[1 : len(names) + 1] = [values[name] for name in names]
+    return table[mask]
 
 
 def write_mask(path: str | os.PathLike[str], mask: np.ndarray, affine: np.ndarray) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from doll_monai.networks import Committee, load_adapter, load_weights
 from .served import ServedBundle
 from .versions import Versions
 
+REMEMBERED = 256 << 20
+"""Bytes of predictions that are kept, so that a click does not ask the network again."""
 WRITERS = ("SaveImaged", "AsDiscreted")
 """Parts of a bundle's postprocessing that the app does itself."""
 
@@ -42,7 +46,8 @@ class ServedModel:
         self.inferer: Inferer = parser.get_parsed_content("inferer")
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._networks: tuple[int, list[nn.Module]] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._seen: OrderedDict[tuple[str, int, int], tuple[np.ndarray, np.ndarray]] = OrderedDict()
 
     @property
     def version(self) -> int:
@@ -110,10 +115,20 @@ class ServedModel:
         Returns:
             (T, H, W) ``float32``, rows first, or (T,) of a classifier; and the film's affine, (4, 4).
         """
+        with self._lock:
+            key = path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0, self.version
+            if key not in self._seen:
+                self._seen[key] = self._predict(path)
+                while len(self._seen) > 1 and sum(kept.nbytes for kept, _ in self._seen.values()) > REMEMBERED:
+                    self._seen.popitem(last=False)
+            kept, affine = self._seen[key]
+            return kept.astype(np.float32), affine
+
+    def _predict(self, path: str) -> tuple[np.ndarray, np.ndarray]:
         logits, data = self.member_logits(path)
         image = data["image"]
         pred = MetaTensor(logits.mean(dim=0), meta=image.meta, applied_operations=[])
         result = self.postprocessing({"image": image, "pred": pred})["pred"]
-        values = np.asarray(result.cpu(), dtype=np.float32)
+        values = np.asarray(result.cpu(), dtype=np.float16)
         affine = np.asarray(image.meta.get("original_affine", np.eye(4)))
         return (values.transpose(0, 2, 1) if values.ndim == 3 else values), affine

@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser
 
 from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError
+from doll_monai.networks import file_hash
 
 TASKS = ("lung_cxr_segmentation", "jsrt_cxr_segmentation", "covid_cxr_segmentation")
 """Bundles that people annotate for, and that learn from it."""
@@ -50,6 +51,11 @@ class ServedBundle:
     def is_task(self) -> bool:
         """Whether people annotate for it."""
         return self.name in TASKS
+
+    @property
+    def fingerprint(self) -> str:
+        """Beginning of the hash of the pre-trained network: adapters for another one stay apart."""
+        return "no_pretrained" if self.pretrained is None else file_hash(self.pretrained)[:12]
 
     def parser(self) -> ConfigParser:
         """The configuration of its inference."""

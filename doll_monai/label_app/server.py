@@ -10,8 +10,9 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse
 from monailabel.app import app
 from monailabel.interfaces.exception import MONAILabelException
+from requests.exceptions import RequestException
 
-from doll_monai.errors import InputError
+from doll_monai.errors import InputError, sentence_of
 
 from .page import router
 from .start import HOST
@@ -28,6 +29,17 @@ app.include_router(router)
 @app.exception_handler(InputError)
 async def _input_error(request: Request, error: InputError) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, status_code=400)
+
+
+@app.exception_handler(RequestException)
+async def _server_error(request: Request, error: RequestException) -> JSONResponse:
+    return JSONResponse({"detail": f"The server of the films does not answer: {error}"}, status_code=502)
+
+
+@app.exception_handler(ValueError)
+@app.exception_handler(TypeError)
+async def _wrong_request(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": sentence_of(error) or f"The request cannot be read: {error}"}, status_code=400)
 
 
 @app.exception_handler(MONAILabelException)

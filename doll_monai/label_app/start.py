@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import shutil
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
+from doll_monai.data.folder_lock import lock_folder
 from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError
 
@@ -65,6 +68,8 @@ def start(
     _check_port(host, port)
     folder = Path(output).resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    lock_folder(folder, "label app")
+    _own_temporary_folder(folder / "tmp")
     write_served(folder, served)
     write_whole(folder / "main.py", MAIN.encode())
     os.environ.update(SETTINGS)
@@ -90,6 +95,13 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise InputError(f"Nothing can listen at {host}:{port}: {error.strerror}; give another --port.") from error
+
+
+def _own_temporary_folder(folder: Path) -> None:
+    """MONAI Label leaves there what was sent to it when a request fails: nobody but the user may look."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
 def _stand_in_for_torchvision() -> None:

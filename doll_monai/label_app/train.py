@@ -114,12 +114,12 @@ class TrainAdapters(TrainTask):
         root, place = self.served.root, folder / f"member_{member}"
         epochs = math.ceil(iterations / max(films // BATCH, 1))
         values: dict[str, Any] = {"image_size": list(self.served.image_size)} if self.served.image_size else {}
-        settings = Path(root).parent / TRACKING
+        settings, runs = Path(root).parent / TRACKING, self.versions.folder.parents[2] / "mlruns"
         if settings.is_file():
-            (self.versions.folder.parents[1] / "mlruns").mkdir(exist_ok=True)
+            runs.mkdir(exist_ok=True)
             values |= {
                 "tracking": str(settings),
-                "tracking_uri": path_to_sqlite_uri(self.versions.folder.parents[1] / "mlruns" / "mlruns.db"),
+                "tracking_uri": path_to_sqlite_uri(runs / "mlruns.db"),
                 "run_name": f"label_app_{folder.stem}_{member}",
             }
         run(

@@ -54,6 +54,11 @@ class Server:
         data = {"params": json.dumps(params)}
         return self.ask("PUT", f"/datastore/label?image={film}&tag={tag}", files=files, data=data)
 
+    def label(self, film: str) -> dict[str, Any]:
+        """What is known of a film's final label."""
+        info: dict[str, Any] = self.ask("GET", f"/datastore/label/info?label={film}&tag=final").json()
+        return info
+
     def train(self, model: str = "lung_cxr_segmentation", **params: Any) -> dict[str, Any]:
         """Train and wait."""
         answer = self.ask("POST", f"/train/{model}", json=params)

@@ -72,12 +72,19 @@ def test_folder_of_dicom(grey: np.ndarray, run_folder: Path, tmp_path: Path) -> 
         assert answer.status_code == 200, answer.text
         _check_seg(pydicom.dcmread(io.BytesIO(answer.content)), written[name], mask)
         assert "no final label yet" in server.ask("GET", "/doll/seg?image=CR_MONOCHROME1_12").json()["detail"]
-        for path in [*server.output.rglob("*.log"), *films.glob("*.json")]:
-            assert "SECRET-4711" not in path.read_text()
-            assert "Doe" not in path.read_text()
+        texts = [path for folder in (server.output, films) for path in folder.rglob("*.json")]
+        _check_private([tmp_path / "output.log", *server.output.rglob("*.log"), *texts])
     finally:
         server.process.terminate()
         server.process.wait(20)
+
+
+def _check_private(paths: list[Path]) -> None:
+    """Whether nothing of the patient is in these files."""
+    assert len(paths) > 2
+    for path in paths:
+        text = path.read_text()
+        assert not [word for word in ("SECRET-4711", "Doe", "Jane", "19500101", "20200102") if word in text], path
 
 
 def _film(server: Server, name: str) -> bytes:
@@ -88,8 +95,8 @@ def _film(server: Server, name: str) -> bytes:
 
 
 @pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[str]:
-    """A running Orthanc with DICOMweb; its address."""
+def orthanc(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """A running Orthanc with DICOMweb: its address and its process."""
     program = shutil.which("Orthanc", path="/usr/sbin:/usr/bin:/usr/local/bin")
     plugins = sorted(Path("/usr/lib/orthanc").glob("libOrthancDicomWeb*")) if program else []
     plugins = plugins or sorted(Path("/usr/share/orthanc/plugins").glob("libOrthancDicomWeb*"))
@@ -119,23 +126,26 @@ def orthanc(tmp_path: Path) -> Iterator[str]:
             except OSError:
                 assert process.poll() is None, (tmp_path / "orthanc.log").read_text()[-2000:]
                 time.sleep(0.25)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process
     finally:
         process.terminate()
         process.wait(20)
 
 
-def test_films_and_labels_over_dicomweb(orthanc: str, grey: np.ndarray, run_folder: Path, tmp_path: Path) -> None:
+def test_films_and_labels_over_dicomweb(
+    orthanc: tuple[str, subprocess.Popen], grey: np.ndarray, run_folder: Path, tmp_path: Path
+) -> None:
     import requests
 
+    address, process = orthanc
     films = [
         write_film(tmp_path / f"{number}.dcm", grey, modality, photometric)
         for number, (modality, photometric) in enumerate((("CR", "MONOCHROME1"), ("DX", "MONOCHROME2")))
     ]
     for number in range(len(films)):
-        sent = requests.post(f"{orthanc}/instances", data=(tmp_path / f"{number}.dcm").read_bytes(), timeout=30)
+        sent = requests.post(f"{address}/instances", data=(tmp_path / f"{number}.dcm").read_bytes(), timeout=30)
         assert sent.status_code == 200
-    server = start_server(f"{orthanc}/dicom-web", tmp_path / "output", run_folder)
+    server = start_server(f"{address}/dicom-web", tmp_path / "output", run_folder)
     try:
         series = {str(film.SeriesInstanceUID): film for film in films}
         assert server.ask("GET", "/info/").json()["datastore"]["total"] == 2
@@ -144,16 +154,24 @@ def test_films_and_labels_over_dicomweb(orthanc: str, grey: np.ndarray, run_fold
         uid, mask = list(series)[1], _overlapping(grey.shape)
         answer = server.save(uid, mask, classes=["lungs", "heart"])
         assert answer.status_code == 200, answer.text
-        found = requests.get(f"{orthanc}/dicom-web/series?Modality=SEG", timeout=30).json()
+        found = requests.get(f"{address}/dicom-web/series?Modality=SEG", timeout=30).json()
         assert len(found) == 1
-        instances = requests.get(f"{orthanc}/instances", timeout=30).json()
-        stored = [requests.get(f"{orthanc}/instances/{name}/file", timeout=30).content for name in instances]
+        instances = requests.get(f"{address}/instances", timeout=30).json()
+        stored = [requests.get(f"{address}/instances/{name}/file", timeout=30).content for name in instances]
         (seg,) = (item for item in map(_read, stored) if item.Modality == "SEG")
         _check_seg(seg, series[uid], mask)
         left = server.ask("POST", "/activelearning/first", json={}).json()["id"]
         assert left == next(iter(series))
-        for path in [path for path in server.output.rglob("*") if path.suffix in (".log", ".json")]:
-            assert "SECRET-4711" not in path.read_text()
+        process.terminate()
+        process.wait(20)
+        answer = server.save(left, mask, classes=["lungs", "heart"])
+        assert answer.status_code == 200, answer.text
+        assert server.label(left)["seg_pending"] is True
+        assert server.label(uid)["seg_pending"] is False
+        assert "The server of the films does not answer" in server.ask("GET", "/doll/films").json()["detail"]
+        texts = [path for path in server.output.rglob("*") if path.suffix in (".log", ".json")]
+        _check_private([tmp_path / "output.log", *texts])
+        assert not list((server.output / "tmp").rglob("*.dcm"))
     finally:
         server.process.terminate()
         server.process.wait(20)

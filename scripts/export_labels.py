@@ -1,0 +1,71 @@
+"""Make a datalist of the masks that were saved in the label app, to train a bundle with them.
+
+Example:
+    python scripts/export_labels.py --studies FILMS --classes lungs --output output/annotated --validation 5
+    python -m monai.bundle run --bundle_root bundles/lung_cxr_segmentation \
+        --config_file bundles/lung_cxr_segmentation/configs/train.json \
+        --dataset_dir FILMS --label_dir output/annotated --pretrained PRETRAINED
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from doll_monai.data import write_datalist
+from doll_monai.data.label_files import write_label
+from doll_monai.data.masks import split_films
+from doll_monai.errors import InputError, run_program
+from doll_monai.label_app.label_map import CLASSES, class_bits, read_mask, split_classes
+from doll_monai.transforms import LoadFilmd
+
+TABLE = "datastore_v2.json"
+FINAL = "final"
+
+
+def export(studies: str, classes: str | tuple[str, ...], output: str, validation: int = 0, seed: int = 0) -> None:
+    """Write one label file a film, and dataset.json.
+
+    Args:
+        studies: folder of the films that were annotated.
+        classes: classes that a film's mask must know, in the order of the label's channels: lungs,heart.
+        output: folder for dataset.json and labels/.
+        validation: films for validation; all others are for training.
+        seed: another seed, other films for validation.
+    """
+    names = list(classes.split(",") if isinstance(classes, str) else classes)
+    bits = class_bits(CLASSES)
+    if unknown := [name for name in names if name not in bits]:
+        raise InputError(f"There is no class {unknown[0]}; there are: {', '.join(bits)}.")
+    try:
+        objects = json.loads((Path(studies) / TABLE).read_text())["objects"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{Path(studies) / TABLE} cannot be read; give the folder that the label app served."
+        ) from error
+    found = {
+        name: item
+        for name, item in sorted(objects.items())
+        if set(names) <= set(item["labels"].get(FINAL, {}).get("info", {}).get("classes", []))
+    }
+    if not found:
+        raise InputError(f"No film in {studies} has a final label for {', '.join(names)}.")
+    sections = split_films(list(found), len(found) - validation, validation, seed)
+    load, records = LoadFilmd("image"), {"training": [], "validation": [], "test": []}  # type: ignore[var-annotated]
+    for (name, item), section in zip(found.items(), sections, strict=True):
+        image = name + item["image"]["ext"]
+        film = load({"image": str(Path(studies) / image)})["image"]
+        path = Path(studies) / "labels" / FINAL / (name + item["labels"][FINAL]["ext"])
+        mask = read_mask(path, (film.shape[1], film.shape[2]), 255)
+        channels = split_classes(mask, [bits[own] for own in names]).transpose(0, 2, 1)
+        write_label(Path(output) / "labels" / f"{name}.nii.gz", channels.astype(np.uint8), film.meta["original_affine"])
+        records[section or "training"].append({"image": image, "label": f"labels/{name}.nii.gz"})
+    write_datalist(Path(output) / "dataset.json", records)
+    counts = ", ".join(f"{len(group)} {section}" for section, group in records.items() if group)
+    print(f"{Path(output) / 'dataset.json'}: {counts} films with {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    run_program(export)
