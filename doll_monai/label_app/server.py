@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
+from contextlib import redirect_stdout
 
 from fastapi import Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse
-from monailabel.app import app
 from monailabel.interfaces.exception import MONAILabelException
 from requests.exceptions import RequestException
 
@@ -16,6 +17,9 @@ from doll_monai.errors import InputError, sentence_of
 
 from .page import router
 from .start import HOST
+
+with redirect_stdout(io.StringIO()):  # it says that all origins may ask, which is changed below
+    from monailabel.app import app
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
