@@ -53,7 +53,8 @@ def export(studies: str, classes: str | tuple[str, ...], output: str, validation
     if not found:
         raise InputError(f"No film in {studies} has a final label for {', '.join(names)}.")
     sections = split_films(list(found), len(found) - validation, validation, seed)
-    load, records = LoadFilmd("image"), {"training": [], "validation": [], "test": []}  # type: ignore[var-annotated]
+    load = LoadFilmd("image")
+    records: dict[str, list[dict[str, str]]] = {"training": [], "validation": [], "test": []}
     for (name, item), section in zip(found.items(), sections, strict=True):
         image = name + item["image"]["ext"]
         film = load({"image": str(Path(studies) / image)})["image"]

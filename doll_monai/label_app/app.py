@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 import zlib
@@ -34,7 +33,6 @@ REMEMBERED = 200
 """Proposals that are kept until their films are saved."""
 CLICKS = "_clicks"
 """Ending of the models that take clicks."""
-_logger = logging.getLogger(__name__)
 
 
 class DollLabelApp(MONAILabelApp):
@@ -117,7 +115,7 @@ class DollLabelApp(MONAILabelApp):
             raise InputError(f"There is no model '{name}'; there are: {', '.join(self._infers)}.")
         if not task.is_valid():
             raise InputError(f"{name} has not learnt anything yet; save some labels and train it.")
-        store, uploaded = self.datastore(), Path(tempfile.gettempdir()) in Path(image).parents
+        store, uploaded = self.datastore(), Path(image).resolve().parent == Path(tempfile.gettempdir()).resolve()
         path = image if uploaded and os.path.isfile(image) else store.get_image_uri(image)
         if not path:
             raise InputError(f"There is no film {image} in {store.name()}.")
@@ -138,7 +136,15 @@ class DollLabelApp(MONAILabelApp):
 
     def batch_infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
         """Proposals for many films; MONAI Label divides them among GPUs, of which there may be none."""
-        return super().batch_infer({"multi_gpu": torch.cuda.is_available(), **request}, datastore)
+        request = {"multi_gpu": torch.cuda.is_available(), **request}
+        return self._batch_infer(request, datastore or self.datastore(), self._infer_or_say)
+
+    def _infer_or_say(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
+        """One of many: a film that cannot be read, or has an annotator's label, does not stop the others."""
+        try:
+            return self.infer(request, datastore)
+        except InputError as error:
+            return {"error": str(error)}
 
     def _note(self, image: str, task: Any, file: str) -> None:
         """Remember a proposal for a film without a label, to compare it with what the annotator saves."""

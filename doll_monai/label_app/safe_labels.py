@@ -30,6 +30,8 @@ EARLIER = ".earlier_labels"
 """Folder of what was replaced or removed."""
 NOTES = ".doll_labels.json"
 """What is known of each label, by tag and film: MONAI Label forgets it when a film is away for a while."""
+PROPOSED = "proposed_by"
+"""Noted of what a model proposed; never of what an annotator saved."""
 _NAME = re.compile(r"[\w.+ -]+")
 
 
@@ -118,12 +120,14 @@ class SafeLabels(LockedDatastore):
             self._reload()
             known: set[str] = set()
             before = np.zeros_like(mask)
-            info = {name: value for name, value in label_info.items() if name != "label_info"}
+            info = {name: value for name, value in label_info.items() if name not in ("label_info", PROPOSED)}
             if self._datastore.label(image_id, label_tag) is not None:
-                before = self._mask(image_id, label_tag, film.shape)
-                known = set(self.known_classes(image_id, label_tag))
-                info = {**self._known(image_id, label_tag), **info}
                 self._keep(image_id, label_tag)
+                earlier = self._known(image_id, label_tag)
+                if not earlier.get(PROPOSED):  # of a proposal nothing is taken over
+                    before = self._mask(image_id, label_tag, film.shape)
+                    known = set(self.known_classes(image_id, label_tag))
+                    info = {**earlier, **info}
             drawn = {name for name, bit in bits.items() if ((mask ^ before) & bit & mask).any()}
             annotated = [name for name in bits if name in drawn or name in classes]
             own = sum(bits[name] for name in annotated)
@@ -146,12 +150,12 @@ class SafeLabels(LockedDatastore):
         with self._exclusive():
             self._reload()
             there = self._datastore.label(image_id, label_tag) is not None
-            if label_tag == FINAL or (there and not self._known(image_id, label_tag).get("proposed_by")):
+            if label_tag == FINAL or (there and not self._known(image_id, label_tag).get(PROPOSED)):
                 raise InputError(
                     f"A proposal for {image_id} is not saved as '{label_tag}', which is for annotators; "
                     f"give label_tag {ORIGINAL}."
                 )
-            self._store(image_id, label_tag, mask, film.affine, {"proposed_by": model})
+            self._store(image_id, label_tag, mask, film.affine, {PROPOSED: model})
         return image_id
 
     def film(self, image_id: str) -> Film:
@@ -223,9 +227,7 @@ class SafeLabels(LockedDatastore):
         """What is known of a label: from MONAI Label's table, or from the notes where that forgot it."""
         label = self._datastore.label(image_id, tag)
         info = dict(label.info) if label is not None else {}
-        return (
-            info if {"classes", "proposed_by"} & set(info) else {**self._notes().get(f"{tag}/{image_id}", {}), **info}
-        )
+        return info if {"classes", PROPOSED} & set(info) else {**self._notes().get(f"{tag}/{image_id}", {}), **info}
 
     def _notes(self) -> dict[str, dict[str, Any]]:
         try:

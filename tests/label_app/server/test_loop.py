@@ -55,6 +55,10 @@ def test_mistakes_end_in_a_sentence(server: Server, truth: Truth) -> None:
         (server.ask("POST", "/infer/doll_cxr_segmentation?image=no_film"), "There is no film no_film"),
         (server.ask("POST", "/infer/doll_cxr_segmentation?image=/etc/hostname"), "There is no film /etc/hostname"),
         (server.ask("POST", f"/infer/doll_cxr_segmentation?image={film}", data={"params": "{"}), "cannot be read"),
+        (
+            server.ask("POST", f"/infer/doll_cxr_segmentation?image={server.output}/tmp/../served.json"),
+            "There is no film",
+        ),
         (server.save(film, wrong * 0, classes=[{}]), "'classes' must be a list of names"),
         (server.save(film, wrong * 0, label_info=[{"name": "liver"}]), "There is no class liver"),
         (server.save("no_film", small), "There is no film no_film"),
@@ -133,6 +137,11 @@ def test_proposal_never_replaces_what_was_saved(server: Server, truth: Truth) ->
     answer = server.ask("POST", f"/infer/{LUNGS}?image={film}&output=json", data=form)
     assert "A proposal for" in answer.json()["detail"]
     assert label.read_bytes() == before
+    # nor a proposal that an annotator corrected under the proposal's own tag
+    assert server.save(film, truth[1][film], tag="original", proposed_by="me").status_code == 200
+    form = {"params": '{"save_label": true, "label_tag": "original"}'}
+    answer = server.ask("POST", f"/infer/{LUNGS}?image={film}&output=json", data=form)
+    assert "A proposal for" in answer.json()["detail"]
 
 
 def test_replaced_label_is_kept_and_other_classes_stay(server: Server, truth: Truth) -> None:
