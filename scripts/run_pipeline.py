@@ -32,7 +32,7 @@ def run_pipeline(
     # heavy imports, after the options are known to be right
     from doll_monai.pipeline import Runner, plan
     from doll_monai.pipeline.record import describe, write_record
-    from doll_monai.report import write_report
+    from doll_monai.report.page import write_report
     from doll_monai.report.overview import write_overview
     from doll_monai.report.summary import write_summary
 

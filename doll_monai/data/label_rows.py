@@ -11,8 +11,8 @@ from typing import Any
 
 from doll_monai.data.whole_file import write_whole
 
-COLUMNS = ("image", "observation", "probability", "completeness_error", "n_steps", "foreground_share")
-"""Columns of ``labels.csv``."""
+COLUMNS = ("image", "observation", "probability", "completeness_error", "n_steps", "foreground_share", "agreement")
+"""Columns of ``labels.csv``; tables of version 0.1.0 may lack ``agreement``."""
 FAILURE_COLUMNS = ("image", "reason")
 """Columns of ``failures.csv``."""
 
@@ -34,7 +34,7 @@ def read_chunk(path: Path) -> tuple[list[list[str]], dict[str, str]]:
     """A chunk's rows, as text in the order of ``COLUMNS``, and its failures, image to reason."""
     with open(path, encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    rows = [[line[column] for column in COLUMNS] for line in lines if not line.get("reason")]
+    rows = [[line.get(column) or "" for column in COLUMNS] for line in lines if not line.get("reason")]
     return rows, {line["image"]: line["reason"] for line in lines if line.get("reason")}
 
 

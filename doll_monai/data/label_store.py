@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import doll_monai
 from doll_monai.data.background import BackgroundTasks
 from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_files import write_label
+from doll_monai.data.label_maps import kept_films, map_sheet
 from doll_monai.data.label_rows import COLUMNS, FAILURE_COLUMNS, read_chunk, write_chunk, write_table
 from doll_monai.data.provenance import claim_folder
-from doll_monai.data.whole_file import remove_leftovers
+from doll_monai.data.whole_file import remove_leftovers, write_whole
 from doll_monai.errors import InputError
 from doll_monai.findings import CHANNEL_DEF
 
@@ -45,6 +46,8 @@ class LabelStore:
         rank: this process's number.
         world_size: how many processes share the work.
         on_error: with ``raise``, a chunk with a film that could not be read is never done.
+        kept_maps: number of films whose members' maps are kept below ``output_dir/maps``, small and to be looked at:
+            those with the smallest hashes of their names.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class LabelStore:
         rank: int = 0,
         world_size: int = 1,
         on_error: str = "skip",
+        kept_maps: int = 0,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.dataset_dir = Path(dataset_dir)
@@ -72,6 +76,7 @@ class LabelStore:
         self.rank = rank
         self.world_size = world_size
         self.on_error = on_error
+        self.kept_maps = kept_maps
         self._claimed = False
         self._tasks = BackgroundTasks()
 
@@ -95,6 +100,13 @@ class LabelStore:
         for folder in {self.output_dir, self.output_dir / "rows", *folders}:
             remove_leftovers(folder)
         self._claimed = True
+
+    @cached_property
+    def with_maps(self) -> frozenset[str]:
+        """Relative images whose maps are kept, the same for every process."""
+        if self.kept_maps == 0:
+            return frozenset()
+        return kept_films((self.relative(record["image"]) for chunk in self.chunks for record in chunk), self.kept_maps)
 
     def pending(self) -> list[dict[str, Any]]:
         """Records of this process's chunks that are not done, each with its chunk's number as ``chunk``."""
@@ -123,20 +135,26 @@ class LabelStore:
         """An image's label below ``output_dir``."""
         return f"labels/{Path(self.relative(image)).with_suffix('').as_posix()}.nii.gz"
 
+    def map_path(self, image: str | os.PathLike) -> str:
+        """An image's maps below ``output_dir``."""
+        return f"maps/{Path(self.relative(image)).with_suffix('').as_posix()}.png"
+
     def write(
         self,
         chunk: int,
         labels: Mapping[str, tuple[np.ndarray, np.ndarray]],
         rows: Sequence[Mapping[str, Any]],
         failures: Mapping[str, str],
+        maps: Mapping[str, tuple[np.ndarray, Sequence[str]]] | None = None,
     ) -> None:
-        """Write a chunk in the background: its label files, then its table rows, which mark it as done.
+        """Write a chunk in the background: its label files and maps, then its table rows, which mark it as done.
 
         Args:
             chunk: its number.
             labels: image to label, (T, W, H) ``uint8``, and affine, (4, 4).
             rows: rows of ``labels.csv``.
             failures: relative image to the reason why it has no label.
+            maps: image to the members' maps, (K, T, W, H), and the T observations that they explain.
 
         Raises:
             InputError: when an earlier chunk could not be written.
@@ -150,6 +168,8 @@ class LabelStore:
                 )
             for image, (label, affine) in labels.items():
                 write_label(self.output_dir / self.label_path(image), label, affine)
+            for image, (values, observations) in (maps or {}).items():
+                write_whole(self.output_dir / self.map_path(image), map_sheet(values, observations))
             write_chunk(self._rows_path(chunk), rows, failures)
 
         self._tasks.submit(work)

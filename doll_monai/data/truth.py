@@ -68,6 +68,10 @@ class Truth:
     def __contains__(self, image: str | os.PathLike) -> bool:
         return bool(self._known(image))
 
+    def channels(self, image: str | os.PathLike) -> set[int]:
+        """Observations of which a place is known in a film; no mask is read."""
+        return {channel for channel, _ in self._known(image)}
+
     def _known(self, image: str | os.PathLike) -> list[tuple[int, Place]]:
         path = self.relative(image)
         name = "_".join(Path(path).with_suffix("").parts[-3:])

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
+from torch.nn.functional import adaptive_avg_pool2d
 
+from doll_monai.data.label_maps import SIDE, grid
 from doll_monai.data.label_store import LabelStore
 from doll_monai.findings import FINDINGS, FOREGROUND
+from doll_monai.metrics.maps import rank_correlation
 
 from .engine import batch_of, output_of
+
+AGREEMENT_SIDE = 32
+"""Longer side, in cells, of the maps whose ranks are compared."""
 
 
 class LabelWriter:
@@ -29,15 +36,22 @@ class LabelWriter:
             has them, ``completeness_error_k``, (T,), and ``n_steps_k``, (T,).
         label_key: the label, (T, W, H) ``uint8``.
         target_key: (T,) targets.
+        map_prefix: with ``_k``, the members' processed maps, (T, W, H) >= 0.
     """
 
     def __init__(
-        self, store: LabelStore, members: int, label_key: str = CommonKeys.PRED, target_key: str = CommonKeys.LABEL
+        self,
+        store: LabelStore,
+        members: int,
+        label_key: str = CommonKeys.PRED,
+        target_key: str = CommonKeys.LABEL,
+        map_prefix: str = "attribution",
     ) -> None:
         self.store = store
         self.members = members
         self.label_key = label_key
         self.target_key = target_key
+        self.map_prefix = map_prefix
 
     def attach(self, engine: Engine) -> None:
         """Write after each iteration, finish when the run is complete."""
@@ -52,6 +66,7 @@ class LabelWriter:
         labels: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         rows: list[dict[str, Any]] = []
         failures: dict[str, str] = {}
+        maps: dict[str, tuple[np.ndarray, list[str]]] = {}
         for record, item in zip(batch_of(engine), output_of(engine), strict=True):
             image = item[CommonKeys.IMAGE]
             path = image.meta["filename_or_obj"]
@@ -61,7 +76,10 @@ class LabelWriter:
             else:
                 labels[path] = (item[self.label_key].cpu().numpy(), np.asarray(image.affine))
                 rows += self._rows(relative, item)
-        self.store.write(int(batch_of(engine)[0]["chunk"]), labels, rows, failures)
+                channels = self._explained(item) if relative in self.store.with_maps else []
+                if channels:
+                    maps[path] = (self._maps(item, channels, SIDE), [FINDINGS[channel] for channel in channels])
+        self.store.write(int(batch_of(engine)[0]["chunk"]), labels, rows, failures, maps)
 
     def _finish(self, _engine: Engine) -> None:
         self.store.finish()
@@ -69,6 +87,7 @@ class LabelWriter:
     def _rows(self, image: str, item: Mapping[str, Any]) -> list[dict[str, Any]]:
         logits = torch.stack([item[f"pred_{member}"] for member in range(self.members)]).mean(0)
         label = item[self.label_key]
+        agreement = self._agreement(item)
         return [
             {
                 "image": image,
@@ -77,10 +96,35 @@ class LabelWriter:
                 "completeness_error": self._completeness_error(item, channel),
                 "n_steps": self._steps(item, channel),
                 "foreground_share": round(float((label[channel] == FOREGROUND).float().mean()), 4),
+                "agreement": agreement.get(channel),
             }
             for channel in range(len(FINDINGS))
             if item[self.target_key][channel] >= 0.5
         ]
+
+    def _explained(self, item: Mapping[str, Any]) -> list[int]:
+        """Positive observations of which every member has a map with anything in it."""
+        positive = (channel for channel in range(len(FINDINGS)) if item[self.target_key][channel] >= 0.5)
+        maps = [item[f"{self.map_prefix}_{member}"] for member in range(self.members)]
+        return [channel for channel in positive if all(bool(values[channel].any()) for values in maps)]
+
+    def _maps(self, item: Mapping[str, Any], channels: list[int], side: int) -> np.ndarray:
+        """The members' maps of some observations, averaged to at most ``side`` cells: (K, T, W, H)."""
+        members = [item[f"{self.map_prefix}_{member}"][channels] for member in range(self.members)]
+        maps = torch.stack([values.as_subclass(torch.Tensor) for values in members]).float()
+        return np.asarray(adaptive_avg_pool2d(maps, grid(maps.shape[2:], side)).cpu())
+
+    def _agreement(self, item: Mapping[str, Any]) -> dict[int, float]:
+        """Mean rank correlation of every two members' maps of each explained observation; of coarse maps, for speed."""
+        channels = self._explained(item) if self.members > 1 else []
+        if not channels:
+            return {}
+        maps = self._maps(item, channels, AGREEMENT_SIDE)
+        pairs = list(combinations(range(self.members), 2))
+        return {
+            channel: round(float(np.mean([rank_correlation(maps[a, n], maps[b, n]) for a, b in pairs])), 4)
+            for n, channel in enumerate(channels)
+        }
 
     def _completeness_error(self, item: Mapping[str, Any], channel: int) -> float | None:
         """The members' mean; None where an observation was not explained."""

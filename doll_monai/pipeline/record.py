@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -35,5 +36,6 @@ def describe(chexpert: str, task: str, task_data: str, preset: str, root: Path, 
 
 def write_record(output: Path, settings: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> None:
     """Write ``pipeline.json`` into the run's folder."""
-    content = json.dumps({**settings, "stages": list(stages)}, indent=2) + "\n"
+    finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    content = json.dumps({**settings, "finished": finished, "stages": list(stages)}, indent=2) + "\n"
     write_whole(output / "pipeline.json", content.encode())

@@ -21,7 +21,7 @@ from .paths import without_paths
 PARTS = ("dataset.json", "labels.csv", "provenance.json")
 """Files that a finished folder has, beside ``labels/``."""
 
-_ALLOWED = {*PARTS, "labels", "rows", "failures.csv", "mlruns", "mlruns.db"}
+_ALLOWED = {*PARTS, "labels", "rows", "maps", "failures.csv", "mlruns", "mlruns.db"}
 _RESTORE = "restore it or make the labels again"
 _AGAIN = "run the label generation with the same output_dir again until it is finished"
 
@@ -138,7 +138,8 @@ def _compare_files(root: Path, named: set[str]) -> None:
 
 def _read_rows(path: Path, images: Iterable[str]) -> list[dict[str, str]]:
     known, seen, rows = set(images), set(), []
-    for line, row in read_table(path, COLUMNS):
+    for line, row in read_table(path, [column for column in COLUMNS if column != "agreement"]):
+        row.setdefault("agreement", "")  # tables of version 0.1.0 may lack it
         where = f"{path}, line {line}"
         strange = sorted(set(row) - set(COLUMNS))
         if strange:

@@ -1,17 +1,23 @@
-"""``python -m doll_monai.report --run DIR [--output report.html]``."""
+"""``python -m doll_monai.report --run DIR [--output report.html] [--comparisons DIR]``."""
 
-from doll_monai.errors import run_program
+from doll_monai.errors import InputError, run_program
+from doll_monai.report.browser import FILMS
 from doll_monai.report.page import write_report
 
 
-def report(run: str, output: str = "report.html") -> None:
+def report(run: str, output: str = "report.html", comparisons: str | None = None, films: int = FILMS) -> None:
     """Write the page of a pipeline's run, one HTML file that needs nothing beside it.
 
     Args:
         run: folder that scripts/run_pipeline.py wrote.
         output: the HTML file, or a folder for report.html.
+        comparisons: output of scripts/compare_initialisations.py, or a folder of such outputs; by default those in the
+            run's own folder comparisons.
+        films: films in the label browser, at most; a thousand make a page of about 25 MB.
     """
-    print(write_report(str(run), str(output)))
+    if not isinstance(films, int) or isinstance(films, bool) or films < 0:
+        raise InputError(f"films must be a whole number, not {films}.")
+    print(write_report(str(run), str(output), None if comparisons is None else str(comparisons), films))
 
 
 if __name__ == "__main__":

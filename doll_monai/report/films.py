@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from doll_monai.data.truth import Truth
 from doll_monai.findings import FINDINGS, FOREGROUND, finding_index
+from doll_monai.report.pairs import LabelledFilm, Pair, label_path, labelled_films, places, shown_first, truth_of
 from doll_monai.report.pictures import (
     LABEL_COLOUR,
     TRUTH_COLOUR,
@@ -23,9 +21,6 @@ from doll_monai.report.pictures import (
     tint,
 )
 from doll_monai.report.run_folder import RunFolder, figure, relative_to
-
-MAX_TRIED = 40
-"""Films looked at, of one observation, to find one whose truth is known."""
 
 
 @dataclass
@@ -43,21 +38,22 @@ def label_rows(folder: RunFolder, count: int = 12) -> list[FilmRow]:
     The observations take turns. Of an observation's films those with a known truth come first, by a hash of
     their names: nothing is picked for its looks.
     """
-    table = folder.table("labels/labels.csv", ("image", "observation", "probability", "foreground_share"))
-    if table is None or not folder.chexpert.is_dir():
-        return []
-    truth = _truth(folder.chexpert)
-    table = table[table["foreground_share"] > 0]
-    queues = {name: _order(part, truth, folder.chexpert) for name, part in table.groupby("observation")}
+    truth = truth_of(folder.chexpert)
+    queues: dict[str, list[tuple[LabelledFilm, Pair]]] = {}
+    for film in shown_first(labelled_films(folder), truth, folder):
+        for pair in film.pairs:
+            queues.setdefault(pair.observation, []).append((film, pair))
+    for name, queue in queues.items():
+        queue.sort(key=lambda item: finding_index(name) not in truth.channels(folder.chexpert / item[0].image))
     rows: list[FilmRow] = []
     used: set[str] = set()
     while len(rows) < count and any(queues.values()):
         for name in (name for name in FINDINGS if queues.get(name)):
-            record = queues[name].pop(0)
-            row = None if record["image"] in used else _label_row(folder, truth, name, record)
+            film, pair = queues[name].pop(0)
+            row = None if film.image in used else _label_row(folder, truth, film.image, pair)
             if row is not None and len(rows) < count:
                 rows.append(row)
-                used.add(record["image"])
+                used.add(film.image)
     return rows
 
 
@@ -86,49 +82,18 @@ def task_rows(folder: RunFolder) -> list[FilmRow]:
     return rows
 
 
-def _truth(chexpert: Path) -> Truth:
-    for name in ("truth.csv", "boxes.csv"):
-        if (chexpert / name).is_file():
-            return Truth(chexpert / name, chexpert)
-    return Truth(None, chexpert)
-
-
-def _order(table: pd.DataFrame, truth: Truth, chexpert: Path) -> list[dict[str, Any]]:
-    records = [{str(key): value for key, value in record.items()} for record in table.to_dict("records")]
-
-    def place(record: dict[str, Any]) -> tuple[bool, str]:
-        return chexpert / record["image"] not in truth, hashlib.sha256(str(record["image"]).encode()).hexdigest()
-
-    records.sort(key=place)
-    tried = records[:MAX_TRIED]
-    channel = finding_index(tried[0]["observation"]) if tried else 0
-    known = [record for record in tried if _has_truth(truth, chexpert / record["image"], channel)]
-    return known + [record for record in tried if record not in known]
-
-
-def _has_truth(truth: Truth, image: Path, channel: int) -> bool:
-    try:
-        return channel in truth.masks(image, (16, 16))
-    except OSError:
-        return False
-
-
-def _label_row(folder: RunFolder, truth: Truth, observation: str, record: dict[str, Any]) -> FilmRow | None:
-    image, channel = str(record["image"]), finding_index(observation)
-    film = read_film(folder.chexpert / image)
-    label = read_mask(folder.root / "labels" / "labels" / f"{Path(image).with_suffix('').as_posix()}.nii.gz", channel)
+def _label_row(folder: RunFolder, truth: Truth, image: str, pair: Pair) -> FilmRow | None:
+    observation, channel = pair.observation, finding_index(pair.observation)
+    film, label = read_film(folder.chexpert / image), read_mask(label_path(folder, image), channel)
     if film is None or label is None:
         return None
-    row = FilmRow(
-        observation, f"probability {figure(record['probability'], 2)}, label {record['foreground_share']:.0%}"
-    )
+    row = FilmRow(observation, f"probability {figure(pair.probability, 2)}, label {pair.foreground_share:.0%}")
     row.pictures.append((data_uri(film), f"Radiograph {image}"))
     row.pictures.append((data_uri(tint(film, label == FOREGROUND)), f"The same with its label of {observation} tinted"))
-    if _has_truth(truth, folder.chexpert / image, channel):
-        mask = truth.masks(folder.chexpert / image, (film.shape[1], film.shape[0]))[channel].numpy().T
-        row.pictures.append(
-            (data_uri(outline(film, mask, TRUTH_COLOUR)), f"The same with the true {observation} outlined")
-        )
+    known = places(truth, folder.chexpert / image, (film.shape[1], film.shape[0]))
+    if channel in known:
+        drawn = outline(film, known[channel].T, TRUTH_COLOUR)
+        row.pictures.append((data_uri(drawn), f"The same with the true {observation} outlined"))
     return row
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ import jinja2
 from markupsafe import Markup
 
 from doll_monai.data.datalist import write_whole
+from doll_monai.report.browser import FILMS, Browser, Progress, label_browser
+from doll_monai.report.comparisons import Comparison, find_comparisons, read_comparison
+from doll_monai.report.distributions import distributions
+from doll_monai.report.facts import MADE_BY, page_command, run_settings, stages_of
 from doll_monai.report.figures import roc_curves, training_curves
 from doll_monai.report.films import label_rows, task_rows
 from doll_monai.report.run_folder import NO_VALUE, RunFolder, figure, finite
@@ -18,26 +23,40 @@ from doll_monai.report.summary import summarise
 TEMPLATE = "report.html.j2"
 
 
-def write_report(run: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
+def write_report(
+    run: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    comparisons: str | os.PathLike[str] | None = None,
+    films: int = FILMS,
+    progress: Progress = iter,
+) -> Path:
     """Write the page of a run.
 
     Args:
         run: the pipeline's folder.
         output: the HTML file, or a folder for ``report.html``.
+        comparisons: output of ``scripts/compare_initialisations.py``, or a folder of such outputs; those in the run's
+            own ``comparisons`` when None.
+        films: films in the label browser, at most.
+        progress: wraps the browser's films while they are read.
 
     Returns:
         path of the file.
 
     Raises:
-        InputError: when the folder is no run, a table in it is broken, or the page cannot be written.
+        InputError: when the folder is no run, a table in it is broken, there is no comparison where one was named, or
+            the page cannot be written.
     """
     path = Path(output)
     path = path / "report.html" if path.is_dir() else path
-    write_whole(path, render(RunFolder(run)).encode())
+    folder = RunFolder(run)
+    found = [read_comparison(place) for place in find_comparisons(_path(comparisons), folder.root)]
+    command = page_command(folder.root, path, _path(comparisons))
+    write_whole(path, render(folder, found, label_browser(folder, films, progress), command).encode())
     return path
 
 
-def render(folder: RunFolder) -> str:
+def render(folder: RunFolder, comparisons: Sequence[Comparison], browser: Browser | None, command: str) -> str:
     """The page as text."""
     summary = summarise(folder)
     environment = jinja2.Environment(
@@ -47,7 +66,7 @@ def render(folder: RunFolder) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"figure": figure, "duration": duration, "svg": Markup, "words": words}
+    environment.filters |= {"figure": figure, "duration": duration, "verbatim": Markup, "words": words}
     labels = summary.get("labels", {})
     return environment.get_template(TEMPLATE).render(
         name=folder.root.resolve().name,
@@ -59,12 +78,17 @@ def render(folder: RunFolder) -> str:
         scores=summary.get(folder.task, {}),
         key_figures=key_figures(summary, folder.task),
         sources=source_table(labels),
-        run_settings=run_settings(folder.pipeline),
+        run_settings=run_settings(folder),
         stages=folder.stages,
+        made_by={part: stages_of(folder, part) for part in MADE_BY},
+        command=command,
         roc=roc_curves(folder),
+        distributions=distributions(folder),
+        browser=browser,
         label_rows=label_rows(folder),
         task_rows=task_rows(folder),
         curves=training_curves(folder),
+        comparisons=comparisons,
     )
 
 
@@ -111,22 +135,6 @@ def source_table(labels: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(name, figure(iou), figure(hit)) for name, iou, hit in rows if iou is not None]
 
 
-def run_settings(pipeline: dict[str, Any]) -> list[tuple[str, str]]:
-    """What was run, in words."""
-    versions = pipeline.get("versions") or {}
-    rows = [
-        ("Preset", pipeline.get("preset")),
-        ("Members", ", ".join(pipeline.get("members") or [])),
-        ("Image size", " \N{MULTIPLICATION SIGN} ".join(str(length) for length in pipeline.get("image_size") or [])),
-        ("Device", pipeline.get("device")),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("Films", pipeline.get("chexpert")),
-        ("Films of the task", pipeline.get("task_data")),
-        ("MLflow", pipeline.get("mlflow")),
-    ]
-    return [(name, str(value)) for name, value in rows if value]
-
-
 def duration(value: Any) -> str:
     """Seconds in the words of a clock."""
     seconds = finite(value)
@@ -142,3 +150,7 @@ def words(name: Any) -> str:
     """A stage's or task's name with blanks and a capital."""
     text = str(name).replace("_", " ")
     return text[:1].upper() + text[1:]
+
+
+def _path(given: str | os.PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)

@@ -24,6 +24,7 @@ from PIL import Image
 from torch import nn
 
 from doll_monai.data import LabelStore, load_datalist
+from doll_monai.data.label_maps import read_map_sheet
 from doll_monai.data.label_rows import COLUMNS, read_chunk
 from doll_monai.errors import InputError
 from doll_monai.findings import FINDINGS, FOREGROUND, IGNORE
@@ -301,7 +302,8 @@ def _written(tmp_path: Path, films: Path, sections, members: int, **output: Any)
     engine.state.batch = [{"chunk": 0, "error": ""}]
     label = {"label": torch.eye(14)[2], "pred": torch.zeros(14, 4, 4, dtype=torch.uint8)}
     logits = {f"pred_{member}": torch.zeros(14) for member in range(members)}
-    engine.state.output = [{"image": image, **label, **logits, **output}]  # type: ignore[assignment]
+    maps = {f"attribution_{member}": torch.zeros(14, 4, 4) for member in range(members)}
+    engine.state.output = [{"image": image, **label, **logits, **maps, **output}]  # type: ignore[assignment]
     LabelWriter(store, members)(engine)
     store.wait()
     ((row,), failures) = read_chunk(tmp_path / "rows" / "000000.csv")
@@ -326,3 +328,48 @@ def test_one_number_of_steps_for_all_observations_is_fine(films, sections, tmp_p
 def test_explanations_without_steps_and_errors_leave_blanks(films, sections, tmp_path: Path) -> None:
     row = _written(tmp_path, films, sections, 2)
     assert (row["n_steps"], row["completeness_error"], row["probability"]) == ("", "", "0.5")
+
+
+def test_agreement_is_the_mean_rank_correlation_of_every_two_members(films, sections, tmp_path: Path) -> None:
+    """Of three maps two are equal and the third is reversed: 1, -1 and -1."""
+    rising = torch.arange(16.0).reshape(4, 4).repeat(14, 1, 1)
+    maps = {"attribution_0": rising, "attribution_1": rising**2, "attribution_2": 15 - rising}
+    assert float(_written(tmp_path, films, sections, 3, **maps)["agreement"]) == pytest.approx(-1 / 3, abs=1e-4)
+
+
+@pytest.mark.parametrize(("members", "maps"), [(1, {"attribution_0": torch.ones(14, 4, 4)}), (2, {})])
+def test_a_lone_member_and_empty_maps_have_no_agreement(members, maps, films, sections, tmp_path: Path) -> None:
+    assert _written(tmp_path, films, sections, members, **maps)["agreement"] == ""
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100])
+def test_maps_of_the_wanted_number_of_films_are_kept(kept: int, films, networks, sections, tmp_path: Path) -> None:
+    """The labels' own files are the same; the film without a positive observation has nothing to keep."""
+    for number in (0, kept):
+        _run(_store(tmp_path / str(number), films, sections, kept_maps=number), networks)
+    store = _store(tmp_path / str(kept), films, sections, kept_maps=kept)
+    explained = {record["image"] for part in sections.values() for record in part if 1 in record["label"][:13]}
+    wanted = {store.map_path(image) for image in explained if store.relative(image) in store.with_maps}
+    written = _digests(tmp_path / str(kept))
+    assert {name for name in written if name.startswith("maps/")} == wanted
+    assert len(store.with_maps) == min(kept, FILMS)
+    assert {name: digest for name, digest in written.items() if name not in wanted} == _digests(tmp_path / "0")
+
+
+def test_kept_maps_show_the_mean_and_the_members(films, networks, sections, tmp_path: Path) -> None:
+    store = _store(tmp_path, films, sections, kept_maps=FILMS)
+    _run(store, networks)
+    maps = read_map_sheet(tmp_path / store.map_path(sections["training"][0]["image"]), sources=3)
+    assert list(maps) == [FINDINGS[13]]  # of its two positive observations No Finding is not explained
+    assert maps[FINDINGS[13]].shape == (3, 24, 32)
+    assert (maps[FINDINGS[13]].max(axis=(1, 2)) == 255).all()
+
+
+def test_maps_survive_an_interruption_and_sharing(films, networks, sections, tmp_path: Path) -> None:
+    _run(_store(tmp_path / "whole", films, sections, kept_maps=4), networks)
+    with pytest.raises(KeyboardInterrupt):
+        _run(_store(tmp_path / "resumed", films, sections, kept_maps=4), networks, stop_after=1)
+    _run(_store(tmp_path / "resumed", films, sections, kept_maps=4), networks)
+    for rank in (1, 0):
+        _run(_store(tmp_path / "shared", films, sections, kept_maps=4, rank=rank, world_size=2), networks)
+    assert _digests(tmp_path / "whole") == _digests(tmp_path / "resumed") == _digests(tmp_path / "shared")

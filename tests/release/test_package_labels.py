@@ -49,7 +49,7 @@ def labels(tmp_path: Path) -> Path:
             label = np.zeros((len(FINDINGS), W, H), dtype=np.uint8)
             label[0], label[EDEMA, :3] = IGNORE, FOREGROUND
             written[record["image"]] = (label, np.diag([2.0, 2.0, 1.0, 1.0]))
-            known = {"image": store.relative(record["image"]), "probability": 0.75, "n_steps": 24}
+            known = {"image": store.relative(record["image"]), "probability": 0.75, "n_steps": 24, "agreement": 0.5}
             rows.append({**known, "observation": "Edema", "completeness_error": 0.01, "foreground_share": 0.25})
         store.write(number, written, rows, {})
     store.finish()
@@ -69,6 +69,17 @@ def _program(labels: Path, output: Path, *options: str) -> subprocess.CompletedP
     return subprocess.run(
         [*command, "--output", str(output), *options], capture_output=True, text=True, check=False, cwd=ROOT
     )
+
+
+def test_a_table_of_version_0_1_0_has_no_agreement_and_maps_stay_behind(labels: Path, tmp_path: Path) -> None:
+    lines = (labels / "labels.csv").read_text().splitlines()
+    (labels / "labels.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    (labels / "maps").mkdir()
+    (labels / "maps" / "view1.png").touch()
+    package_labels(labels, tmp_path / "out")
+    packaged = (tmp_path / "out" / "labels.csv").read_text().splitlines()
+    assert packaged == [lines[0], *(line.removesuffix("0.5") for line in lines[1:])]
+    assert not (tmp_path / "out" / "maps").exists()
 
 
 def test_sums_are_those_that_sha256sum_checks(labels: Path, tmp_path: Path) -> None:

@@ -1,147 +1,35 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
-from PIL import Image
+from small_run import (
+    FILMS,
+    OPACITY,
+    SIZE,
+    add_comparison,
+    page_text,
+    score,
+    square,
+    validation_rows,
+    write_csv,
+    write_json,
+)
 
-from doll_monai.data import write_label
 from doll_monai.errors import InputError
-from doll_monai.findings import finding_index
-from doll_monai.report import summarise, write_report, write_summary
-from doll_monai.report.figures import roc_points
 from doll_monai.report.localisation import choose_shares, localisation_summary
+from doll_monai.report.page import write_report
 from doll_monai.report.pictures import read_film, read_mask, tint
 from doll_monai.report.run_folder import RunFolder
-
-SIZE = 32
-OPACITY, EDEMA = finding_index("Lung Opacity"), finding_index("Edema")
-SOURCES = ("consensus", "member_0", "member_1", "gradcam")
-FILMS = [f"valid/patient{number}/study1/view1_frontal.png" for number in range(4)]
-Row = dict[str, Any]
-
-
-def write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def write_csv(path: Path, header: str, rows: list[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [",".join(map(str, row.values() if isinstance(row, dict) else row)) for row in rows]
-    path.write_text("\n".join([header, *lines] if header else lines) + "\n")
-
-
-def save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels.astype(np.uint8)).save(path)
-
-
-def square() -> np.ndarray:
-    mask = np.zeros((SIZE, SIZE), np.uint8)
-    mask[8:20, 4:14] = 1
-    return mask
-
-
-def score(image: str, observation: str, source: str, share: float, iou: float, hit: int = 1, truth: float = 0.1) -> Row:
-    values = (image, observation, source, share, iou, hit, truth)
-    return dict(zip(("image", "observation", "source", "share", "iou", "hit", "truth_share"), values, strict=True))
-
-
-def validation_rows() -> list[Row]:
-    """28 films of Lung Opacity and 2 of Edema; the consensus is best at 0.2, Edema alone would be at 0.1."""
-    rows = []
-    for source in SOURCES:
-        best = 0.2 if source == "consensus" else 0.1
-        for number in range(28):
-            rows += [score(f"o{number}", "Lung Opacity", source, s, 0.6 if s == best else 0.3) for s in (0.1, 0.2)]
-        for number in range(2):
-            rows += [score(f"e{number}", "Edema", source, s, 0.9 if s == 0.1 else 0.2) for s in (0.1, 0.2)]
-    return rows
-
-
-def test_rows() -> list[Row]:
-    """One film of Lung Opacity, one of Edema; IoU at the shares 0.1 and 0.2."""
-    ious = {
-        "consensus": [(0.1, 0.5), (0.3, 0.7)],
-        "member_0": [(0.2, 0.0), (0.4, 0.0)],
-        "member_1": [(0.1, 0.0), (0.1, 0.0)],
-        "gradcam": [(0.3, 0.9), (0.1, 0.9)],
-    }
-    rows = []
-    for source, (opacity, edema) in ious.items():
-        for share, first, second in zip((0.1, 0.2), opacity, edema, strict=True):
-            rows.append(score(FILMS[0], "Lung Opacity", source, share, first, hit=1, truth=0.2))
-            rows.append(score(FILMS[1], "Edema", source, share, second, hit=int(source == "consensus"), truth=0.05))
-    return rows
-
-
-test_rows.__test__ = False  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A run of four films, their labels and masks; the films of CheXpert are those of the task."""
-    run, data = tmp_path / "run", tmp_path / "data"
-    raw: list[list[float | None]] = [[None] * 14 for _ in FILMS]
-    for film, (opacity, edema) in zip(raw, [(1, 0), (0, 1), (1, None), (None, -1)], strict=True):
-        film[OPACITY], film[EDEMA] = opacity, edema
-    label = np.zeros((14, SIZE, SIZE), np.uint8)
-    label[OPACITY] = square().T
-    for number, film in enumerate(FILMS):
-        save(data / film, np.tile(np.linspace(0, 200 + number, SIZE), (SIZE, 1)))
-        write_label((run / "labels" / "labels" / film).with_suffix(".nii.gz"), label)
-        write_label((run / "task" / "labels" / film).with_suffix(".nii.gz"), square().T[None])
-        stem = Path(film).with_suffix("")
-        write_label(run / "lung/adapter/predictions" / f"{stem}_lungs.nii.gz", square().T[None])
-    save(data / "truth/0.png", square() * 255)
-    write_csv(data / "truth.csv", "Path,finding,mask", [(f"data/{FILMS[0]}", "Lung Opacity", "truth/0.png")])
-    write_csv(data / "index.csv", "id,image", [])
-    (data / "phantom.json").write_text("{}")
-    records = [{"image": film, "label": labels} for film, labels in zip(FILMS, raw, strict=True)]
-    write_json(run / "chexpert/dataset.json", {"test": records})
-    label_files = [{"image": film, "label": f"labels/{film[:-4]}.nii.gz"} for film in FILMS]
-    write_json(run / "labels/dataset.json", {"test": label_files})
-    write_json(run / "task/dataset.json", {"test": label_files})
-    rows = [
-        (film, "Lung Opacity", 0.8, error, 20, 0.12) for film, error in zip(FILMS, (0.1, 0.2, 0.4, 0.9), strict=True)
-    ]
-    write_csv(
-        run / "labels/labels.csv", "image,observation,probability,completeness_error,n_steps,foreground_share", rows
-    )
-    metrics = [("auroc", 0.75), ("auroc_observations", 2), ("auroc_Lung_Opacity", 1.0), ("auroc_Edema", 0.5)]
-    write_csv(run / "classifier/metrics.csv", "", [*metrics, ("val_loss", "nan")])
-    scores = [[0.9, *[0.1] * 13], [0.2, *[0.1] * 13], [0.8, *[0.1] * 13], [0.1] * 14]
-    predictions = [
-        [data / film, *[0.1] * OPACITY, *row[: 14 - OPACITY]] for film, row in zip(FILMS, scores, strict=True)
-    ]
-    write_csv(run / "classifier/predictions.csv", "", predictions)
-    write_csv(run / "localisation/validation/localisation.csv", ",".join(test_rows()[0]), validation_rows())
-    write_csv(run / "localisation/test/localisation.csv", ",".join(test_rows()[0]), test_rows())
-    for start, dice, iou in (("adapter", 0.95, 0.905), ("scratch", 0.9, "nan")):
-        write_csv(run / f"lung/{start}/evaluation/metrics.csv", "", [("dice", dice), ("iou", iou)])
-        raw_rows = [(data / film, value, value) for film, value in zip(FILMS, (0.9, 0.97, 0.96, "nan"), strict=True)]
-        write_csv(run / f"lung/{start}/evaluation/dice_raw.csv", "filename,class0,mean", raw_rows)
-    stages = [
-        {"name": "train_resnet10", "command": "python -m monai.bundle run <a>", "seconds": 61.25, "run_id": None},
-        {"name": "labels", "command": "python -m monai.bundle run b", "seconds": 2.5, "run_id": None},
-    ]
-    pipeline = {"preset": "demo", "chexpert": str(data), "task": "lung", "task_data": str(data), "stages": stages}
-    write_json(run / "pipeline.json", {**pipeline, "members": ["resnet10", "densenet"], "image_size": [SIZE, SIZE]})
-    return run
-
-
-def page_text(run: Path) -> str:
-    """The page without its pictures, whose letters are arbitrary."""
-    page = write_report(run, run / "report.html").read_text()
-    return re.sub(r"data:image/jpeg;base64,[\w+/=]+", "data:", page)
+from doll_monai.report.summary import summarise, write_summary
 
 
 def test_the_summary_has_the_figures_of_the_tables(run: Path) -> None:
@@ -157,7 +45,7 @@ def test_the_summary_has_the_figures_of_the_tables(run: Path) -> None:
         "iou_scratch": None,
         "films": 4,
     }
-    assert summary["seconds"] == {"train_resnet10": 61.25, "labels": 2.5}
+    assert summary["seconds"] == {"train_resnet10": 61.25, "labels": 2.5, "generate_labels": None}
     assert summary["seconds_total"] == pytest.approx(63.8, abs=0.06)
 
 
@@ -218,21 +106,15 @@ def test_a_source_that_was_not_scored_is_left_out(run: Path) -> None:
     assert "gradcam" not in figures["by_observation"]["Edema"]
 
 
-def test_roc_points_treat_equal_scores_as_one_threshold() -> None:
-    false, true = roc_points(np.array([0.9, 0.5, 0.5, 0.1]), np.array([True, True, False, False]))
-    assert false.tolist() == [0, 0, 0.5, 1]
-    assert true.tolist() == [0, 0.5, 1, 1]
-
-
 def test_the_page_shows_the_key_figures_and_needs_nothing_else(run: Path) -> None:
     page = page_text(run)
     for figure in ("0.750", "0.600", "0.950", "from scratch 0.900", "1 min 4 s", "say nothing about patients"):
         assert figure in page
     assert "run &lt;a&gt;" in page
-    assert not re.search(
-        r"\b(nan|none|undefined)\b(?!;)", re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", page, flags=re.S), re.I
-    )
-    assert not re.search(r'(src|href)="(?!data:|#)|url\((?!#)|@import|<script|<link', page)
+    words = re.sub(r"<style>.*?</style>|<svg.*?</svg>|<script.*?</script>|<meta[^>]*>", "", page, flags=re.S)
+    assert not re.search(r"\b(nan|none|undefined)\b(?!;)", words, re.I)
+    assert not re.search(r'(src|href)="(?!data:|#)|url\((?!#)|@import|<link|https?:(?!//www.w3.org/)|fetch\(', page)
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'" in page
 
 
 def test_the_page_has_pictures_and_curves_with_alternative_texts(run: Path) -> None:
@@ -281,6 +163,63 @@ def test_training_curves_come_from_mlflow(run: Path) -> None:
     assert "Train resnet10: training loss" in page
     assert "0.500 to 0.700" in page
     assert "Labels: training loss" not in page
+
+
+def test_what_was_run_stands_with_the_hash_of_its_data(run: Path) -> None:
+    page = page_text(run)
+    digits = hashlib.sha256((run / "chexpert/dataset.json").read_bytes()).hexdigest()
+    assert f"4 test; SHA-256 {digits}" in page
+    assert page.count("How this was made") == 3
+    assert f"python -m doll_monai.report --run {run}" in page
+
+
+def test_distributions_tell_medians_and_how_many_pairs(run: Path) -> None:
+    page = page_text(run)
+    assert "Histogram of completeness error: median 0.300, half of the 4 pairs from 0.175 to 0.525" in page
+    assert "Histogram of agreement of the members: median 0.500" in page
+    assert "Agreement of the members by observation, medians: Lung Opacity 0.500" in page
+
+
+def test_a_table_without_agreement_has_no_distribution_of_it(run: Path) -> None:
+    table = pd.read_csv(run / "labels/labels.csv").drop(columns="agreement")
+    table.to_csv(run / "labels/labels.csv", index=False)
+    page = page_text(run)
+    assert "Histogram of completeness error" in page
+    assert "Histogram of agreement" not in page
+
+
+def test_comparisons_in_the_run_are_shown_with_intervals_and_curves(run: Path) -> None:
+    add_comparison(run / "comparisons" / "lung", "lung")
+    page = page_text(run)
+    for text in ("0.800 [0.700, 0.900]", "+0.050 [+0.010, +0.090]", "doll/full \N{MINUS SIGN} scratch/full", "2 seeds"):
+        assert text in page
+    assert 'class="n clear">+0.050' in page
+    assert 'class="n">+0.010 [-0.030, +0.050]' in page
+    assert "IoU on valid films by iteration, 5 annotated films" in page
+    assert page.count("doll/full, 5 annotated films, seed 0") == 2
+    assert "monai.bundle run doll_full" in page
+
+
+def test_comparisons_elsewhere_are_named(run: Path, tmp_path: Path) -> None:
+    for task in ("heart", "infection"):
+        add_comparison(tmp_path / "elsewhere" / task, task)
+    write_report(run, tmp_path / "a.html", tmp_path / "elsewhere")
+    write_report(run, tmp_path / "b.html", tmp_path / "elsewhere" / "heart")
+    pages = [(tmp_path / name).read_text() for name in ("a.html", "b.html")]
+    assert [("Heart: validation IoU" in page, "Infection: validation IoU" in page) for page in pages] == [
+        (True, True),
+        (True, False),
+    ]
+    with pytest.raises(InputError, match="holds no finished comparison"):
+        write_report(run, tmp_path / "c.html", tmp_path)
+    assert not (tmp_path / "c.html").exists()
+
+
+def test_a_broken_table_of_a_comparison_is_explained(run: Path) -> None:
+    add_comparison(run / "comparisons" / "lung", "lung")
+    write_csv(run / "comparisons/lung/summary.csv", "class,split", [("all", "test")])
+    with pytest.raises(InputError, match=r"has no column .*run scripts/compare_initialisations.py with it again"):
+        write_report(run, run / "report.html")
 
 
 def test_missing_parts_are_left_out_with_a_sentence(tmp_path: Path) -> None:

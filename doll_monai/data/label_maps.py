@@ -1,0 +1,85 @@
+"""Small maps of the members, kept to be looked at: a picture a film, one row an observation, one column a source."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from doll_monai.errors import InputError
+
+SIDE = 64
+"""Longer side of one map, in cells."""
+LEVELS = 32
+"""Grey levels of a map: enough to look at, and a quarter of the bytes of 256."""
+_KEY = "observations"
+
+
+def film_hash(film: str) -> str:
+    """SHA-256 of a film's relative path: an order that knows nothing of what is in the film."""
+    return hashlib.sha256(film.encode()).hexdigest()
+
+
+def kept_films(films: Iterable[str], count: int) -> frozenset[str]:
+    """The ``count`` films with the smallest hashes, the same whatever their order and however they are shared."""
+    return frozenset(heapq.nsmallest(count, films, key=film_hash))
+
+
+def grid(size: Sequence[int], side: int = SIDE) -> tuple[int, int]:
+    """Cells of a small map of an image of ``size``, its longer side ``side`` or the image's own."""
+    scale = min(side / max(size), 1)
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+
+
+def map_sheet(maps: np.ndarray, observations: Sequence[str]) -> bytes:
+    """Maps as a grey PNG: a row an observation; the members' mean first, then each member.
+
+    Each map is relative to its own maximum.
+
+    Args:
+        maps: (K, T, W, H) >= 0, K members and T observations.
+        observations: the T names, which the PNG keeps as its text ``observations``.
+    """
+    sources = np.concatenate([maps.mean(axis=0, keepdims=True), maps])
+    peak = np.maximum(sources.max(axis=(2, 3), keepdims=True), np.finfo(np.float32).tiny)
+    levels = np.rint(sources / peak * (LEVELS - 1)) * (255 / (LEVELS - 1))
+    count, rows, width, height = levels.shape
+    sheet = levels.transpose(1, 3, 0, 2).reshape(rows * height, count * width)
+    text = PngImagePlugin.PngInfo()
+    text.add_text(_KEY, ",".join(observations))
+    buffer = io.BytesIO()
+    Image.fromarray(sheet.round().astype(np.uint8)).save(buffer, "PNG", optimize=True, pnginfo=text)
+    return buffer.getvalue()
+
+
+def read_map_sheet(path: Path, sources: int) -> dict[str, np.ndarray]:
+    """The maps of one film.
+
+    Args:
+        path: file that ``map_sheet`` made the content of.
+        sources: columns: the mean of the members, and the members.
+
+    Returns:
+        observation to maps, (sources, H, W) ``uint8``, in rows and columns as a picture has them.
+
+    Raises:
+        InputError: when it is no such file.
+    """
+    try:
+        with Image.open(path) as picture:
+            names = str(picture.info[_KEY]).split(",")
+            sheet = np.asarray(picture.convert("L"))
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is no sheet of maps; delete it and the folder rows, and make the labels again."
+        ) from (error)
+    height, width = sheet.shape[0] // len(names), sheet.shape[1] // sources
+    if (height * len(names), width * sources) != sheet.shape:
+        raise InputError(f"{path} does not have {sources} columns; its labels were made by another committee.")
+    tiles = sheet.reshape(len(names), height, sources, width).transpose(0, 2, 1, 3)
+    return dict(zip(names, tiles, strict=True))
