@@ -81,6 +81,9 @@ def explain_errors() -> None:
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    from .progress import end_bars  # which imports this module
+
+    end_bars()
     sentence = sentence_of(error)
     if kind is KeyboardInterrupt:
         print("Interrupted; what is finished stays, the same command continues.", file=sys.stderr)

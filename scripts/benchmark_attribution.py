@@ -30,6 +30,7 @@ def benchmark(
     epochs: int = 2,
     seed: int = 0,
     overrides: dict[str, Any] | None = None,
+    quiet: bool = False,
 ) -> None:
     """Write the figures as JSON; what is finished is kept beside it, in OUTPUT.work, and not computed again.
 
@@ -43,13 +44,14 @@ def benchmark(
         epochs: how long the networks are trained before, on train.csv.
         seed: of the draw of films and of the training.
         overrides: other values of the label bundle, for example '{ig_steps: 32}'.
+        quiet: show no progress.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     names = networks.split(",") if isinstance(networks, str) else list(networks)
     path = Path(output).resolve()
     work = path.with_name(f"{path.name}.work")
     figures = AttributionBenchmark(
-        BUNDLES, names, Path(chexpert).resolve(), count, reference_count, size, work, epochs, seed, overrides
+        BUNDLES, names, Path(chexpert).resolve(), count, reference_count, size, work, epochs, seed, overrides, quiet
     ).run()
     text = json.dumps(figures, indent=2)
     write_whole(path, (text + "\n").encode())

@@ -12,6 +12,7 @@ import logging
 import statistics
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,13 @@ from doll_monai.data import write_label
 from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError, run_program
 from doll_monai.findings import BACKGROUND, FINDINGS, FOREGROUND, IGNORE
+from doll_monai.progress import Bar
 from doll_monai.transforms import LoadLabeld
 
 
-def benchmark(output: str, labels: str | None = None, size: int = 320, count: int = 100, seed: int = 0) -> None:
+def benchmark(
+    output: str, labels: str | None = None, size: int = 320, count: int = 100, seed: int = 0, quiet: bool = False
+) -> None:
     """Load label files one by one with LoadLabeld and write sizes and times.
 
     Args:
@@ -34,6 +38,7 @@ def benchmark(output: str, labels: str | None = None, size: int = 320, count: in
         size: width and height of the made ones.
         count: how many files, at most.
         seed: of the made ones.
+        quiet: show no progress.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +49,7 @@ def benchmark(output: str, labels: str | None = None, size: int = 320, count: in
         files = sorted(Path(labels or folder).rglob("*.nii.gz"))[:count]
         if not files:
             raise InputError(f"There is no label file below {labels}.")
-        figures = measure(files)
+        figures = measure(Bar(files, name="labels", unit="file", quiet=quiet))
     write_whole(output, (json.dumps(figures, indent=2) + "\n").encode())
     print(json.dumps(figures, indent=2))
 
@@ -64,18 +69,18 @@ def make_label(generator: np.random.Generator, size: int) -> np.ndarray:
     return label
 
 
-def measure(files: list[Path]) -> dict[str, float]:
+def measure(files: Iterable[Path]) -> dict[str, float]:
     """Sizes in bytes and loading times in milliseconds; each file is read once before: no disk counts."""
     load = LoadLabeld("label", channels=len(FINDINGS))
-    times = []
+    times, sizes = [], []
     for path in files:
         load({"label": path})
         started = time.perf_counter()
         load({"label": path})
         times.append(1000 * (time.perf_counter() - started))
-    sizes = [path.stat().st_size for path in files]
+        sizes.append(path.stat().st_size)
     return {
-        "files": len(files),
+        "files": len(sizes),
         "bytes_mean": round(statistics.mean(sizes)),
         "bytes_max": max(sizes),
         "load_ms_median": round(statistics.median(times), 2),

@@ -23,6 +23,7 @@ from doll_monai.data import load_datalist, write_datalist
 from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError, run_program
 from doll_monai.pipeline.stages import bundle_run
+from doll_monai.progress import Bar
 
 BUNDLE = Path(__file__).resolve().parent.parent / "bundles" / "doll_cxr_label_generation"
 
@@ -39,6 +40,7 @@ def benchmark(
     threads: int = 1,
     repeats: int = 1,
     overrides: dict[str, Any] | None = None,
+    quiet: bool = False,
 ) -> None:
     """Label the same films with one process and with several; write seconds (start of Python to its end) and ratio.
 
@@ -57,6 +59,7 @@ def benchmark(
         threads: threads of each process (OMP_NUM_THREADS).
         repeats: how often each is run; the shortest time counts.
         overrides: other values of inference.json, for example '{image_size: [320, 320], ig_steps: 8}'.
+        quiet: show no progress.
     """
     files = [Path(path).resolve() for path in (chexpert, datalist, committee, checkpoint)]
     records = load_datalist(files[1], section, files[0])[:count]
@@ -68,10 +71,10 @@ def benchmark(
         values = {"dataset_dir": files[0], "datalist": folder / "dataset.json", "sections": [section]}
         values |= {"checkpoint": files[3], **(overrides or {})}
         configs = [BUNDLE / "configs" / "inference.json", files[2]]
-        for repeat in range(repeats):
-            for number in seconds:
-                place = folder / f"{number}_{repeat}"
-                seconds[number].append(timed(configs, {**values, "output_dir": place}, number, threads))
+        runs = [(repeat, number) for repeat in range(repeats) for number in seconds]
+        for repeat, number in Bar(runs, name="label runs", unit="run", quiet=quiet):
+            place = folder / f"{number}_{repeat}"
+            seconds[number].append(timed(configs, {**values, "output_dir": place}, number, threads))
         different = differences(folder / "1_0", folder / f"{processes}_0")
     one, several = (min(seconds[number]) for number in (1, processes))
     figures = {

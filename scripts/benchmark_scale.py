@@ -28,6 +28,7 @@ from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError, run_program
 from doll_monai.networks import save_weights
 from doll_monai.pipeline.stages import bundle_run
+from doll_monai.progress import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "bundles" / "doll_cxr_label_generation"
@@ -37,7 +38,9 @@ EVERY = 0.5
 """Seconds between two looks at a process."""
 
 
-def benchmark(count: int = 20000, output: str = "output/scale", size: int = 64, image_size: int = 32) -> None:
+def benchmark(
+    count: int = 20000, output: str = "output/scale", size: int = 64, image_size: int = 32, quiet: bool = False
+) -> None:
     """Draw, prepare and label films; write scale.json.
 
     Args:
@@ -45,22 +48,23 @@ def benchmark(count: int = 20000, output: str = "output/scale", size: int = 64, 
         output: folder for films, labels and scale.json; films that are there are taken again.
         size: longer side of the films.
         image_size: sides of the labels.
+        quiet: show no progress.
     """
     folder = Path(str(output)).resolve()
     films = folder / "films"
     if not (films / "train.csv").is_file():
-        write_dataset(films, count=count, seed=0, size=size)
+        write_dataset(films, count=count, seed=0, size=size, quiet=quiet)
     drawn = json.loads((films / "phantom.json").read_text())["count"]
     if drawn != count:
         raise InputError(f"{films} has {drawn} films, not {count}; give that count, or another output.")
-    prepared = {f"{share:g}": _prepare(films, folder / f"part{share:g}", share) for share in (0.25, 0.5, 1.0)}
-    labelled = _label(films, folder, image_size)
+    prepared = {f"{share:g}": _prepare(films, folder / f"part{share:g}", share, quiet) for share in (0.25, 0.5, 1.0)}
+    labelled = _label(films, folder, image_size, quiet)
     figures = {"films": count, "size": size, "image_size": image_size, "prepare": prepared, "label": labelled}
     write_whole(folder / "scale.json", (json.dumps(figures, indent=2) + "\n").encode())
     print(json.dumps(figures, indent=2))
 
 
-def _prepare(films: Path, folder: Path, share: float) -> dict[str, float]:
+def _prepare(films: Path, folder: Path, share: float, quiet: bool) -> dict[str, float]:
     """Seconds and peak memory of prepare_chexpert.py on the first films of the table."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = 0
@@ -75,12 +79,12 @@ def _prepare(films: Path, folder: Path, share: float) -> dict[str, float]:
             csv.writer(file).writerows(kept)
     program = [sys.executable, str(ROOT / "scripts" / "prepare_chexpert.py"), "--dataset_dir", str(folder)]
     seconds, samples = _watch(
-        [*program, "--output", str(folder / "dataset.json"), "--validation_share", "0.1"], lambda: 0
+        [*program, "--output", str(folder / "dataset.json"), "--validation_share", "0.1"], lambda: 0, quiet
     )
     return {"rows": rows, "seconds": round(seconds, 1), "peak_mib": max(memory for _, _, memory in samples)}
 
 
-def _label(films: Path, folder: Path, image_size: int) -> dict[str, Any]:
+def _label(films: Path, folder: Path, image_size: int, quiet: bool) -> dict[str, Any]:
     """Films a second and resident memory in each quarter of a label run."""
     member = json.loads(MEMBER.read_text())["network_def"]
     definition = {"_target_": "doll_monai.networks.Committee", "members": [member]}
@@ -99,7 +103,7 @@ def _label(films: Path, folder: Path, image_size: int) -> dict[str, Any]:
         raise InputError(f"{rows.parent} holds labels already; delete it to measure anew.")
     configs = [BUNDLE / "configs" / "inference.json", folder / "committee.json"]
     command = [sys.executable, *bundle_run(configs, BUNDLE, **values)[1:]]
-    seconds, samples = _watch(command, lambda: len(os.listdir(rows)) if rows.is_dir() else 0)
+    seconds, samples = _watch(command, lambda: len(os.listdir(rows)) if rows.is_dir() else 0, quiet)
     chunks = len(os.listdir(rows))
     marks = [next(sample for sample in samples if sample[1] >= part * chunks) for part in (0.02, *QUARTERS)]
     written = json.loads((folder / "labels" / "dataset.json").read_text())
@@ -122,11 +126,12 @@ def _label(films: Path, folder: Path, image_size: int) -> dict[str, Any]:
     }
 
 
-def _watch(command: list[str], progress: Any) -> tuple[float, list[tuple[float, int, int]]]:
+def _watch(command: list[str], progress: Any, quiet: bool) -> tuple[float, list[tuple[float, int, int]]]:
     """Run a command; seconds that it took, and (seconds, progress, resident MiB) again and again."""
     started = time.perf_counter()
     samples = []
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    variables = {**os.environ, **environment(quiet)}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=variables) as process:
         while process.poll() is None:
             samples.append((time.perf_counter() - started, progress(), _resident(process.pid)))
             time.sleep(EVERY)

@@ -51,6 +51,7 @@ def compare_initialisations(
     cell_values: str | None = None,
     keep_weights: bool | str = False,
     tracking_uri: str | None = None,
+    quiet: bool = False,
     **values: Any,
 ) -> None:
     """Train every start with every tuning on a few films, score each film of the others, compare with intervals.
@@ -79,6 +80,7 @@ def compare_initialisations(
         cell_values: JSON file, INIT/TUNING to values of the bundle for those cells alone; * stands for anything.
         keep_weights: true: model.pt of finished cells stays.
         tracking_uri: of MLflow; SQLite in output by default.
+        quiet: show no progress.
         values: any value of the bundle for all cells, such as learning_rate.
     """
     from doll_monai.comparison.program import Comparison
@@ -109,7 +111,7 @@ def compare_initialisations(
         values={name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
         cell_values=read_cell_values(path_argument(cell_values)),
     )
-    print(Comparison(request, tracking_uri, keep).run())
+    print(Comparison(request, tracking_uri, keep, quiet).run())
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def evaluate_labels(
     seed: int = 0,
     gate: bool | str = False,
     tracking_uri: str | None = None,
+    quiet: bool = False,
     **values: Any,
 ) -> None:
     """Score the labels' maps against known places, compare them with chance and randomised networks, say a verdict.
@@ -55,6 +56,7 @@ def evaluate_labels(
         seed: of the intervals and the randomised networks.
         gate: true: exit with code 3 unless the labels of the films furthest from training pass.
         tracking_uri: of MLflow; SQLite in output by default.
+        quiet: show no progress.
         values: any value of the label generation bundle, such as ig_steps or foreground_share.
     """
     from doll_monai.gate import Evaluation, EvaluationRequest
@@ -77,7 +79,7 @@ def evaluate_labels(
         sections=_names(sections),
         values={name: _plain(value) for name, value in {**size, **values, "seed": seed}.items()},
     )
-    evaluation = Evaluation(request, _names(sources), choose_on, resamples, seed, tracking_uri)
+    evaluation = Evaluation(request, _names(sources), choose_on, resamples, seed, tracking_uri, quiet)
     verdict = evaluation.run()
     print(f"{request.output / 'evaluation.md'}")
     if closes and not verdict.passed:

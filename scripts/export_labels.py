@@ -19,13 +19,16 @@ from doll_monai.data.label_files import write_label
 from doll_monai.data.masks import split_films
 from doll_monai.errors import InputError, run_program
 from doll_monai.label_app.label_map import CLASSES, class_bits, read_mask, split_classes
+from doll_monai.progress import Bar
 from doll_monai.transforms import LoadFilmd
 
 TABLE = "datastore_v2.json"
 FINAL = "final"
 
 
-def export(studies: str, classes: str | tuple[str, ...], output: str, validation: int = 0, seed: int = 0) -> None:
+def export(
+    studies: str, classes: str | tuple[str, ...], output: str, validation: int = 0, seed: int = 0, quiet: bool = False
+) -> None:
     """Write one label file a film, and dataset.json.
 
     Args:
@@ -34,6 +37,7 @@ def export(studies: str, classes: str | tuple[str, ...], output: str, validation
         output: folder for dataset.json and labels/.
         validation: films for validation; all others are for training.
         seed: another seed, other films for validation.
+        quiet: show no progress.
     """
     names = list(classes.split(",") if isinstance(classes, str) else classes)
     bits = class_bits(CLASSES)
@@ -55,7 +59,7 @@ def export(studies: str, classes: str | tuple[str, ...], output: str, validation
     sections = split_films(list(found), len(found) - validation, validation, seed)
     load = LoadFilmd("image")
     records: dict[str, list[dict[str, str]]] = {"training": [], "validation": [], "test": []}
-    for (name, item), section in zip(found.items(), sections, strict=True):
+    for (name, item), section in zip(Bar(found.items(), name="masks", quiet=quiet), sections, strict=True):
         image = name + item["image"]["ext"]
         film = load({"image": str(Path(studies) / image)})["image"]
         path = Path(studies) / "labels" / FINAL / (name + item["labels"][FINAL]["ext"])

@@ -23,6 +23,7 @@ import numpy as np
 from doll_monai.data.phantom import draw_film
 from doll_monai.data.phantom.encodings import write_encodings
 from doll_monai.errors import InputError, run_program
+from doll_monai.progress import Bar
 from doll_monai.transforms import LoadFilmd
 
 HEADER = 512
@@ -36,7 +37,13 @@ EXPECTED = {"": "read", InputError.__name__: "refused"}
 
 
 def fuzz_films(
-    output: str, minutes: float = 10.0, seed: int = 0, seconds: float = 5.0, memory: int = 2048, only: str = ""
+    output: str,
+    minutes: float = 10.0,
+    seed: int = 0,
+    seconds: float = 5.0,
+    memory: int = 2048,
+    only: str = "",
+    quiet: bool = False,
 ) -> None:
     """Try as many damaged films as there is time for.
 
@@ -47,6 +54,7 @@ def fuzz_films(
         seconds: time that a film may take.
         memory: MB that a film may take; one of the largest size that is allowed takes half of that.
         only: end of the names of the encodings that are tried, ``.dcm`` for instance; all by default.
+        quiet: show no progress.
     """
     folder = Path(output)
     film = draw_film(np.random.default_rng(0), 40).image
@@ -57,6 +65,7 @@ def fuzz_films(
     rng = random.Random(seed)
     counts: Counter[str] = Counter()
     reader, end = Reader(memory), time.monotonic() + 60 * minutes
+    bar = Bar(name="damaged films", quiet=quiet)
     while time.monotonic() < end:
         path = rng.choice(seeds)
         damaged = folder / f"damaged_{path.name}"
@@ -66,6 +75,7 @@ def fuzz_films(
             reader.restart()
             outcome = reader.read(damaged, seconds)
         counts[EXPECTED.get(outcome, "findings")] += 1
+        bar.update(1)
         if counts.total() % LIFE == 0:
             reader.restart()
         if outcome not in EXPECTED:
@@ -77,6 +87,7 @@ def fuzz_films(
         else:
             damaged.unlink()
     reader.stop()
+    bar.close()
     print(
         f"{counts.total()} films of {len(seeds)} encodings: " + ", ".join(f"{n} {what}" for what, n in counts.items())
     )

@@ -23,6 +23,7 @@ from doll_monai.data.datalist import read_table
 from doll_monai.data.masks import parse_classes
 from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError, run_program
+from doll_monai.progress import Bar
 
 CLICKS = (1, 3, 5)
 Masks = dict[str, np.ndarray]
@@ -37,6 +38,7 @@ def measure(
     drawn: int = 10,
     asked: int = 20,
     image: str = "image",
+    quiet: bool = False,
 ) -> None:
     """Save true masks of some films, train, and compare proposals for others with their true masks.
 
@@ -49,6 +51,7 @@ def measure(
         drawn: films whose true masks are saved, the first of the table.
         asked: films that are asked about, the last of the table.
         image: column of films.
+        quiet: show no progress.
     """
     server = _Server(address, model)
     truth = _truth(csv, classes, image, server.films())
@@ -57,14 +60,17 @@ def measure(
     names = list(truth)
     training, others = names[:drawn], {name: truth[name] for name in names[-asked:]}
     result: dict[str, Any] = {"model": model, "drawn": drawn, "asked": asked}
-    if server.is_ready():
-        result["first_proposal"] = _mean(server.dice(others))
-    for name in training:
+    ready = server.is_ready()
+    bar = Bar(name="asking", total=drawn + asked * (3 if ready else 2), quiet=quiet)
+    if ready:
+        result["first_proposal"] = _mean(server.dice(others, bar))
+    for name in bar.along(training):
         server.save(name, truth[name])
     start = time.monotonic()
     result["training"] = server.train() | {"seconds_with_start": round(time.monotonic() - start)}
-    result["second_proposal"] = _mean(server.dice(others))
-    result["clicks"] = _clicks(server, others)
+    result["second_proposal"] = _mean(server.dice(others, bar))
+    result["clicks"] = _clicks(server, others, bar)
+    bar.close()
     write_whole(output, json.dumps(result, indent=2).encode())
     print(json.dumps(result, indent=2))
 
@@ -121,14 +127,15 @@ class _Server:
         stats: dict[str, Any] = self._ask("GET", "/info/").json()["train_stats"][self.model]
         return stats
 
-    def dice(self, truth: Mapping[str, Masks]) -> list[dict[str, float]]:
-        return [{name: _dice(mask, truth[film][name]) for name, mask in self.propose(film).items()} for film in truth]
+    def dice(self, truth: Mapping[str, Masks], bar: Bar) -> list[dict[str, float]]:
+        films = bar.along(truth)
+        return [{name: _dice(mask, truth[film][name]) for name, mask in self.propose(film).items()} for film in films]
 
 
-def _clicks(server: _Server, truth: Mapping[str, Masks]) -> dict[str, dict[str, float]]:
+def _clicks(server: _Server, truth: Mapping[str, Masks], bar: Bar) -> dict[str, dict[str, float]]:
     """Dice after clicks of a class, each in the middle of the largest region that is wrong."""
     scores: dict[str, dict[str, list[float]]] = {}
-    for film, masks in truth.items():
+    for film, masks in bar.along(truth.items()):
         for name, mask in masks.items():
             given: dict[str, list[list[int]]] = {"foreground": [], "background": []}
             found = server.propose(film)[name]

@@ -49,6 +49,7 @@ def measure_pretraining_gain(
     task_films: int = 200,
     seed: int = 0,
     tracking_uri: str | None = None,
+    quiet: bool = False,
 ) -> None:
     """Pre-train on labels of several qualities and numbers of films; measure what each gains on a few films.
 
@@ -74,6 +75,7 @@ def measure_pretraining_gain(
         task_films: films that are drawn for the task; used are those with an opacity, two in five of them for testing.
         seed: of films, errors and pre-training.
         tracking_uri: of MLflow; SQLite in output by default.
+        quiet: show no progress.
     """
     from doll_monai.pretraining_gain.program import GainMeasurement
     from doll_monai.pretraining_gain.request import GainRequest
@@ -103,7 +105,7 @@ def measure_pretraining_gain(
         seed=seed,
     )
     command = shlex.join(["python", "scripts/measure_pretraining_gain.py", *sys.argv[1:]])
-    print(GainMeasurement(request, command, tracking_uri).run())
+    print(GainMeasurement(request, command, tracking_uri, quiet).run())
 
 
 if __name__ == "__main__":

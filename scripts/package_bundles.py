@@ -16,6 +16,7 @@ from pathlib import Path
 
 from doll_monai.arguments import list_argument, path_argument
 from doll_monai.errors import InputError, run_program
+from doll_monai.progress import Bar
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 
@@ -26,6 +27,7 @@ def package(
     weights: str | Sequence[str] = (),
     trained: str | Sequence[str] = (),
     url: str | None = None,
+    quiet: bool = False,
 ) -> None:
     """Package every bundle that there are weights of.
 
@@ -35,6 +37,7 @@ def package(
         weights: NAME=FILE,NAME=FILE: checkpoints of single bundles, instead of those of --run.
         trained: NAME=FILE,NAME=FILE: the merged configurations of their trainings.
         url: address where the zips will be published, for model_info.json and large_files.yml.
+        quiet: show no progress.
     """
     from doll_monai.release.bundles import package_bundle, weights_of_run
 
@@ -45,11 +48,13 @@ def package(
         found[name] = (path, configurations.get(name))
     if not found:
         raise InputError("There is nothing to package; give --run, or --weights NAME=FILE.")
-    for name, (path, config) in sorted(found.items()):
-        bundle = BUNDLES / name
-        if not (bundle / "configs" / "metadata.json").is_file():
+    for name in sorted(found):
+        if name not in _bundles():
             raise InputError(f"There is no bundle {name}; there are {', '.join(_bundles())}.")
-        print(package_bundle(bundle, path, Path(str(output)), config, url), flush=True)
+    target = Path(str(output))
+    bar = Bar(sorted(found.items()), name="bundles", unit="bundle", quiet=quiet)
+    for package_file in [package_bundle(BUNDLES / name, path, target, config, url) for name, (path, config) in bar]:
+        print(package_file)
     missing = [name for name in _bundles() if name not in found]
     if missing:
         print(f"Without weights, and so not packaged: {', '.join(missing)}.")

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from functools import partial
 
-from tqdm import tqdm
-
 from doll_monai.errors import run_program
+from doll_monai.progress import Bar
 from doll_monai.release import package_labels
 from doll_monai.release.package import TITLE
 
 
 def package(
-    labels: str, output: str, evaluation: str | None = None, films: str | None = None, name: str = TITLE
+    labels: str,
+    output: str,
+    evaluation: str | None = None,
+    films: str | None = None,
+    name: str = TITLE,
+    quiet: bool = False,
 ) -> None:
     """Check all labels and write them with datalist, table, provenance, hashes and a data card.
 
@@ -27,6 +31,7 @@ def package(
         evaluation: evaluation.csv or the folder that holds it, for the card; without it the card says "not evaluated".
         films: which films the labels belong to, in a few words, for the card.
         name: the card's title.
+        quiet: show no progress.
     """
     folder = package_labels(
         str(labels),
@@ -34,7 +39,7 @@ def package(
         evaluation=None if evaluation is None else str(evaluation),
         name=str(name),
         films=None if films is None else str(films),
-        progress=partial(tqdm, desc="labels", unit="film"),
+        progress=partial(Bar, name="labels", quiet=quiet),
     )
     print(f"{len(folder.records)} labels, checked; no film is included, only the films' relative paths.")
     print(f"{output}/README.md")

@@ -11,11 +11,10 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from tqdm import tqdm
-
 from doll_monai.data.chexpert_release import prepare
 from doll_monai.data.preparation import finish
 from doll_monai.errors import run_program
+from doll_monai.progress import Bar
 
 
 def prepare_chexpert(
@@ -26,6 +25,7 @@ def prepare_chexpert(
     seed: int = 0,
     check: bool = False,
     patient_overlap: str = "error",
+    quiet: bool = False,
 ) -> None:
     """Split train.csv by patient into training and validation, take valid.csv as test, and write dataset.json.
 
@@ -41,6 +41,7 @@ def prepare_chexpert(
         seed: another seed, another split.
         check: read every film, report, write nothing.
         patient_overlap: error, or drop: drop the rows of train.csv whose patient is in valid.csv too.
+        quiet: show no progress.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     prepared = prepare(
@@ -51,7 +52,7 @@ def prepare_chexpert(
         patient_overlap=patient_overlap,
         check_images="none" if check else "some",
     )
-    finish(prepared, output, check=check, progress=partial(tqdm, desc="films", unit="film"))
+    finish(prepared, output, check=check, progress=partial(Bar, name="films", quiet=quiet))
 
 
 if __name__ == "__main__":

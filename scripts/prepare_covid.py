@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from tqdm import tqdm
-
 from doll_monai.data.covid import prepare
 from doll_monai.data.preparation import finish
 from doll_monai.errors import run_program
+from doll_monai.progress import Bar
 
 
 def prepare_covid(
@@ -25,6 +24,7 @@ def prepare_covid(
     test: int | None = None,
     seed: int = 0,
     check: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Write one label file a film and dataset.json; which of the two sets it is, is seen by its folders.
 
@@ -38,6 +38,7 @@ def prepare_covid(
         test: number of the owner's test films to keep; all by default.
         seed: another seed, another choice within the owner's split.
         check: read every film and mask, report, write nothing.
+        quiet: show no progress.
     """
     prepared = prepare(
         str(dataset_dir),
@@ -48,7 +49,7 @@ def prepare_covid(
         test=test,
         seed=seed,
     )
-    finish(prepared, output, check=check, progress=partial(tqdm, desc="masks", unit="film"))
+    finish(prepared, output, check=check, progress=partial(Bar, name="masks", quiet=quiet))
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from doll_monai.data.mask_folders import prepare_mask_folders
 from doll_monai.data.masks import parse_classes
 from doll_monai.data.own_table import prepare_table
 from doll_monai.data.preparation import finish
 from doll_monai.errors import InputError, run_program
+from doll_monai.progress import Bar
 
 
 def prepare_folder(
@@ -34,6 +33,7 @@ def prepare_folder(
     test: int | None = None,
     seed: int = 0,
     check: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Take findings from a table, or masks from folders; films of one patient stay together.
 
@@ -52,6 +52,7 @@ def prepare_folder(
         test: number of films for test at the most.
         seed: another seed, another split.
         check: read every film and mask, report, write nothing.
+        quiet: show no progress.
     """
     if (csv is None) == (masks is None):
         raise InputError("Give csv, a table of findings, or masks, folders of masks; one of the two.")
@@ -80,7 +81,7 @@ def prepare_folder(
             test=test,
             seed=seed,
         )
-    finish(prepared, output, check=check, progress=partial(tqdm, desc="films", unit="film"))
+    finish(prepared, output, check=check, progress=partial(Bar, name="films", quiet=quiet))
 
 
 if __name__ == "__main__":

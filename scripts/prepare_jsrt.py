@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from tqdm import tqdm
-
 from doll_monai.data.jsrt import CLASSES, prepare
 from doll_monai.data.preparation import finish
 from doll_monai.errors import run_program
+from doll_monai.progress import Bar
 
 
 def prepare_jsrt(
@@ -26,6 +25,7 @@ def prepare_jsrt(
     test: int | None = None,
     seed: int = 0,
     check: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Join SCR's masks, enlarge them to the films' size, write one label file a film and dataset.json.
 
@@ -40,6 +40,7 @@ def prepare_jsrt(
         test: number of films of the other fold to keep; all by default.
         seed: another seed, another choice within the fold.
         check: read every film and mask, report, write nothing.
+        quiet: show no progress.
     """
     prepared = prepare(
         str(dataset_dir),
@@ -51,7 +52,7 @@ def prepare_jsrt(
         test=test,
         seed=seed,
     )
-    finish(prepared, output, check=check, progress=partial(tqdm, desc="masks", unit="film"))
+    finish(prepared, output, check=check, progress=partial(Bar, name="masks", quiet=quiet))
 
 
 if __name__ == "__main__":

@@ -10,12 +10,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from doll_monai.data.lungs import prepare
 from doll_monai.data.mask_folders import prepare_mask_folders
 from doll_monai.data.preparation import finish
 from doll_monai.errors import InputError, run_program
+from doll_monai.progress import Bar
 
 
 def prepare_lungs(
@@ -29,6 +28,7 @@ def prepare_lungs(
     test: int | None = None,
     seed: int = 0,
     check: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Join the masks of both lungs, write one label file a film and dataset.json.
 
@@ -43,6 +43,7 @@ def prepare_lungs(
         test: number of films for test at the most.
         seed: another seed, another split.
         check: read every film and mask, report, write nothing.
+        quiet: show no progress.
     """
     if (images is None) != (masks is None):
         raise InputError("Give both images and masks, or neither for Montgomery and Shenzhen.")
@@ -61,7 +62,7 @@ def prepare_lungs(
             test=test,
             seed=seed,
         )
-    finish(prepared, output, check=check, progress=partial(tqdm, desc="masks", unit="film"))
+    finish(prepared, output, check=check, progress=partial(Bar, name="masks", quiet=quiet))
 
 
 if __name__ == "__main__":

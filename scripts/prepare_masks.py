@@ -11,10 +11,9 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from doll_monai.data import mask_records, parse_classes, write_datalist
 from doll_monai.errors import run_program
+from doll_monai.progress import Bar
 
 
 def prepare_masks(
@@ -29,6 +28,7 @@ def prepare_masks(
     patient: str | None = None,
     dataset_dir: str | None = None,
     check: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Join mask columns to classes, write one label file a film and dataset.json.
 
@@ -44,6 +44,7 @@ def prepare_masks(
         patient: name of the column of patients; without it, "patient" where there is one, else every film stands alone.
         dataset_dir: folder to which films and masks are relative; the folder of the table by default.
         check: read the films and masks, report, write nothing.
+        quiet: show no progress.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     names = parse_classes(classes)
@@ -58,7 +59,7 @@ def prepare_masks(
         dataset_dir=None if dataset_dir is None else str(dataset_dir),
         image=str(image),
         patient=None if patient is None else str(patient),
-        progress=partial(tqdm, desc="masks", unit="film"),
+        progress=partial(Bar, name="masks", quiet=quiet),
         check=check,
     )
     for section, records in sections.items():

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from tqdm import tqdm
-
 from doll_monai.data.nih import prepare
 from doll_monai.data.preparation import finish
 from doll_monai.errors import run_program
+from doll_monai.progress import Bar
 
 
 def prepare_nih(
@@ -23,6 +22,7 @@ def prepare_nih(
     test: int | None = None,
     seed: int = 0,
     check: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Translate NIH's findings to CheXpert's observations, keep its test list, split the rest by patient.
 
@@ -35,9 +35,10 @@ def prepare_nih(
         test: number of films of the test list to keep; all by default.
         seed: another seed, another split.
         check: read every film, report, write nothing.
+        quiet: show no progress.
     """
     prepared = prepare(str(dataset_dir), training=training, validation=validation, test=test, seed=seed)
-    finish(prepared, output, check=check, progress=partial(tqdm, desc="films", unit="film"))
+    finish(prepared, output, check=check, progress=partial(Bar, name="films", quiet=quiet))
 
 
 if __name__ == "__main__":

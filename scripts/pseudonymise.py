@@ -13,14 +13,19 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from doll_monai.data.pseudonyms import DATALIST, write_pseudonyms
 from doll_monai.errors import run_program
+from doll_monai.progress import Bar
 
 
 def pseudonymise(
-    datalist: str, dataset_dir: str, output: str, key: str, names: str, label_dir: str | None = None
+    datalist: str,
+    dataset_dir: str,
+    output: str,
+    key: str,
+    names: str,
+    label_dir: str | None = None,
+    quiet: bool = False,
 ) -> None:
     """Write links and dataset.json; films are neither copied nor changed.
 
@@ -31,8 +36,9 @@ def pseudonymise(
         key: file with the secret key, made when it does not exist; the same key gives the same pseudonyms.
         names: CSV to write, which pseudonym stands for which film.
         label_dir: folder to which labels are relative, when it is another one.
+        quiet: show no progress.
     """
-    progress = partial(tqdm, desc="links", unit="film")
+    progress = partial(Bar, name="links", quiet=quiet)
     counts = write_pseudonyms(
         str(datalist), str(dataset_dir), str(output), str(key), str(names), label_dir, progress=progress
     )

@@ -17,7 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run_pipeline(
-    chexpert: str, task_data: str, output: str, task: str = "lung", preset: str = "small", mlruns: str | None = None
+    chexpert: str,
+    task_data: str,
+    output: str,
+    task: str = "lung",
+    preset: str = "small",
+    mlruns: str | None = None,
+    quiet: bool = False,
 ) -> None:
     """Run every stage that is not done; the same command continues after an interruption.
 
@@ -28,25 +34,33 @@ def run_pipeline(
         task: the segmentation task: lung.
         preset: demo, small or full; see scripts/presets.
         mlruns: folder of MLflow's database and artifacts; mlruns beside the bundles by default.
+        quiet: show no progress.
     """
     # heavy imports, after the options are known to be right
     from doll_monai.pipeline import Runner, plan
+    from doll_monai.pipeline.description import fact_list, opening, pipeline_facts, stage_list
     from doll_monai.pipeline.record import describe, write_record
-    from doll_monai.report.page import write_report
     from doll_monai.report.overview import write_overview
+    from doll_monai.report.page import write_report
     from doll_monai.report.summary import write_summary
 
     folder = Path(output).resolve()
     stages = plan(ROOT, folder, Path(chexpert).resolve(), task, Path(task_data).resolve(), preset)
-    runner = Runner(folder, Path(mlruns).resolve() if mlruns else ROOT / "mlruns", ROOT / "bundles" / "mlflow.json")
+    tracked = Path(mlruns).resolve() if mlruns else ROOT / "mlruns"
+    runner = Runner(folder, tracked, ROOT / "bundles" / "mlflow.json", quiet=quiet)
     settings = describe(chexpert, task, task_data, preset, ROOT, runner.tracking_uri)
     print(f"Computing on {settings['device']}.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    write_record(folder, settings, runner.run(stages, f"Open {folder / 'report.html'} first."))
+    about = f"{opening(folder / 'report.html')}\n\n{fact_list(pipeline_facts(settings))}"
+    records = runner.run(stages, about)
+    write_record(folder, settings, records)
     summary = write_summary(folder)
     report = write_report(folder, folder / "report.html")
     overview = write_overview(folder, folder / "overview.png")
-    runner.log_metrics(_figures(json.loads(summary.read_text())), [summary, report, overview])
+    figures = _figures(json.loads(summary.read_text()))
+    key_figures = {name: value for name, value in figures.items() if not name.startswith("seconds.")}
+    about += f"\n\n**Key figures**\n\n{fact_list(key_figures)}\n\n**Stages**\n\n{stage_list(runner.client, records)}"
+    runner.log_metrics(figures, [summary, report, overview], about)
     print(f"Figures: {summary}\nReport:  {report}")
 
 

@@ -191,7 +191,9 @@ def test_training_on_several_gpus_has_every_property(bundle: Path, films: Path, 
 
 
 @pytest.mark.parametrize(("bundle", "configs"), _workflows())
-def test_workflow_has_every_property_and_runs(bundle: Path, configs: list[str], films: Path, tmp_path: Path) -> None:
+def test_workflow_has_every_property_and_runs(
+    bundle: Path, configs: list[str], films: Path, tmp_path: Path, capfd
+) -> None:
     shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns("*.pt", "eval"))
     _write_datalist(bundle, films, tmp_path)
     overrides = _overrides(bundle, configs, films, tmp_path)
@@ -212,6 +214,10 @@ def test_workflow_has_every_property_and_runs(bundle: Path, configs: list[str], 
     assert workflow.check_properties() == []
     workflow.run()
     workflow.finalize()
+    progress = capfd.readouterr().err
+    assert progress.count("(100 %)") == 1
+    assert re.search(r"\d (batches/s|s a batch), after \d+ s\n", progress)
+    assert "\r" not in progress
     if configs == ["train"]:
         assert checkpoint.is_file()
     elif configs == ["train", "evaluate"]:

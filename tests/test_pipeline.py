@@ -16,7 +16,9 @@ from mlflow import MlflowClient
 import doll_monai
 from doll_monai.errors import InputError
 from doll_monai.pipeline import Runner, Stage, plan
+from doll_monai.pipeline.description import fact_list, opening, pipeline_facts, stage_list
 from doll_monai.pipeline.stages import bundle_run
+from doll_monai.progress import duration
 
 ROOT = Path(__file__).resolve().parent.parent
 TRACKING = ROOT / "bundles" / "mlflow.json"
@@ -167,7 +169,7 @@ def test_runs_are_in_mlflow_below_their_parent(source, mlruns, tmp_path) -> None
     (record,) = runner.run([stage], "a test")
     artifact = tmp_path / "report.html"
     artifact.write_text("report")
-    runner.log_metrics({"task.dice": 0.9}, [artifact])
+    runner.log_metrics({"task.dice": 0.9}, [artifact], f"a test\n\n{stage_list(runner.client, [record])}")
 
     client = MlflowClient(f"sqlite:///{mlruns / 'mlruns.db'}")
     child = client.get_run(record["run_id"])
@@ -176,7 +178,9 @@ def test_runs_are_in_mlflow_below_their_parent(source, mlruns, tmp_path) -> None
     assert client.get_experiment(parent.info.experiment_id).name == "pipeline"
     assert child.info.status == parent.info.status == "FINISHED"
     assert parent.data.metrics == {"task.dice": 0.9}
-    assert parent.data.tags["mlflow.note.content"] == "a test"
+    link = f"#/experiments/{child.info.experiment_id}/runs/{child.info.run_id}"
+    seconds = duration(record["seconds"])
+    assert parent.data.tags["mlflow.note.content"] == f"a test\n\n1. [first]({link}) in some_bundle, {seconds}"
     assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html"]
     assert parent.info.artifact_uri.startswith((mlruns / "pipeline").as_uri())
 
@@ -198,6 +202,31 @@ def test_a_resumed_pipeline_takes_up_its_runs(source, mlruns, tmp_path) -> None:
     (record,) = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, experiment="some_bundle")])
     assert record["run_id"] == first
     assert json.loads((tmp_path / ".stages" / "pipeline.json").read_text())["run_id"] == parent
+
+
+def test_a_resumed_pipeline_says_what_it_is_now(source, mlruns, tmp_path) -> None:
+    for description in ("two films", "three films"):
+        runner = Runner(tmp_path, mlruns, TRACKING)
+        runner.run([_stage(tmp_path, "first", source)], description)
+        run_id = json.loads((tmp_path / ".stages" / "pipeline.json").read_text())["run_id"]
+        assert runner.client.get_run(run_id).data.tags["mlflow.note.content"] == description
+
+
+def test_a_description_says_what_was_run_and_what_came_out() -> None:
+    settings = {"preset": "demo", "image_size": [128, 128], "members": ["a", "b"], "chexpert": "/data/films"}
+    settings |= {"task": "lung", "task_data": "/data/lungs", "device": "CPU, 2 threads, float32"}
+    assert fact_list(pipeline_facts(settings)).splitlines() == [
+        "- preset: demo, 128 x 128 pixels",
+        "- members of the committee: a, b",
+        "- films: films",
+        "- task: lung, films with masks: lungs",
+        "- computed on: CPU, 2 threads, float32",
+    ]
+    assert fact_list({"lung.dice_adapter": 0.91234, "labels.count": 440.0}) == (
+        "- lung.dice_adapter: 0.912\n- labels.count: 440"
+    )
+    assert "`report.html`** below Artifacts" in opening(Path("/run/report.html"))
+    assert "`/run/report.html`" in opening(Path("/run/report.html"))
 
 
 def test_a_skipped_stage_is_recorded_as_it_was_run(source, mlruns, tmp_path) -> None:

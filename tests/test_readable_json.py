@@ -15,7 +15,7 @@ WHOLE = [path for path in CONFIGS if path.name in ("train.json", "inference.json
 """Configurations that stand alone; the others change one of these."""
 INFERENCE = {
     *("imports", "bundle_root", "dataset_dir", "datalist", "output_dir", "checkpoint", "classes", "device"),
-    *("precision", "image_size", "batch_size", "num_workers", "network_def", "network", "parameters"),
+    *("precision", "image_size", "batch_size", "num_workers", "quiet", "network_def", "network", "parameters"),
     *("preprocessing", "dataset", "dataloader", "inferer", "postprocessing", "handlers", "evaluator"),
     *("initialize", "run"),
 }
@@ -44,6 +44,14 @@ def test_knobs_are_on_top(path: Path) -> None:
     knobs = [number for number, value in enumerate(config.values()) if _is_knob(value)]
     assert max(knobs) < min(components)
     assert next(iter(config)) == "imports"
+
+
+@pytest.mark.parametrize("path", [*CONFIGS, BUNDLES / "comparison_score.json"], ids=_name)
+def test_quiet_is_a_switch_of_every_bar(path: Path) -> None:
+    bars = re.findall(r'"_target_": "doll_monai\.handlers\.ProgressHandler",(.*?)\}', path.read_text(), re.S)
+    assert all('"quiet": "@quiet"' in bar for bar in bars)
+    assert len(bars) == (0 if path.name in ("multi_gpu_train.json", "gate.json") else 1)
+    assert path not in WHOLE or json.loads(path.read_text())["quiet"] is False
 
 
 def _is_component(value: Any) -> bool:

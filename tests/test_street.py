@@ -36,9 +36,9 @@ PRESET: dict[str, Any] = {
 }
 
 
-def _run(folder: Path) -> list[dict[str, Any]]:
+def _run(folder: Path, quiet: bool = False) -> list[dict[str, Any]]:
     street = Street(ROOT, folder / "run", folder / "phantom", "lung", folder / "phantom", PRESET)
-    runner = Runner(folder / "run", folder / "mlruns", ROOT / "bundles" / "mlflow.json")
+    runner = Runner(folder / "run", folder / "mlruns", ROOT / "bundles" / "mlflow.json", quiet=quiet)
     return runner.run(street.stages(), "a test")
 
 
@@ -53,6 +53,12 @@ def test_street_runs_from_films_to_a_segmentation_model_and_only_once(tmp_path: 
     write_dataset(phantom, count=60, seed=0, size=64)
     records = _run(tmp_path)
 
+    logs = {path.stem: path.read_bytes() for path in run.glob("logs/*.log")}
+    assert set(logs) == {record["name"] for record in records}
+    assert {record["name"]: logs[record["name"]].count(b"(100 %)") for record in records if record["run_id"]} == {
+        record["name"]: 1 for record in records if record["run_id"]
+    }
+    assert all(b"\r" not in log for log in logs.values())
     for model in ("members/resnet10_narrow", "members/densenet_tiny", "committee", "pretraining", "lung/adapter"):
         weights = torch.load(run / model / "model.pt", weights_only=True)
         assert all(bool(torch.isfinite(value).all()) for value in weights.values())
@@ -84,11 +90,11 @@ def test_street_runs_from_films_to_a_segmentation_model_and_only_once(tmp_path: 
     tracked = [client.get_run(record["run_id"]) for record in records if record["run_id"]]
     assert len(tracked) >= 8
     assert {child.info.status for child in tracked} == {"FINISHED"}
-    (pretraining,) = (child for child in tracked if "_pretrain_" in str(child.info.run_name))
+    (pretraining,) = (child for child in tracked if str(child.info.run_name).startswith("pretrain_"))
     assert 0 <= pretraining.data.metrics["label_iou"] <= 1
 
     before = _modified(run)
-    again = _run(tmp_path)
+    again = _run(tmp_path, quiet=True)
     networks = {str(run / "configs" / name) for name in ("committee", "pretraining_network", "task_network")}
     changed = {name for name, time in _modified(run).items() if before.get(name) != time}
     assert {name.removesuffix(".json") for name in changed} <= {*networks, str(run / ".pipeline.lock")}

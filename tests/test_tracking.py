@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,16 @@ def _only_run(bundle: str) -> tuple[MlflowClient, Any]:
     return client, run
 
 
+def _pictured(client: MlflowClient, run: Any) -> list[int]:
+    """The epochs whose pictures MLflow's page shows with a slider; of each the picture and a small copy."""
+    names = [Path(item.path).name for item in client.list_artifacts(run.info.run_id, "images")]
+    found = [re.match(r"overlays\+step\+(\d+)\+timestamp\+.*?(\+compressed\.webp|\.png)$", name) for name in names]
+    assert all(found)
+    steps = [int(match[1]) for match in found if match]
+    assert sorted(steps)[::2] == sorted(steps)[1::2]
+    return sorted(set(steps))
+
+
 def test_a_task_is_tracked(films: Path, at: Path) -> None:
     bundle = "jsrt_cxr_segmentation"
     _train(bundle, films, at / "out", val_interval=1, cache_rate=0.0)
@@ -96,10 +107,14 @@ def test_a_task_is_tracked(films: Path, at: Path) -> None:
     expected = {
         "network": "AdaptedNetwork(PSPNet(DilatedResNet))",
         "tuning": "adapter",
-        "pretrained": "None",
-        "films": "4",
+        "pre-trained network": "none",
+        "training films": "4",
+        "image size": "32 x 32",
+        "epochs": "2",
+        "batches per epoch": "2",
+        "datalist": f"{films.name}/3.json",
+        "datalist hash": file_hash(films / "3.json")[:12],
     }
-    expected |= {"image_size": "[32, 32]", "max_epochs": "2", "datalist_sha256": file_hash(films / "3.json")}
     assert {name: run.data.params[name] for name in expected} == expected
     names = ("dice", "iou", "dice_lungs", "dice_heart", "dice_clavicles", "iou_heart", "train_loss")
     assert all(run.data.metrics[name] >= 0 for name in names)
@@ -114,6 +129,11 @@ def test_a_task_is_tracked(films: Path, at: Path) -> None:
     assert config["image_size"] == [32, 32]
     with Image.open(client.download_artifacts(run.info.run_id, "overlays.png")) as picture:
         assert picture.size == (64, 32)
+    assert _pictured(client, run) == [1, 2]
+    assert run.data.tags["mlflow.note.content"] == (
+        "Segmentation of lungs, heart and clavicles with few annotated films. Look first at overlays (Model metrics; a "
+        "slider goes through the epochs, the last is overlays.png below Artifacts); then at the metric dice."
+    )
     assert (at / "mlruns" / bundle / run.info.run_id).is_dir()
 
 
@@ -136,14 +156,15 @@ def test_a_classifier_is_tracked_by_observation(films: Path, at: Path) -> None:
     client, run = _only_run(bundle)
     assert run.data.params["network"] == "ResNet"
     assert {"auroc", "auroc_Edema", "auroc_observations"} <= set(run.data.metrics)
-    assert "overlays.png" not in {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert {"overlays.png", "images"} & {item.path for item in client.list_artifacts(run.info.run_id)} == set()
+    assert run.data.tags["mlflow.note.content"].endswith("radiographs. Look first at the metric auroc.")
 
 
 def test_pretraining_is_tracked(films: Path, at: Path) -> None:
     bundle = "doll_cxr_segmentation"
     _train(bundle, films, at / "out", registered_model=None)
     client, run = _only_run(bundle)
-    assert run.data.params["classifier"] == "None"
+    assert run.data.params["classifier"] == "none"
     assert {"label_iou", "label_iou_Edema", "label_iou_Pleural_Effusion"} <= set(run.data.metrics)
     assert "overlays.png" in {item.path for item in client.list_artifacts(run.info.run_id)}
     assert client.search_model_versions(f"name='{bundle}'") == []

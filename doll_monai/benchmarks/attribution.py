@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from doll_monai.findings import FOREGROUND, finding_index
 from doll_monai.networks import load_weights, save_weights
 from doll_monai.pipeline.stages import bundle_run
 from doll_monai.pipeline.street import committee_definition
+from doll_monai.progress import Bar, environment
 
 from .engines import explain
 
@@ -57,6 +59,7 @@ class AttributionBenchmark:
         epochs: how long the networks are trained on ``train.csv``, with the classifier bundle.
         seed: of the draw of films and of the training.
         overrides: other values of the label bundle.
+        quiet: show no progress.
 
     Raises:
         InputError: when there are too few films, or a folder or a network does not exist.
@@ -74,6 +77,7 @@ class AttributionBenchmark:
         epochs: int = 2,
         seed: int = 0,
         overrides: Mapping[str, Any] | None = None,
+        quiet: bool = False,
     ) -> None:
         if not 1 <= reference_count <= count:
             raise InputError(f"reference_count must be from 1 to count, {count}, not {reference_count}.")
@@ -86,6 +90,7 @@ class AttributionBenchmark:
         self.labels = ConfigParser({**json.loads(config.read_text()), "image_size": [size, size], **(overrides or {})})
         self.labels["network_def"] = self.definitions
         self.labels["dataset_dir"] = str(chexpert)
+        self.quiet = quiet
         self._changes: dict[str, torch.Tensor] = {}
 
     def run(self) -> dict[str, Any]:
@@ -97,9 +102,11 @@ class AttributionBenchmark:
             self._train(name)
         few = max(self.count // 4, 1)
         plan = [("ours", self.count), ("captum", self.count), (AGAIN, self.count), ("ours", few)]
-        for name, definition in zip(self.networks, self.definitions["members"], strict=True):
-            for engine, count in [*plan, ("reference", self.reference_count)]:
-                self._explain(engine, name, definition, count)
+        plan.append(("reference", self.reference_count))
+        networks = zip(self.networks, self.definitions["members"], strict=True)
+        runs = [(engine, *network, count) for network in networks for engine, count in plan]
+        for run in Bar(runs, name="explain", unit="run", quiet=self.quiet):
+            self._explain(*run)
         return self.report()
 
     def _draw(self) -> list[dict[str, Any]]:
@@ -142,7 +149,9 @@ class AttributionBenchmark:
         values |= {"image_size": [self.size, self.size], "max_epochs": self.epochs, "batch_size": 16}
         command = bundle_run(configs, bundle, **values, seed=self.seed)
         logger.info("Training %s for %d epoch(s).", name, self.epochs)
-        done = subprocess.run([sys.executable, *command[1:]], check=False)
+        done = subprocess.run(
+            [sys.executable, *command[1:]], check=False, env={**os.environ, **environment(self.quiet)}
+        )
         if done.returncode != 0:
             raise InputError(f"Training {name} failed; the reason is above.")
 

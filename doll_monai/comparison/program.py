@@ -13,6 +13,7 @@ from doll_monai.data.provenance import claim_folder
 from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError
 from doll_monai.pipeline import Runner, Stage
+from doll_monai.pipeline.description import fact_list, opening
 
 from .cells import Cell, epochs
 from .curves import draw_curves
@@ -22,6 +23,7 @@ from .request import ComparisonRequest
 from .results import RECORD, Results, read_cells, write_cell
 from .stages import ComparisonStages
 
+PAGE = "comparison.md"
 WEIGHTS = ("training_state.pt", "model.pt")
 """What of a finished cell is deleted unless it is asked for: a few hundred MB a cell."""
 
@@ -36,13 +38,21 @@ class Comparison:
         request: what is compared.
         tracking_uri: of MLflow; ``mlruns/mlruns.db`` in the output when None.
         keep_weights: whether ``model.pt`` of finished cells stays.
+        quiet: show no progress.
     """
 
-    def __init__(self, request: ComparisonRequest, tracking_uri: str | None = None, keep_weights: bool = False) -> None:
+    def __init__(
+        self,
+        request: ComparisonRequest,
+        tracking_uri: str | None = None,
+        keep_weights: bool = False,
+        quiet: bool = False,
+    ) -> None:
         self.request = request
         self.keep_weights = keep_weights
         self.stages = ComparisonStages(request)
         self.tracking_uri = tracking_uri
+        self.quiet = quiet
 
     def run(self) -> Path:
         """Run what is not finished.
@@ -58,8 +68,8 @@ class Comparison:
         for start in request.starts:
             claim_folder(output / "starts" / f"{start.name}.json", start.record(), "cells")
         self._check_other_cells()
-        self.runner = Runner(output, output / "mlruns", request.bundles / "mlflow.json", self.tracking_uri)
-        description = "Few annotated films, by start and tuning; see comparison.md."
+        self.runner = Runner(output, output / "mlruns", request.bundles / "mlflow.json", self.tracking_uri, self.quiet)
+        description = self._description()
         self.runner.run(self.stages.preparing(), description)
         self.stages.write_datalists()
         self.stages.write_starts()
@@ -70,7 +80,19 @@ class Comparison:
         finally:
             scores, files = self._report()
         self.runner.log_metrics(scores, files)
-        return output / "comparison.md"
+        return output / PAGE
+
+    def _description(self) -> str:
+        request = self.request
+        facts = {
+            "task": f"{request.task}, with {request.bundle}",
+            "annotated films": ", ".join(map(str, request.shots)),
+            "starts": ", ".join(start.name for start in request.starts),
+            "tunings": ", ".join(request.tunings),
+            "seeds": request.seeds,
+            "cells": f"{len(request.cells)}, each a run below this one, beside those of earlier commands",
+        }
+        return f"What a few annotated films bring. {opening(request.output / PAGE)}\n\n{fact_list(facts)}"
 
     def _check_other_cells(self) -> None:
         """Refuse to leave a finished cell beside others of its start and tuning that have other values."""
@@ -163,6 +185,6 @@ class Comparison:
             write_whole(output / f"{name}.csv", content[name].round(5).to_csv(index=False).encode())
         for kind, drawing in draw_curves(results.curves).items():
             write_whole(output / f"curves.{kind}", drawing)
-        write_whole(output / "comparison.md", page(self.request.settings, results, content).encode())
-        names = ("summary.csv", "differences.csv", "curves.png", "curves.svg", "comparison.md")
+        write_whole(output / PAGE, page(self.request.settings, results, content).encode())
+        names = ("summary.csv", "differences.csv", "curves.png", "curves.svg", PAGE)
         return figures(content["summary"]), [*files, *(output / name for name in names)]

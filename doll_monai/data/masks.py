@@ -54,7 +54,7 @@ def mask_records(
         dataset_dir: folder to which films and masks are relative; the table's folder when None.
         image: name of the column of films.
         patient: name of the column of patients; None uses ``patient`` where there is one, else every film stands alone.
-        progress: wraps the rows while they are read, ``tqdm`` for instance.
+        progress: wraps the rows while they are read, ``doll_monai.progress.Bar`` for instance.
         check: read everything and write nothing.
 
     Returns:

@@ -87,7 +87,7 @@ def finish(
         output: folder for what is written; for films to classify it may be the ``.json`` file to write. With ``check``
             it is not needed.
         check: read every film and mask and write nothing.
-        progress: wraps the films while they are read, ``tqdm`` for instance.
+        progress: wraps the films while they are read, ``doll_monai.progress.Bar`` for instance.
 
     Raises:
         InputError: when a film or mask is missing or unreadable, sizes do not fit, or two films would have one label

@@ -86,7 +86,7 @@ def write_pseudonyms(
         key_file: see ``read_key``. It must not lie in ``output``.
         names: CSV to write, ``pseudonym, path``: who may know both finds a film by it. It must not lie in ``output``.
         label_dir: folder to which labels are relative; ``dataset_dir`` when None.
-        progress: wraps the records.
+        progress: wraps the records, ``doll_monai.progress.Bar`` for instance.
 
     Returns:
         section to number of films.
@@ -121,14 +121,12 @@ def write_pseudonyms(
         _link(folders[name] / path, target / other)
         return other
 
-    for section, found in records.items():
-        sections[section] = []
-        for record in progress(found):
-            kept = {name: record[name] for name in ("image", "label", "patient") if name in record}
-            kept |= {name: renamed(name, kept[name]) for name in folders if name in kept}
-            if "patient" in kept:
-                kept["patient"] = pseudonym(str(kept["patient"]), key)[:LENGTH]
-            sections[section].append(kept)
+    for section, record in progress([(section, record) for section, found in records.items() for record in found]):
+        kept = {name: record[name] for name in ("image", "label", "patient") if name in record}
+        kept |= {name: renamed(name, kept[name]) for name in folders if name in kept}
+        if "patient" in kept:
+            kept["patient"] = pseudonym(str(kept["patient"]), key)[:LENGTH]
+        sections.setdefault(section, []).append(kept)
     rows = sorted((other, path) for other, path in known.items() if other.startswith("images/"))
     with _for_the_owner_alone():
         write_whole(names, _csv(rows))

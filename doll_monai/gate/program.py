@@ -15,7 +15,9 @@ from doll_monai.data import SECTIONS
 from doll_monai.data.datalist import write_whole
 from doll_monai.errors import InputError
 from doll_monai.handlers.agreement import LIKENESS
+from doll_monai.handlers.tracked_parameters import shown_parameters
 from doll_monai.pipeline import Runner
+from doll_monai.pipeline.description import opening
 from doll_monai.report.localisation import MIN_TABLE_PAIRS, pair_count
 
 from .bootstrap import RESAMPLES
@@ -25,6 +27,7 @@ from .request import EvaluationRequest
 from .scores import score_table
 from .verdict import Verdict, judge
 
+PAGE = "evaluation.md"
 TRACKED = ["iou", "hit", "difference", "iou_chosen_share", "completeness_median", "completeness_p95", *LIKENESS]
 
 
@@ -38,6 +41,7 @@ class Evaluation:
         choose_on: section on whose films shares are chosen for the other sections' ``iou_chosen_share``.
         resamples, seed: of the intervals.
         tracking_uri: of MLflow; ``mlruns/mlruns.db`` in the output when None.
+        quiet: show no progress.
 
     Raises:
         InputError: for an unknown source or section.
@@ -49,6 +53,7 @@ class Evaluation:
     resamples: int = RESAMPLES
     seed: int = 0
     tracking_uri: str | None = None
+    quiet: bool = False
 
     def __post_init__(self) -> None:
         known, output = self.request.sources, self.request.output
@@ -61,7 +66,7 @@ class Evaluation:
         if self.resamples < 1000:
             raise InputError(f"resamples must be 1000 or more for a 95 % interval, not {self.resamples}.")
         tracking = self.request.bundles / "mlflow.json"
-        self.runner = Runner(output, output / "mlruns", tracking, self.tracking_uri)
+        self.runner = Runner(output, output / "mlruns", tracking, self.tracking_uri, self.quiet)
 
     def run(self) -> Verdict:
         """Evaluate, print the page and return the verdict of the films furthest from the classifiers' training.
@@ -70,7 +75,8 @@ class Evaluation:
             InputError: when the bundle's run fails, or no positive observation has a known place.
         """
         request = self.request
-        (record,) = self.runner.run([request.stage()], "How well labels find known places; see evaluation.md.")
+        about = f"How well labels find known places. {opening(request.output / PAGE)}"
+        (record,) = self.runner.run([request.stage()], about)
         pairs = read_pairs(request.output / "scores", request.records, request.places, self.choose_on)
         if pairs.empty:
             raise InputError(f"No observation that is positive in {request.datalist} has a place in {request.truth}.")
@@ -81,6 +87,7 @@ class Evaluation:
         text = page(table, verdicts, self._notes(pairs))
         files = self._write(pairs, table, verdicts, text)
         self._track(record["run_id"], table, verdicts, files)
+        self.runner.log_metrics({}, files)
         print(text)
         return verdicts[-1]
 
@@ -109,7 +116,7 @@ class Evaluation:
             "pairs.csv": pairs.to_csv(index=False),
             "evaluation.csv": table.round(5).to_csv(index=False),
             "evaluation.json": json.dumps(_without_nan(figures), indent=2, allow_nan=False) + "\n",
-            "evaluation.md": text,
+            PAGE: text,
         }
         for name, content in contents.items():
             write_whole(self.request.output / name, content.encode())
@@ -124,8 +131,8 @@ class Evaluation:
             run_name=f"{self.request.output.name}_evaluation",
             tags={"mlflow.parentRunId": beside.data.tags["mlflow.parentRunId"]},
         )
-        for name, value in self._settings().items():
-            client.log_param(run.info.run_id, name.replace("::", "."), value)
+        for name, value in shown_parameters(self._settings()).items():
+            client.log_param(run.info.run_id, name, value)
         for row in table[table["observation"] == ALL].to_dict("records"):
             for name in TRACKED:
                 if not math.isnan(row[name]):

@@ -15,7 +15,14 @@ from .overlay_writer import OverlayWriter
 from .progress import ProgressHandler
 from .randomised import RandomisedExplainer, explained_keys, gate_sources
 from .roc_curves import RocCurves
-from .tracking import TrackedRun, artifact_folder, bundle_name, default_tracking_uri, executed_configuration
+from .tracking import (
+    TrackedRun,
+    artifact_folder,
+    bundle_name,
+    bundle_task,
+    default_tracking_uri,
+    executed_configuration,
+)
 from .training_state import AdapterSaver, BestModelSaver, TrainingState, WeightsLoader
 from .transfer_probe import TransferProbe
 
@@ -43,6 +50,7 @@ __all__ = [
     "WeightsLoader",
     "artifact_folder",
     "bundle_name",
+    "bundle_task",
     "check_source",
     "default_tracking_uri",
     "every",

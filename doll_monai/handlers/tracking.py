@@ -15,11 +15,17 @@ from monai.handlers import MLFlowHandler
 from monai.utils import CommonKeys
 from monai.utils.misc import path_to_sqlite_uri, path_to_uri
 
-from doll_monai.report.pictures import LABEL_COLOUR, TRUTH_COLOUR, outlines
+from doll_monai.data.json_object import read_json_object
 
 from .engine import output_of
+from .tracked_parameters import shown_name, shown_parameters
+from .tracked_pictures import is_pictured, picture_of, side_by_side
 
 SQLITE = "sqlite:///"
+NOTE = "mlflow.note.content"
+"""Tag that MLflow shows as a run's description."""
+PICTURES = "overlays"
+PLACE = f"{PICTURES} (Model metrics; a slider goes through the epochs, the last is {PICTURES}.png below Artifacts)"
 
 
 def default_tracking_uri() -> str:
@@ -39,6 +45,13 @@ def artifact_folder(tracking_uri: str, experiment: str) -> str | None:
 def bundle_name(bundle_root: str | os.PathLike) -> str:
     """Name of a bundle's folder."""
     return Path(bundle_root).resolve().name
+
+
+def bundle_task(bundle_root: str | os.PathLike) -> str:
+    """What a bundle does, in the sentence of its ``metadata.json``; its name where there is none."""
+    path = Path(bundle_root) / "configs" / "metadata.json"
+    task = read_json_object(path).get("task") if path.is_file() else None
+    return f"{task or bundle_name(bundle_root)}."
 
 
 def executed_configuration(path: str | None, output_dir: str | os.PathLike) -> str | None:
@@ -64,8 +77,11 @@ class TrackedRun(MLFlowHandler):
         parameters: what the run depends on; a continued run keeps those that it has.
         classes: names of the channels. Metrics with details by channel (such as MONAI's ``MeanDice``) are logged as
             ``dice_lungs``, beside their mean.
-        overlays: number of films of the first batch that are drawn each epoch, label outlined in blue, prediction
-            dashed in orange, as the artifact ``overlays.png``; 0 draws none. Only for predictions that are images.
+        overlays: number of films of the first batch that are drawn at each validation, label outlined in blue,
+            prediction dashed in orange, where predictions are images; 0 draws none. The last picture is the artifact
+            ``overlays.png``. All are shown with a slider through the epochs, from the 33rd validation on every second,
+            from the 65th on every fourth and so on: of 160 validations 68, two small files each.
+        description: what the run is, for its description in MLflow.
         checkpoint: file that is kept as an artifact when the engine has finished, below ``model``.
         registered_model: name in the model registry under which the checkpoint becomes a new version; None for none.
         kwargs: of ``MLFlowHandler``.
@@ -76,6 +92,7 @@ class TrackedRun(MLFlowHandler):
         parameters: Mapping[str, Any] | None = None,
         classes: Sequence[str] = (),
         overlays: int = 0,
+        description: str = "",
         checkpoint: str | os.PathLike | None = None,
         registered_model: str | None = None,
         **kwargs: Any,
@@ -84,9 +101,12 @@ class TrackedRun(MLFlowHandler):
         self.parameters = dict(parameters or {})
         self.classes = list(classes)
         self.overlays = overlays
+        self.description = description
         self.checkpoint = checkpoint
         self.registered_model = registered_model
         self._drawn: list[np.ndarray] = []
+        self._pictured = 0
+        self._described = False
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer or an evaluator, as the last of its handlers."""
@@ -108,8 +128,13 @@ class TrackedRun(MLFlowHandler):
         details = self._by_class(getattr(engine.state, "metric_details", {}))
         if details:
             self._log_metrics(details, step)
+        self._describe(getattr(engine.state, "key_metric_name", None))
         if self._drawn and self.cur_run is not None:
-            self.client.log_image(self.cur_run.info.run_id, _side_by_side(self._drawn), "overlays.png")
+            run_id, picture = self.cur_run.info.run_id, side_by_side(self._drawn)
+            self.client.log_image(run_id, picture, f"{PICTURES}.png")
+            if is_pictured(self._pictured):
+                self.client.log_image(run_id, picture, key=PICTURES, step=step)
+            self._pictured += 1
             self._drawn = []
 
     def complete(self) -> None:
@@ -122,9 +147,30 @@ class TrackedRun(MLFlowHandler):
             self.client.log_artifact(run_id, str(self.checkpoint), "model")
             self._register(self.registered_model, run_id)
 
+    def _log_params(self, params: dict[str, Any]) -> None:
+        super()._log_params(shown_parameters(params))
+
+    def _delete_exist_param_in_dict(self, param_dict: dict) -> None:
+        if self.cur_run is None:
+            return
+        logged = self.client.get_run(self.cur_run.info.run_id).data.params
+        for name in [name for name in param_dict if shown_name(name) in logged]:
+            del param_dict[name]
+
+    def _describe(self, key_metric: str | None) -> None:
+        """Say once what the run is and what to look at first, unless somebody has said more."""
+        if self.cur_run is None or self._described:
+            return
+        self._described = True
+        said = self.client.get_run(self.cur_run.info.run_id).data.tags.get(NOTE, "")
+        places = [*([PLACE] if self._drawn else []), *([f"the metric {key_metric}"] if key_metric else [])]
+        if not said or (said == self.description and places):
+            look = f"Look first at {'; then at '.join(places)}." if places else ""
+            self.client.set_tag(self.cur_run.info.run_id, NOTE, f"{self.description} {look}".strip())
+
     def _register(self, name: str, run_id: str) -> None:
         try:
-            self.client.create_registered_model(name)
+            self.client.create_registered_model(name, description=self.description or None)
         except MlflowException:
             self.client.get_registered_model(name)  # it is there already, or else this says what is wrong
         self.client.create_model_version(name, source=f"runs:/{run_id}/model", run_id=run_id)
@@ -148,22 +194,4 @@ class TrackedRun(MLFlowHandler):
         for film in output[: self.overlays] if isinstance(output, list) else ():
             image, prediction = film.get(CommonKeys.IMAGE), film.get(CommonKeys.PRED)
             if image is not None and prediction is not None and prediction.ndim == 3:
-                self._drawn.append(_picture(image, film.get(CommonKeys.LABEL), prediction))
-
-
-def _picture(image: torch.Tensor, label: torch.Tensor | None, prediction: torch.Tensor) -> np.ndarray:
-    """Args: image (1, W, H) 0 to 1, label and prediction (T, W, H). Returns: (H, W, 3) ``uint8``."""
-    grey = (np.asarray(image.cpu())[0].T.clip(0, 1) * 255).astype(np.uint8)
-    picture = np.stack([grey] * 3, -1)
-    if label is not None and label.ndim == 3:
-        picture = outlines(picture, _masks(label), TRUTH_COLOUR)
-    return outlines(picture, _masks(prediction), LABEL_COLOUR, dashed=True)
-
-
-def _masks(channels: torch.Tensor) -> np.ndarray:
-    return np.asarray(channels.cpu()).transpose(0, 2, 1)
-
-
-def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    height = max(picture.shape[0] for picture in pictures)
-    return np.concatenate([np.pad(p, ((0, height - len(p)), (0, 0), (0, 0))) for p in pictures], axis=1)
+                self._drawn.append(picture_of(image, film.get(CommonKeys.LABEL), prediction))

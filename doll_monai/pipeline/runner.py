@@ -19,10 +19,14 @@ from mlflow import MlflowClient
 from doll_monai.data.datalist import write_whole
 from doll_monai.data.folder_lock import locked_folder
 from doll_monai.errors import InputError
+from doll_monai.progress import duration, environment
 
+from .relay import relay
 from .stages import Stage
 
 FINISHED = "FINISHED"
+NOTE = "mlflow.note.content"
+"""Tag that MLflow shows as a run's description."""
 
 
 class Runner:
@@ -37,11 +41,15 @@ class Runner:
         mlruns: folder of the MLflow database ``mlruns.db`` and of the artifacts.
         tracking: MLflow settings for ``monai.bundle run --tracking``.
         tracking_uri: another MLflow store than ``mlruns.db``; one that is no SQLite file keeps the artifacts itself.
+        quiet: stages show no progress.
     """
 
-    def __init__(self, output: Path, mlruns: Path, tracking: Path, tracking_uri: str | None = None) -> None:
+    def __init__(
+        self, output: Path, mlruns: Path, tracking: Path, tracking_uri: str | None = None, quiet: bool | str = False
+    ) -> None:
         self.output = output
         self.tracking = tracking
+        self.quiet = quiet
         self.mlruns = mlruns
         self.tracking_uri = tracking_uri or f"sqlite:///{(mlruns / 'mlruns.db').absolute()}"
         mlruns.mkdir(parents=True, exist_ok=True)
@@ -57,7 +65,7 @@ class Runner:
 
         Args:
             stages: in their order.
-            description: shown with the parent run in MLflow.
+            description: Markdown that MLflow shows with the parent run.
             after: called with each stage that is done, also where it was before, and its record.
 
         Returns:
@@ -104,9 +112,11 @@ class Runner:
         self.client.set_terminated(parent, FINISHED)
         return records
 
-    def log_metrics(self, metrics: dict[str, float], artifacts: Sequence[Path]) -> None:
-        """Put the final figures and files into the parent run."""
-        parent = json.loads(self._state_path("pipeline").read_text())["run_id"]
+    def log_metrics(self, metrics: dict[str, float], artifacts: Sequence[Path], description: str | None = None) -> None:
+        """Put the final figures and files into the parent run, and another description if there is one."""
+        parent = self._state("pipeline")["run_id"]
+        if description is not None:
+            self.client.set_tag(parent, NOTE, description)
         for name, value in metrics.items():
             self.client.log_metric(parent, name, value)
         for path in artifacts:
@@ -150,14 +160,14 @@ class Runner:
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [*stage.command, *stage.tracked]
         command[0] = sys.executable if command[0] == "python" else command[0]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        variables = {**os.environ, "PYTHONUNBUFFERED": "1", **environment(self.quiet)}
         with open(log, "ab") as stream:
             process = subprocess.Popen(
-                command, stdout=stream, stderr=subprocess.PIPE, env=environment, preexec_fn=_die_with_parent
+                command, stdout=stream, stderr=subprocess.PIPE, env=variables, preexec_fn=_die_with_parent
             )
             try:
                 assert process.stderr is not None
-                last = _copy_progress(process.stderr, stream)
+                last = relay(process.stderr, stream, sys.stderr.buffer)
                 code = process.wait()
             except BaseException:
                 process.terminate()
@@ -175,8 +185,9 @@ class Runner:
         experiment = self._experiment("pipeline")
         if "run_id" in state and self._run_exists(state["run_id"]):
             self.client.update_run(state["run_id"], status="RUNNING")
-            return state["run_id"]
-        run = self.client.create_run(experiment, run_name=self.output.name, tags={"mlflow.note.content": description})
+            self.client.set_tag(state["run_id"], NOTE, description)
+            return str(state["run_id"])
+        run = self.client.create_run(experiment, run_name=self.output.name, tags={NOTE: description})
         self._write_state("pipeline", {"run_id": run.info.run_id})
         return run.info.run_id
 
@@ -185,7 +196,7 @@ class Runner:
         if stage.experiment is None:
             return
         experiment = self._experiment(stage.experiment)
-        name = f"{self.output.name}_{stage.name}_{parent[:6]}_{state['fingerprint'][:6]}"
+        name = f"{stage.name}_{self.output.name}_{parent[:6]}_{state['fingerprint'][:6]}"
         if "run_id" not in state or not self._run_exists(state["run_id"]):
             tags = {"mlflow.parentRunId": parent}
             state["run_id"] = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
@@ -236,21 +247,5 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
-def _copy_progress(source: Any, log: Any) -> str:
-    """Copy a program's standard error to the terminal and its log; return the last line that it said."""
-    last, line = "", b""
-    while block := source.read1(4096):
-        log.write(block)
-        log.flush()
-        sys.stderr.buffer.write(block)
-        sys.stderr.buffer.flush()
-        line = (line + block)[-4096:]
-        lines = [text for text in line.replace(b"\r", b"\n").decode(errors="replace").splitlines() if text.strip()]
-        last = lines[-1] if lines else last
-    return last
-
-
 def _minutes(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f": about {f'{seconds / 60:.0f} min' if seconds >= 90 else f'{seconds:.0f} s'} left in all"
+    return "" if seconds is None else f": about {duration(seconds)} left in all"

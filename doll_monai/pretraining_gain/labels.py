@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from doll_monai.data import write_datalist, write_label
 from doll_monai.data.datalist import SECTIONS
@@ -19,6 +18,7 @@ from doll_monai.data.label_files import read_label
 from doll_monai.data.whole_file import write_whole
 from doll_monai.errors import InputError
 from doll_monai.findings import CHANNEL_DEF, FINDINGS, FOREGROUND, IGNORE
+from doll_monai.progress import Bar
 
 from .degradation import bright_anatomy, degrade, generator_of, iou, strength_for
 from .films import PhantomFilm, read_films, read_grey, split
@@ -39,6 +39,7 @@ def write_label_folder(
     labels: str | None = None,
     validation: int = 32,
     seed: int = 0,
+    quiet: bool = False,
 ) -> None:
     """Labels with chosen errors for the phantom's films; or, with --labels, the quality of labels that are there.
 
@@ -52,14 +53,16 @@ def write_label_folder(
         labels: label folder made elsewhere, with its dataset.json.
         validation: number of validation films.
         seed: of the errors.
+        quiet: show no progress.
     """
     if (quality is None) == (labels is None):
         raise InputError("Give either --quality or --labels.")
     folder, target = Path(str(films)), Path(str(output))
     found = read_films(folder)
-    if labels is None:
-        _write(folder, found, target, check_quality(quality), validation, seed)
-    table = measure(folder, found, target if labels is None else Path(str(labels)))
+    with Bar(name="labels", total=len(found) * (1 if quality is None else 2), quiet=quiet) as bar:
+        if labels is None:
+            _write(folder, found, target, check_quality(quality), validation, seed, bar)
+        table = measure(folder, bar.along(found), target if labels is None else Path(str(labels)))
     record: dict[str, Any] = {"measured": round(float(table["iou"].mean()), 5), "labels": len(table)}
     by_observation = table.groupby("channel")["iou"].agg(["mean", "size"])
     record["observations"] = {
@@ -118,7 +121,9 @@ def measure(folder: Path, films: Iterable[PhantomFilm], label_dir: Path) -> pd.D
         InputError: when no film has a label.
     """
     paths, rows = records(label_dir), []
-    for film in tqdm([film for film in films if film.image in paths], desc="measure labels", unit="film"):
+    for film in films:
+        if film.image not in paths:
+            continue
         label = _read(label_dir / paths[film.image])
         for channel in range(len(FINDINGS)):
             if (label[channel] == IGNORE).all():
@@ -135,11 +140,17 @@ def measure(folder: Path, films: Iterable[PhantomFilm], label_dir: Path) -> pd.D
 
 
 def _write(
-    folder: Path, films: Sequence[PhantomFilm], output: Path, wanted: float | str, validation: int, seed: int
+    folder: Path,
+    films: Sequence[PhantomFilm],
+    output: Path,
+    wanted: float | str,
+    validation: int,
+    seed: int,
+    bar: Bar,
 ) -> None:
     """Write label files, ``dataset.json`` and ``errors.json``."""
     strength = 0.0 if isinstance(wanted, str) else _strength(folder, films[:SAMPLE], wanted, seed)
-    for number, film in enumerate(tqdm(films, desc="write labels", unit="film")):
+    for number, film in enumerate(bar.along(films)):
         source = _other(films, number, seed) if wanted == SHUFFLED else film
         label = _label(folder, source, strength, seed)
         if source is not film:

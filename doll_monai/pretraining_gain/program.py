@@ -11,6 +11,7 @@ from doll_monai.data.json_object import read_json_object
 from doll_monai.data.provenance import claim_folder
 from doll_monai.data.whole_file import write_whole
 from doll_monai.pipeline import Runner, Stage
+from doll_monai.pipeline.description import fact_list, opening
 
 from .gain import PretrainedPoint, gain_table
 from .page import page
@@ -18,6 +19,7 @@ from .plot import draw_gain
 from .request import GainRequest, Point
 from .stages import COMPARISON, GainStages
 
+PAGE = "gain.md"
 STATE = "training_state.pt"
 """What of a finished pre-training is deleted."""
 
@@ -32,12 +34,16 @@ class GainMeasurement:
         request: what is measured.
         command: as it was given, for the page.
         tracking_uri: of MLflow; ``mlruns/mlruns.db`` in the output when None.
+        quiet: show no progress.
     """
 
-    def __init__(self, request: GainRequest, command: str, tracking_uri: str | None = None) -> None:
+    def __init__(
+        self, request: GainRequest, command: str, tracking_uri: str | None = None, quiet: bool = False
+    ) -> None:
         self.request = request
         self.command = command
         self.tracking_uri = tracking_uri
+        self.quiet = quiet
 
     def run(self) -> Path:
         """Run what is not finished.
@@ -50,10 +56,11 @@ class GainMeasurement:
         """
         request, output = self.request, self.request.output
         claim_folder(output / "settings.json", request.settings, "networks")
-        runner = Runner(output, output / "mlruns", request.bundles / "mlflow.json", self.tracking_uri)
+        runner = Runner(output, output / "mlruns", request.bundles / "mlflow.json", self.tracking_uri, self.quiet)
         self.stages = GainStages(request, runner.tracking_uri)
         self._states = {f"pretrain_{point.name}": self.stages.folder(point) / STATE for point in request.points}
-        description = "Gain of pre-training by label quality and number of films; see gain.md."
+        facts = {"pre-trained networks": ", ".join(point.name for point in request.points)}
+        description = f"When pre-training pays. {opening(output / PAGE)}\n\n{fact_list(facts)}"
         runner.run(self.stages.preparing(), description)
         self.stages.write_inputs()
         training = [self.stages.pretraining(point) for point in request.points]
@@ -61,7 +68,7 @@ class GainMeasurement:
         runner.run([self.stages.comparison()], description)
         files = self._report()
         runner.log_metrics({}, files)
-        return output / "gain.md"
+        return output / PAGE
 
     def _after(self, stage: Stage, _record: dict[str, Any]) -> None:
         self._states[stage.name].unlink(missing_ok=True)
@@ -73,7 +80,7 @@ class GainMeasurement:
         contents = {"gain.csv": table.round(5).to_csv(index=False).encode()}
         contents |= {f"gain.{kind}": drawing for kind, drawing in draw_gain(table).items()}
         text = page(table, request.settings, self.command, datetime.date.today().isoformat())
-        contents["gain.md"] = text.encode()
+        contents[PAGE] = text.encode()
         for name, content in contents.items():
             write_whole(output / name, content)
         return [output / name for name in contents]

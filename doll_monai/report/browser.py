@@ -71,7 +71,8 @@ def label_browser(folder: RunFolder, count: int = FILMS, progress: Progress = it
     """
     truth = truth_of(folder.chexpert)
     labelled = labelled_films(folder)
-    films, pairs = [], []
+    films: list[dict[str, Any]] = []
+    pairs: list[list[Any]] = []
     for film in progress(shown_first(labelled, truth, folder)[:count]):
         entry = _film(folder, film, truth)
         if entry is not None:

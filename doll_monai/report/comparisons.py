@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from PIL import Image
 
 from doll_monai.comparison.film_scores import ELSEWHERE, TEST
@@ -20,17 +15,13 @@ from doll_monai.comparison.page import interval
 from doll_monai.comparison.statistics import ALL
 from doll_monai.data.json_object import read_json_object
 from doll_monai.errors import InputError
-from doll_monai.report.drawing import ACCENT, GREEN, ORANGE, PURPLE, SKY, STYLE, TEXT, VERMILLION, svg
+from doll_monai.report.comparison_curves import learning_curves, score_intervals
 from doll_monai.report.figures import Curve
 from doll_monai.report.pictures import data_uri
 
 FOLDER = "comparisons"
 """Folder of a run in which comparisons are looked for, one folder a task."""
 TABLES = ("summary.csv", "differences.csv", "curves.csv", "settings.json")
-COLOURS = {"scratch": TEXT, "classifier": ORANGE, "doll_backbone": SKY, "doll": ACCENT}
-MORE_COLOURS = (GREEN, VERMILLION, PURPLE)
-STYLES = ("-", "--", ":", "-.")
-"""One a tuning."""
 SHEET_WIDTH = 720
 SPLITS = {TEST: "test films", ELSEWHERE: "films from elsewhere"}
 
@@ -88,7 +79,7 @@ def read_comparison(folder: Path) -> Comparison:
     try:
         reported = summary[(summary["class"] == ALL) & summary["split"].isin(list(SPLITS))]
         pairs = pairs[(pairs["class"] == ALL) & pairs["split"].isin(list(SPLITS))] if len(pairs) else pairs
-        drawn = [_intervals(reported[reported["split"] == TEST], task), _curves(curves, task)]
+        drawn = [score_intervals(reported[reported["split"] == TEST], task), learning_curves(curves, task)]
         about = _about(settings, reported)
         return Comparison(
             task, about, _scores(reported), _differences(pairs), drawn, _sheets(folder, task), _commands(folder)
@@ -145,70 +136,6 @@ def _differences(pairs: pd.DataFrame) -> list[tuple[str, str, str, str, bool]]:
         )
         for row in rows.to_dict("records")
     ]
-
-
-def _cells(table: pd.DataFrame) -> list[tuple[str, str]]:
-    return list(dict.fromkeys(zip(table["init"].astype(str), table["tuning"].astype(str), strict=True)))
-
-
-def _look(cells: Sequence[tuple[str, str]]) -> dict[tuple[str, str], dict[str, str]]:
-    """Colour by start, line by tuning."""
-    others = [init for init in dict.fromkeys(init for init, _ in cells) if init not in COLOURS]
-    colours = COLOURS | {init: MORE_COLOURS[n % len(MORE_COLOURS)] for n, init in enumerate(others)}
-    tunings = list(dict.fromkeys(tuning for _, tuning in cells))
-    return {
-        (init, tuning): {"color": colours[init], "linestyle": STYLES[tunings.index(tuning) % len(STYLES)]}
-        for init, tuning in cells
-    }
-
-
-def _intervals(summary: pd.DataFrame, task: str) -> Curve:
-    """IoU on test films by number of annotated films, each with its interval."""
-    shots = sorted(summary["shots"].unique())
-    cells = _cells(summary)
-    looks = _look(cells)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.6, 2.9), layout="constrained")
-        axes = figure.add_subplot(xlabel="annotated films", ylabel="IoU, test films")
-        for number, cell in enumerate(cells):
-            rows = summary[(summary["init"] == cell[0]) & (summary["tuning"] == cell[1])].sort_values("shots")
-            place = np.array([shots.index(count) for count in rows["shots"]]) + (number - len(cells) / 2 + 0.5) * 0.08
-            ends = np.abs(rows[["iou_low", "iou_high"]].to_numpy().T - rows["iou"].to_numpy())
-            axes.errorbar(place, rows["iou"], np.nan_to_num(ends), marker="o", markersize=3.5, **looks[cell])
-        axes.set_xticks(range(len(shots)), [str(count) for count in shots])
-        _legend(figure, looks)
-        text = ", ".join(
-            f"{row['init']}/{row['tuning']} {row['shots']}: {row['iou']:.3f}" for _, row in summary.iterrows()
-        )
-        drawing = svg(figure, f"{task}: IoU on test films by start, tuning and number of annotated films: {text}")
-    return Curve(drawing, f"{task}: IoU by number of annotated films", "bars: 95 % intervals; points are set apart")
-
-
-def _curves(curves: pd.DataFrame, task: str) -> Curve:
-    """IoU on valid films by iteration, of the most annotated films."""
-    count = int(curves["shots"].max())
-    chosen = curves[curves["shots"] == count]
-    looks = _look(_cells(chosen))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.6, 2.9), layout="constrained")
-        axes = figure.add_subplot(xlabel="iteration", ylabel="IoU, valid films")
-        for cell, look in looks.items():
-            _band(axes, chosen[(chosen["init"] == cell[0]) & (chosen["tuning"] == cell[1])], look)
-        _legend(figure, looks)
-        drawing = svg(figure, f"{task}: IoU on valid films by iteration, {count} annotated films, by start and tuning")
-    caption = f"{count} annotated films; lines: means over seeds, bands: from the lowest to the highest seed"
-    return Curve(drawing, f"{task}: validation IoU during fine-tuning", caption)
-
-
-def _band(axes: Axes, part: pd.DataFrame, look: dict[str, str]) -> None:
-    by_iteration = part.groupby("iteration")["iou"].agg(["mean", "min", "max"])
-    axes.plot(by_iteration.index, by_iteration["mean"], linewidth=1.4, **look)
-    axes.fill_between(by_iteration.index, by_iteration["min"], by_iteration["max"], color=look["color"], alpha=0.12)
-
-
-def _legend(figure: Figure, looks: dict[tuple[str, str], dict[str, str]]) -> None:
-    handles = [Line2D([], [], label="/".join(cell), linewidth=1.6, **look) for cell, look in looks.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=7, frameon=False)
 
 
 def _sheets(folder: Path, task: str) -> list[tuple[str, str]]:

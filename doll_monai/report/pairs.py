@@ -16,6 +16,7 @@ from doll_monai.report.run_folder import RunFolder, finite
 
 TABLE = "labels/labels.csv"
 COLUMNS = ("image", "observation", "probability", "completeness_error", "foreground_share")
+FIGURES = ("probability", "completeness_error", "agreement", "foreground_share")
 
 
 @dataclass
@@ -61,8 +62,8 @@ def labelled_films(folder: RunFolder) -> list[LabelledFilm]:
     for row in table[table["foreground_share"] > 0].to_dict("records"):
         image = str(row["image"])
         film = films.setdefault(image, LabelledFilm(image, sections.get(image, "")))
-        figures = [finite(row.get(name)) for name in ("probability", "completeness_error", "agreement")]
-        film.pairs.append(Pair(str(row["observation"]), *figures, finite(row["foreground_share"])))
+        figures = {name: finite(row.get(name)) for name in FIGURES}
+        film.pairs.append(Pair(str(row["observation"]), **figures))
     return list(films.values())
 
 

@@ -162,6 +162,11 @@ def test_tracking_settings_may_be_given(tmp_path: Path) -> None:
         check_command(_command(*config, "--tracking", "mlfow"))
 
 
+@pytest.mark.parametrize("quiet", [["--quiet"], ["--quiet=true"], ["--quiet", "False"]])
+def test_a_switch_may_stand_alone(quiet: list[str]) -> None:
+    check_command(_command("--config_file", str(TASK / "configs" / "train.json"), *quiet, "--max_epochs", "3"))
+
+
 def test_a_checkpoint_must_be_there_before_anything_is_made(tmp_path: Path) -> None:
     config = ["--config_file", str(TASK / "configs" / "inference.json"), "--bundle_root", str(tmp_path)]
     with pytest.raises(InputError, match=r"models/model.pt does not exist; give --checkpoint, or train one first"):

@@ -149,7 +149,12 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
     assert experiment is not None
     runs = client.search_runs(experiment.experiment_id)
     assert len(runs) == 3
-    assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 1
+    (parent,) = {run.data.tags["mlflow.parentRunId"] for run in runs}
+    said = client.get_run(parent).data.tags["mlflow.note.content"]
+    assert f"Open first: `comparison.md`** below Artifacts, when all is done; the same file is `{output}" in said
+    assert "- cells: 1, each a run below this one, beside those of earlier commands" in said
+    assert "comparison.md" in {file.path for file in client.list_artifacts(parent)}
+    assert {run.info.run_name.partition("_out_")[0] for run in runs} == {path.name for path in output.glob("cells/*")}
     mean = films.query("init == 'doll' and tuning == 'head' and split == 'test' and `class` == 'heart'")["iou"].mean()
     (head,) = (run for run in runs if run.data.params.get("cell.tuning") == "head")
     assert head.data.metrics["test.heart.iou"] == pytest.approx(mean, abs=1e-5)

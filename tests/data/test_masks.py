@@ -195,10 +195,10 @@ def run_script(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_program_writes_labels_and_datalist(tmp_path: Path, table: Path) -> None:
     out = tmp_path / "out"
-    done = run_script(
-        "--csv", table, "--classes", "both=a+b,one=a", "--output", out, "--training", "1", "--validation", "1"
-    )
+    options = ["--classes", "both=a+b,one=a", "--training", "1", "--validation", "1", "--quiet"]
+    done = run_script("--csv", table, "--output", out, *options)
     assert done.returncode == 0, done.stderr
+    assert "%)" not in done.stderr
     content = json.loads((out / "dataset.json").read_text())
     assert content["labels"] == {"0": "both", "1": "one"}
     assert len(content["training"]) == len(content["validation"]) == 1

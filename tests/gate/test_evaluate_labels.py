@@ -97,7 +97,10 @@ def test_a_committee_that_learnt_nothing_does_not_pass(data: Path, tmp_path: Pat
     (run,) = (run for run in client.search_runs(experiment.experiment_id) if run.info.run_name == "out_evaluation")
     assert run.data.metrics["test.passed"] == 0
     assert 0 <= run.data.metrics["test.consensus.iou"] <= 1
-    assert run.data.params["ig_steps"] == "2"
+    assert run.data.params["IG steps"] == "2"
+    parent = client.get_run(run.data.tags["mlflow.parentRunId"])
+    assert "Open first: `evaluation.md`" in parent.data.tags["mlflow.note.content"]
+    assert "evaluation.md" in {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"evaluation.md", "evaluation.csv"}
 
     again = _evaluate(data, output, sources="gradcam", resamples=1000)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from doll_monai.data import write_label
 from doll_monai.data.label_maps import map_sheet
@@ -131,6 +132,54 @@ def make_run(folder: Path) -> Path:
     pipeline = {"preset": "demo", "chexpert": str(data), "task": "lung", "task_data": str(data), "stages": stages}
     write_json(run / "pipeline.json", {**pipeline, "members": ["resnet10", "densenet"], "image_size": [SIZE, SIZE]})
     return run
+
+
+def write_many_films(run: Path, count: int, kinds: int = 10) -> Path:
+    """Replace the run's labelled films by many: of 320 pixels with noise, two observations, three members, truths."""
+    generator, data, size = np.random.default_rng(0), run.parent / "data", 160
+    rows, records, truth = [], [], []
+    for number in range(count):
+        name, kind = f"train/patient{number:05d}/study1/view1_frontal.jpg", number % kinds
+        places = [
+            (run.parent / "data", name, ".jpg"),
+            (run / "labels" / "labels", name, ".nii.gz"),
+            (run / "labels" / "maps", name, ".png"),
+        ]
+        files = [(folder / path).with_suffix(suffix) for folder, path, suffix in places]
+        if number < kinds:
+            noise = generator.normal(0, 4, (320, 320)) + 60 * _blurred(generator, 320, 40) + 120
+            save(files[0], noise.clip(0, 255))
+            label = np.zeros((14, size, size), np.uint8)
+            for channel in (OPACITY, EDEMA):
+                evidence = _blurred(generator, size, 12)
+                label[channel] = np.select([evidence > 1.3, evidence > 1], [1, 255])
+            write_label(files[1], label)
+            maps = np.abs([[_blurred(generator, 64, 5) for _ in range(2)] for _ in range(3)])
+            files[2].parent.mkdir(parents=True, exist_ok=True)
+            files[2].write_bytes(map_sheet(maps.astype(np.float32), ["Lung Opacity", "Edema"]))
+            save(data / f"truth/many{kind}.png", _blurred(generator, 320, 20) * 255 > 255)
+        else:
+            for file in files:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                first = Path(str(file).replace(f"patient{number:05d}", f"patient{kind:05d}"))
+                file.write_bytes(first.read_bytes())
+        for observation in ("Lung Opacity", "Edema"):
+            figures = generator.random(4).round(4)
+            rows.append((name, observation, figures[0], figures[1], 34, 0.1, figures[3]))
+            truth.append((name, observation, f"truth/many{kind}.png"))
+        records.append({"image": name, "label": f"labels/{name[:-4]}.nii.gz"})
+    write_csv(run / "labels/labels.csv", ",".join(COLUMNS), rows)
+    write_json(run / "labels/dataset.json", {"training": records})
+    write_csv(data / "truth.csv", "Path,finding,mask", truth)
+    write_json(run / "pipeline.json", json.loads((run / "pipeline.json").read_text()) | {"members": ["a", "b", "c"]})
+    return run
+
+
+def _blurred(generator: np.random.Generator, size: int, sigma: float) -> np.ndarray:
+    """Smooth noise, (size, size), of mean about 0 and standard deviation 1."""
+    values = gaussian_filter(generator.normal(size=(size, size)), sigma, mode="wrap")
+    normal: np.ndarray = values / values.std()
+    return normal
 
 
 def add_comparison(folder: Path, task: str) -> None:

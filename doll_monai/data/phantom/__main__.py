@@ -1,4 +1,4 @@
-"""``python -m doll_monai.data.phantom --output DIR --count N --seed S [--size 320] [--valid_share 0.2]``."""
+"""``python -m doll_monai.data.phantom --output DIR --count N --seed S [--size 320] [--valid_share 0.2] [--quiet]``."""
 
 from doll_monai.data.phantom.dataset import write_dataset
 from doll_monai.errors import run_program

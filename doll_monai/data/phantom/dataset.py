@@ -21,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from doll_monai.data.datalist import write_whole
 from doll_monai.data.phantom.anatomy import Person, draw_person
 from doll_monai.data.phantom.film import Film, draw_film, draw_lateral
 from doll_monai.errors import InputError
 from doll_monai.findings import FINDINGS
+from doll_monai.progress import Bar
 
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
 TRUTH_COLUMNS = ("Path", "finding", "mask")
@@ -74,7 +74,12 @@ class Study:
 
 
 def write_dataset(
-    output: str | os.PathLike[str], count: int, seed: int, size: int = 320, valid_share: float = 0.2
+    output: str | os.PathLike[str],
+    count: int,
+    seed: int,
+    size: int = 320,
+    valid_share: float = 0.2,
+    quiet: bool = False,
 ) -> dict[str, int]:
     """Write a set of phantom films; the same arguments give the same bytes.
 
@@ -84,6 +89,7 @@ def write_dataset(
         seed: a film depends on this and its own number, not on ``count``.
         size: length of the shorter side of a film in pixels, at least 64.
         valid_share: share of the patients in ``valid.csv``.
+        quiet: show no progress.
 
     Returns:
         numbers of ``train`` and ``valid`` frontal films, ``patients``, ``laterals``, ``masks``, and of each finding.
@@ -99,7 +105,7 @@ def write_dataset(
         raise InputError(f"'{root}' already holds a data set (train.csv); choose another folder or delete it.")
     rows: dict[str, list[list[str]]] = {"train": [], "valid": [], "truth": [], "index": []}
     counts = dict.fromkeys(("train", "valid", "patients", "laterals", "masks", *FINDINGS), 0)
-    for study in tqdm(list(plan(count, seed, valid_share)), desc="phantom films", unit="film"):
+    for study in Bar(list(plan(count, seed, valid_share)), name="phantom films", quiet=quiet):
         person = draw_person(np.random.default_rng([seed, _STREAM_PERSON, study.patient]))
         film = draw_film(np.random.default_rng([seed, _STREAM_FILM, study.film]), size, person)
         counts[study.split] += 1

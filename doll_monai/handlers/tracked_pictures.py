@@ -1,0 +1,37 @@
+"""Pictures of predictions for MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from doll_monai.report.pictures import LABEL_COLOUR, TRUTH_COLOUR, outlines
+
+EACH = 16
+"""Of this many validations, and of as many after them, each is pictured."""
+
+
+def is_pictured(number: int) -> bool:
+    """Whether the validation of this number, from 0 on, is among those that are shown with a slider."""
+    stride = 1 << max(0, (number // EACH).bit_length() - 1)
+    return number % stride == 0
+
+
+def picture_of(image: torch.Tensor, label: torch.Tensor | None, prediction: torch.Tensor) -> np.ndarray:
+    """Args: image (1, W, H) 0 to 1, label and prediction (T, W, H). Returns: (H, W, 3) ``uint8``."""
+    grey = (np.asarray(image.cpu())[0].T.clip(0, 1) * 255).astype(np.uint8)
+    picture = np.stack([grey] * 3, -1)
+    if label is not None and label.ndim == 3:
+        picture = outlines(picture, _masks(label), TRUTH_COLOUR)
+    return outlines(picture, _masks(prediction), LABEL_COLOUR, dashed=True)
+
+
+def _masks(channels: torch.Tensor) -> np.ndarray:
+    return np.asarray(channels.cpu()).transpose(0, 2, 1)
+
+
+def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    height = max(picture.shape[0] for picture in pictures)
+    return np.concatenate([np.pad(p, ((0, height - len(p)), (0, 0), (0, 0))) for p in pictures], axis=1)
