@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from doll_monai.errors import run_program
 
@@ -37,7 +38,7 @@ def run_pipeline(
         quiet: show no progress.
     """
     # heavy imports, after the options are known to be right
-    from doll_monai.pipeline import Runner, plan
+    from doll_monai.pipeline import Runner, Stage, plan
     from doll_monai.pipeline.description import fact_list, opening, pipeline_facts, stage_list
     from doll_monai.pipeline.record import describe, write_record
     from doll_monai.report.overview import write_overview
@@ -51,11 +52,21 @@ def run_pipeline(
     settings = describe(chexpert, task, task_data, preset, ROOT, runner.tracking_uri)
     print(f"Computing on {settings['device']}.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    about = f"{opening(folder / 'report.html')}\n\n{fact_list(pipeline_facts(settings))}"
-    records = runner.run(stages, about)
+    page = folder / "report.html"
+    about = f"{opening(page)}\n\n{fact_list(pipeline_facts(settings))}"
+    done: list[dict[str, Any]] = []
+
+    def first_pictures(stage: Stage, record: dict[str, Any]) -> None:
+        """The page as soon as there are labels to look at; the rest follows."""
+        done.append(record)
+        if stage.name == "generate_labels" and not page.is_file():
+            write_record(folder, settings, done)
+            print(f"  Labels to look at: {write_report(folder, page)}", flush=True)
+
+    records = runner.run(stages, about, first_pictures)
     write_record(folder, settings, records)
     summary = write_summary(folder)
-    report = write_report(folder, folder / "report.html")
+    report = write_report(folder, page)
     overview = write_overview(folder, folder / "overview.png")
     figures = _figures(json.loads(summary.read_text()))
     key_figures = {name: value for name, value in figures.items() if not name.startswith("seconds.")}

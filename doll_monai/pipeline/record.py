@@ -36,6 +36,6 @@ def describe(chexpert: str, task: str, task_data: str, preset: str, root: Path, 
 
 def write_record(output: Path, settings: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> None:
     """Write ``pipeline.json`` into the run's folder."""
-    finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    content = json.dumps({**settings, "finished": finished, "stages": list(stages)}, indent=2) + "\n"
+    written = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    content = json.dumps({**settings, "written": written, "stages": list(stages)}, indent=2) + "\n"
     write_whole(output / "pipeline.json", content.encode())

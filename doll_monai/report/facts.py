@@ -27,7 +27,7 @@ def run_settings(folder: RunFolder) -> list[tuple[str, str]]:
         ("Members", ", ".join(pipeline.get("members") or [])),
         ("Image size", " \N{MULTIPLICATION SIGN} ".join(str(length) for length in pipeline.get("image_size") or [])),
         ("Device", pipeline.get("device")),
-        ("Finished", pipeline.get("finished")),
+        ("Written", pipeline.get("written")),
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("Films", pipeline.get("chexpert")),
         ("Their datalist", _data(folder, "chexpert/dataset.json")),
