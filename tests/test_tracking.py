@@ -128,8 +128,10 @@ def test_a_task_is_tracked(films: Path, at: Path) -> None:
     config = json.loads(Path(client.download_artifacts(run.info.run_id, name)).read_text())
     assert config["image_size"] == [32, 32]
     with Image.open(client.download_artifacts(run.info.run_id, "overlays.png")) as picture:
-        assert picture.size == (64, 32)
+        assert picture.size == (64, 64)  # films in as many rows as columns
     assert _pictured(client, run) == [1, 2]
+    kind = client.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
     assert run.data.tags["mlflow.note.content"] == (
         "Segmentation of lungs, heart and clavicles with few annotated films. Look first at overlays (Model metrics; a "
         "slider goes through the epochs, the last is overlays.png below Artifacts); then at the metric dice."

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from skimage.util import montage
 
 from doll_monai.report.pictures import LABEL_COLOUR, TRUTH_COLOUR, outlines
 
@@ -32,6 +33,7 @@ def _masks(channels: torch.Tensor) -> np.ndarray:
     return np.asarray(channels.cpu()).transpose(0, 2, 1)
 
 
-def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    height = max(picture.shape[0] for picture in pictures)
-    return np.concatenate([np.pad(p, ((0, height - len(p)), (0, 0), (0, 0))) for p in pictures], axis=1)
+def together(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of one size, (H, W, 3) each, in as many rows as columns: MLflow shows 256 pixels at first."""
+    sheet: np.ndarray = montage(np.stack(pictures), channel_axis=-1, fill=(0, 0, 0))
+    return sheet

@@ -16,14 +16,13 @@ from monai.utils import CommonKeys
 from monai.utils.misc import path_to_sqlite_uri, path_to_uri
 
 from doll_monai.data.json_object import read_json_object
+from doll_monai.mlflow_tags import NOTE, TRAINING
 
 from .engine import output_of
 from .tracked_parameters import shown_name, shown_parameters
-from .tracked_pictures import is_pictured, picture_of, side_by_side
+from .tracked_pictures import is_pictured, picture_of, together
 
 SQLITE = "sqlite:///"
-NOTE = "mlflow.note.content"
-"""Tag that MLflow shows as a run's description."""
 PICTURES = "overlays"
 PLACE = f"{PICTURES} (Model metrics; a slider goes through the epochs, the last is {PICTURES}.png below Artifacts)"
 
@@ -117,6 +116,9 @@ class TrackedRun(MLFlowHandler):
     def start(self, engine: Engine) -> None:
         """Find or make the run and log the parameters that it does not have."""
         super().start(engine)
+        if self.experiment is not None:
+            for tag, value in TRAINING.items():
+                self.client.set_experiment_tag(self.experiment.experiment_id, tag, value)
         missing = dict(self.parameters)
         self._delete_exist_param_in_dict(missing)
         self._log_params(missing)
@@ -130,7 +132,7 @@ class TrackedRun(MLFlowHandler):
             self._log_metrics(details, step)
         self._describe(getattr(engine.state, "key_metric_name", None))
         if self._drawn and self.cur_run is not None:
-            run_id, picture = self.cur_run.info.run_id, side_by_side(self._drawn)
+            run_id, picture = self.cur_run.info.run_id, together(self._drawn)
             self.client.log_image(run_id, picture, f"{PICTURES}.png")
             if is_pictured(self._pictured):
                 self.client.log_image(run_id, picture, key=PICTURES, step=step)

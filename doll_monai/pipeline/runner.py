@@ -19,14 +19,13 @@ from mlflow import MlflowClient
 from doll_monai.data.datalist import write_whole
 from doll_monai.data.folder_lock import locked_folder
 from doll_monai.errors import InputError
+from doll_monai.mlflow_tags import NOTE, TRAINING
 from doll_monai.progress import duration, environment
 
 from .relay import relay
 from .stages import Stage
 
 FINISHED = "FINISHED"
-NOTE = "mlflow.note.content"
-"""Tag that MLflow shows as a run's description."""
 
 
 class Runner:
@@ -212,7 +211,7 @@ class Runner:
             return experiment.experiment_id
         local = self.tracking_uri.startswith("sqlite:")
         folder = (self.mlruns / name).absolute().as_uri() if local else None
-        return self.client.create_experiment(name, artifact_location=folder)
+        return self.client.create_experiment(name, artifact_location=folder, tags=TRAINING)
 
     def _run_exists(self, run_id: str) -> bool:
         try:
