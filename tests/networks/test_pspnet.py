@@ -63,14 +63,14 @@ def test_the_first_two_stages_compute_what_the_classifiers_do(build) -> None:
 @pytest.mark.parametrize("build", [resnet18, resnet50])
 def test_dilated_features_subsampled_are_the_classifiers(build) -> None:
     """Dilation instead of stride computes the same numbers at every fourth place, and new ones between them."""
-    classifier, backbone, x = _classifier_and_backbone(build)
+    classifier, backbone, x = (part.double() for part in _classifier_and_backbone(build))
     with torch.no_grad():
         dense = backbone(x)
         coarse = classifier.maxpool(classifier.act(classifier.bn1(classifier.conv1(x))))
         coarse = classifier.layer4(classifier.layer3(classifier.layer2(classifier.layer1(coarse))))
     assert dense.shape[-2:] == (8, 8)
     assert coarse.shape[-2:] == (2, 2)
-    torch.testing.assert_close(dense[..., ::4, ::4], coarse, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(dense[..., ::4, ::4], coarse, rtol=1e-9, atol=1e-9)
 
 
 def test_output_stride_is_eight() -> None:
