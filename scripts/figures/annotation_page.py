@@ -6,11 +6,9 @@ Example, beside a running app that serves synthetic films (in the app's own envi
 
 from __future__ import annotations
 
-import shutil
+from chromium import open_page
 
-from doll_monai.errors import InputError, run_program
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from doll_monai.errors import run_program
 
 
 def draw(output: str, address: str = "http://127.0.0.1:8000") -> None:
@@ -22,13 +20,8 @@ def draw(output: str, address: str = "http://127.0.0.1:8000") -> None:
     """
     from playwright.sync_api import sync_playwright
 
-    browser = next((found for found in map(shutil.which, BROWSERS) if found), None)
-    if browser is None:
-        raise InputError("There is no Chromium here; install it (Debian: chromium).")
     with sync_playwright() as playwright:
-        page = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"]).new_page(
-            viewport={"width": 1280, "height": 760}
-        )
+        page = open_page(playwright, viewport={"width": 1280, "height": 760})
         page.goto(f"{address}/annotate")
         page.wait_for_function("state.image !== null && state.busy === 0 && $('findings').children.length > 0")
         page.screenshot(path=output)

@@ -1,0 +1,1 @@
+"""Figures of the kinds that the paper has, drawn from our own runs; nothing of the paper is copied."""

@@ -1,0 +1,60 @@
+"""Fig. 1: the four stages as one diagram, with one film of a run on its way through them.
+
+Example, after make demo:
+    python scripts/figures/fig1_overview.py
+
+and of another run and its comparisons, one folder of compare_initialisations a task, each with the start doll, the
+tuning adapter and --keep_weights true:
+    python scripts/figures/fig1_overview.py --run output/small --comparisons output/comparison --output fig1.pdf
+
+The film is the first validation film with a label of the observation in the order of the hashes of their names; the
+masks of the tasks are of the median test film of adapters. Without --comparisons, see fig4_fine_tuning_curves.py. A
+figure of the kind that the paper has, drawn by us with pictures of our own run; nothing of the paper is copied.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from doll_monai.arguments import path_argument
+from doll_monai.errors import run_program
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def draw(
+    run: str = "output/demo",
+    comparisons: str | None = None,
+    output: str = "output/figures/fig1_overview.png",
+    observation: str = "Cardiomegaly",
+    dpi: int = 130,
+) -> None:
+    """Draw the figure and print what is in it.
+
+    Args:
+        run: output folder of a finished run_pipeline.py.
+        comparisons: folder with finished comparisons, one a task; by default those of the run in
+            output/figures/comparisons.
+        output: file to write; .png, .pdf or .svg. Predictions get into a folder beside it.
+        observation: that is explained.
+        dpi: pixels an inch, of ten inches.
+    """
+    from doll_monai.figures.comparisons import OWN, comparisons_for
+    from doll_monai.figures.overview import draw_overview
+    from doll_monai.figures.overview_parts import overview_parts
+    from doll_monai.figures.runs import finished_run
+    from doll_monai.figures.saving import check_output, write_figure
+    from doll_monai.figures.with_and_without import mean_iou
+
+    check_output(Path(output), dpi)
+    folder = finished_run(run)
+    tasks = comparisons_for(run, path_argument(comparisons), Path(OWN), ROOT)
+    parts = overview_parts(folder, tasks, observation, Path(output).parent / "predictions", ROOT)
+    print(write_figure(draw_overview(parts), Path(output), dpi))
+    for task in parts.tasks:
+        score = mean_iou(task.film.masks["doll"], task.film.truth)
+        print(f"{', '.join(task.classes)}: {task.film.image}, IoU {score:.3f}")
+
+
+if __name__ == "__main__":
+    run_program(draw)

@@ -1,0 +1,66 @@
+"""Fig. 4: mean IoU on validation films while networks are fine-tuned on a few films, for three tasks, by start.
+
+Example, after make demo:
+    python scripts/figures/fig4_fine_tuning_curves.py
+
+and of other comparisons, one folder of compare_initialisations a task:
+    python scripts/figures/fig4_fine_tuning_curves.py --comparisons output/comparison --shots 5 --output fig4.pdf
+
+Without --comparisons, the starts are first compared on the run's own task films where that has not been done (on
+synthetic films the third task has films of its own, which all show an infection): three tasks, five annotated films,
+two seeds, and adapters for Fig. 1, 27 short trainings. An interrupted command continues. A figure of the kind that the
+paper has, from our own runs; nothing of the paper is copied.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from doll_monai.arguments import path_argument
+from doll_monai.errors import run_program
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def draw(
+    run: str = "output/demo",
+    comparisons: str | None = None,
+    output: str = "output/figures/fig4_fine_tuning_curves.png",
+    shots: int | None = None,
+    tuning: str = "full",
+    films: str | None = None,
+    dpi: int = 130,
+) -> None:
+    """Draw the figure and print the last points of its lines.
+
+    Args:
+        run: output folder of a finished run_pipeline.py, whose networks are compared in output/figures/comparisons.
+        comparisons: folder with finished comparisons, one a task, to take instead.
+        output: file to write; .png, .pdf or .svg.
+        shots: number of annotated films; may be left out where a comparison has one.
+        tuning: what was trained.
+        films: what the films of the given comparisons are, for the line below, such as "synthetic films".
+        dpi: pixels an inch, of ten inches.
+    """
+    from doll_monai.comparison.measured import read_task
+    from doll_monai.figures.comparisons import OWN, comparisons_for
+    from doll_monai.figures.fine_tuning_curves import draw_fine_tuning_curves, mean_curves, only_shots
+    from doll_monai.figures.runs import finished_run, note_of
+    from doll_monai.figures.saving import check_output, write_figure
+
+    check_output(Path(output), dpi)
+    tasks = [read_task(folder) for folder in comparisons_for(run, path_argument(comparisons), Path(OWN), ROOT)]
+    if comparisons is None:
+        own = note_of(finished_run(run).task_data)
+    else:
+        own = "drawn from our own run" + (f" on {films}" if films else "")
+    note = f"lines: means over seeds, bands: lowest to highest seed; {own}"
+    print(write_figure(draw_fine_tuning_curves(tasks, tuning, shots, note), Path(output), dpi))
+    for task in tasks:
+        for init, curve in mean_curves(task, tuning, only_shots(task, tuning, shots)).items():
+            last = curve.iloc[-1]
+            print(f"{task.name}, {init}: {last['mean']:.3f} ({last['min']:.3f} to {last['max']:.3f})")
+
+
+if __name__ == "__main__":
+    run_program(draw)
