@@ -76,12 +76,12 @@ def test_mistakes_end_in_a_sentence(server: Server, truth: Truth) -> None:
 
 
 def test_second_proposal_is_better_than_the_first(server: Server, truth: Truth) -> None:
+    """The first is learnt from two films; the demo's own adapter has seen ten and leaves nothing to gain."""
     films, masks = sorted(truth[1]), truth[1]
     asked, drawn = films[-3:], films[:-3]
-    if server.ask("GET", f"/model/info/{LUNGS}").status_code != 200 and LUNGS not in _models(server):
-        for film in drawn[:2]:
-            assert server.save(film, masks[film], classes=["lungs"]).status_code == 200
-        assert server.train(iterations=30, members=1)["status"] == "DONE"
+    for film in drawn[:2]:
+        assert server.save(film, masks[film], classes=["lungs"]).status_code == 200
+    assert server.train(iterations=30, members=1)["status"] == "DONE"
     first = [dice(server.infer(film) == 1, masks[film]) for film in asked]
     for film in drawn:
         server.infer(film)
@@ -99,11 +99,6 @@ def test_second_proposal_is_better_than_the_first(server: Server, truth: Truth) 
     assert np.mean(second) > np.mean(first)
     stats = server.ask("GET", "/info/").json()["train_stats"][LUNGS]
     assert stats["films"] == len(drawn)
-
-
-def _models(server: Server) -> dict:
-    models: dict = server.ask("GET", "/info/").json()["models"]
-    return models
 
 
 def test_next_film_is_chosen_by_the_adapters(server: Server, truth: Truth) -> None:
