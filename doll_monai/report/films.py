@@ -101,7 +101,7 @@ def _task_row(folder: RunFolder, image: str, label: Any, caption: str) -> FilmRo
     film = read_film(folder.task_data / image)
     stem = Path(image.removesuffix(".gz")).with_suffix("")
     predictions = folder.root / folder.task / "adapter" / "predictions"
-    found = [*predictions.glob(f"{glob.escape(stem.as_posix())}_*")]
+    found = sorted(predictions.glob(f"{glob.escape(stem.as_posix())}_*.nii.gz"))
     if film is None or not found:
         return None
     predicted = read_mask(min(found, key=lambda path: len(path.name)))

@@ -17,6 +17,7 @@ from small_run import (
     SIZE,
     add_comparison,
     page_text,
+    save,
     score,
     square,
     validation_rows,
@@ -25,6 +26,7 @@ from small_run import (
 )
 
 from doll_monai.errors import InputError
+from doll_monai.report.films import task_rows
 from doll_monai.report.localisation import choose_shares, localisation_summary
 from doll_monai.report.page import write_report
 from doll_monai.report.pictures import read_film, read_mask, tint
@@ -142,6 +144,15 @@ def test_the_overlay_lies_where_the_label_is(run: Path) -> None:
     assert abs(row.max() - 20 * scale) <= 2
     assert abs(column.min() - 4 * scale) <= 2
     assert abs(column.max() - 14 * scale) <= 2
+
+
+def test_the_overlay_beside_a_prediction_is_not_taken_for_the_mask(run: Path) -> None:
+    rows = task_rows(RunFolder(run))
+    for film in FILMS:
+        stem = run / "lung/adapter/predictions" / Path(film).with_suffix("")
+        save(stem.with_name(f"{stem.name}_overlay.png"), np.full((SIZE, SIZE), 255))
+    assert len(rows) == 3
+    assert task_rows(RunFolder(run)) == rows
 
 
 def test_the_same_run_gives_the_same_page(run: Path) -> None:
