@@ -104,6 +104,7 @@ def _film(folder: RunFolder, film: LabelledFilm, truth: Truth) -> dict[str, Any]
     score(film, label.transpose(0, 2, 1), known)
     channels = [finding_index(pair.observation) for pair in film.pairs]
     maps = map_path(folder, film.image)
+    rows = _map_rows(maps)
     return {
         "name": film.image,
         "section": film.section,
@@ -111,15 +112,20 @@ def _film(folder: RunFolder, film: LabelledFilm, truth: Truth) -> dict[str, Any]
         "label": _mask_sheet([label[channel] for channel in channels]),
         "truth": _mask_sheet([known[c].T.astype(np.uint8) for c in channels if c in known]) if known else "",
         "places": [film.pairs[number].observation for number, c in enumerate(channels) if c in known],
-        "maps": base64.b64encode(maps.read_bytes()).decode() if maps.is_file() else "",
-        "rows": _map_rows(maps) if maps.is_file() else [],
+        "maps": base64.b64encode(maps.read_bytes()).decode() if rows else "",
+        "rows": rows,
     }
 
 
 def _map_rows(path: Path) -> list[str]:
-    """The observations of a sheet of maps, from above."""
-    with Image.open(path) as picture:
-        return str(picture.info.get("observations", "")).split(",")
+    """The observations of a sheet of maps, from above; none where there is no sheet, or no whole one."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            names = str(picture.info.get("observations", ""))
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for files that are missing or damaged
+        return []
+    return names.split(",") if names else []
 
 
 def _mask_sheet(masks: list[np.ndarray]) -> str:

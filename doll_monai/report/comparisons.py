@@ -150,8 +150,11 @@ def _sheets(folder: Path, task: str) -> list[tuple[str, str]]:
         if cell in seen or not path.is_file():
             continue
         seen.add(cell)
-        with Image.open(path) as picture:
-            flat = picture.convert("RGB")
+        try:
+            with Image.open(path) as picture:
+                flat = picture.convert("RGB")
+        except (OSError, SyntaxError, ValueError):  # a damaged picture is left out
+            continue
         flat.thumbnail((SHEET_WIDTH, SHEET_WIDTH))
         text = (
             f"{task}, {'/'.join(cell)}, {record['shots']} annotated films, seed {record['seed']}: best, median and "

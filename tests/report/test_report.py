@@ -26,6 +26,7 @@ from small_run import (
 )
 
 from doll_monai.errors import InputError
+from doll_monai.report.__main__ import report
 from doll_monai.report.films import task_rows
 from doll_monai.report.localisation import choose_shares, localisation_summary
 from doll_monai.report.page import write_report
@@ -224,6 +225,24 @@ def test_comparisons_elsewhere_are_named(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no finished comparison"):
         write_report(run, tmp_path / "c.html", tmp_path)
     assert not (tmp_path / "c.html").exists()
+
+
+def test_damaged_pictures_are_left_out(run: Path) -> None:
+    add_comparison(run / "comparisons" / "lung", "lung")
+    whole = page_text(run)
+    maps, sheet = sorted((run / "labels/maps").rglob("*.png"))[0], run / "comparisons/lung/cells"
+    maps.write_bytes(maps.read_bytes()[:60])
+    (sheet / "doll_full_shots5_seed0" / "scores" / "overlays.png").write_bytes(b"no picture")
+    damaged = page_text(run)
+    assert [page.count('"rows":["Lung Opacity"]') for page in (whole, damaged)] == [2, 1]
+    assert [page.count("doll/full, 5 annotated films, seed 0") for page in (whole, damaged)] == [2, 0]
+
+
+@pytest.mark.parametrize("films", [-1, 2.5, "many"])
+def test_a_number_of_films_that_is_none_ends_with_a_sentence(run: Path, films: object) -> None:
+    with pytest.raises(InputError, match="films must be a whole number"):
+        report(str(run), str(run / "report.html"), films=films)  # type: ignore[arg-type]
+    assert not (run / "report.html").exists()
 
 
 def test_a_broken_table_of_a_comparison_is_explained(run: Path) -> None:
