@@ -12,7 +12,7 @@ from typing import Any
 from doll_monai.data.whole_file import write_whole
 
 COLUMNS = ("image", "observation", "probability", "completeness_error", "n_steps", "foreground_share", "agreement")
-"""Columns of ``labels.csv``; tables of version 0.1.0 may lack ``agreement``."""
+"""Columns of ``labels.csv``; earlier tables lack ``agreement``."""
 FAILURE_COLUMNS = ("image", "reason")
 """Columns of ``failures.csv``."""
 

@@ -75,19 +75,19 @@ class LabelWriter:
                 failures[relative] = record["error"].replace(str(path), relative)
             else:
                 labels[path] = (item[self.label_key].cpu().numpy(), np.asarray(image.affine))
-                rows += self._rows(relative, item)
-                channels = self._explained(item) if relative in self.store.with_maps else []
-                if channels:
+                channels = self._explained(item)
+                rows += self._rows(relative, item, channels)
+                if channels and relative in self.store.with_maps:
                     maps[path] = (self._maps(item, channels, SIDE), [FINDINGS[channel] for channel in channels])
         self.store.write(int(batch_of(engine)[0]["chunk"]), labels, rows, failures, maps)
 
     def _finish(self, _engine: Engine) -> None:
         self.store.finish()
 
-    def _rows(self, image: str, item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _rows(self, image: str, item: Mapping[str, Any], explained: list[int]) -> list[dict[str, Any]]:
         logits = torch.stack([item[f"pred_{member}"] for member in range(self.members)]).mean(0)
         label = item[self.label_key]
-        agreement = self._agreement(item)
+        agreement = self._agreement(item, explained)
         return [
             {
                 "image": image,
@@ -114,10 +114,9 @@ class LabelWriter:
         maps = torch.stack([values.as_subclass(torch.Tensor) for values in members]).float()
         return np.asarray(adaptive_avg_pool2d(maps, grid(maps.shape[2:], side)).cpu())
 
-    def _agreement(self, item: Mapping[str, Any]) -> dict[int, float]:
+    def _agreement(self, item: Mapping[str, Any], channels: list[int]) -> dict[int, float]:
         """Mean rank correlation of every two members' maps of each explained observation; of coarse maps, for speed."""
-        channels = self._explained(item) if self.members > 1 else []
-        if not channels:
+        if self.members == 1 or not channels:
             return {}
         maps = self._maps(item, channels, AGREEMENT_SIDE)
         pairs = list(combinations(range(self.members), 2))

@@ -139,7 +139,7 @@ def _compare_files(root: Path, named: set[str]) -> None:
 def _read_rows(path: Path, images: Iterable[str]) -> list[dict[str, str]]:
     known, seen, rows = set(images), set(), []
     for line, row in read_table(path, [column for column in COLUMNS if column != "agreement"]):
-        row.setdefault("agreement", "")  # tables of version 0.1.0 may lack it
+        row.setdefault("agreement", "")  # earlier tables lack it
         where = f"{path}, line {line}"
         strange = sorted(set(row) - set(COLUMNS))
         if strange:

@@ -18,7 +18,7 @@ def report(
         output: the HTML file, or a folder for report.html.
         comparisons: output of scripts/compare_initialisations.py, or a folder of such outputs; by default those in the
             run's own folder comparisons.
-        films: films in the label browser, at most; a thousand make a page of about 25 MB.
+        films: films in the label browser, at most; a thousand make a page of about 26 MB.
         quiet: show no progress.
     """
     if not isinstance(films, int) or isinstance(films, bool) or films < 0:

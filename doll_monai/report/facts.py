@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,11 @@ def stages_of(folder: RunFolder, part: str) -> list[dict[str, Any]]:
     return [stage for stage in folder.stages if str(stage.get("name")).startswith(beginnings) and stage.get("command")]
 
 
-def page_command(run: Path, output: Path, comparisons: str | Path | None) -> str:
+def page_command(run: Path, output: Path, comparisons: Path | None, films: int) -> str:
     """The command that makes this page again."""
-    words = ["python -m doll_monai.report", "--run", str(run), "--output", str(output)]
-    return " ".join([*words, *([] if comparisons is None else ["--comparisons", str(comparisons)])])
+    values = {"run": run, "output": output, "comparisons": comparisons, "films": films}
+    arguments = [text for name, value in values.items() if value is not None for text in (f"--{name}", str(value))]
+    return shlex.join(["python", "-m", "doll_monai.report", *arguments])
 
 
 def _data(folder: RunFolder, name: str) -> str | None:

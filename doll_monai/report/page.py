@@ -51,7 +51,7 @@ def write_report(
     path = path / "report.html" if path.is_dir() else path
     folder = RunFolder(run)
     found = [read_comparison(place) for place in find_comparisons(_path(comparisons), folder.root)]
-    command = page_command(folder.root, path, _path(comparisons))
+    command = page_command(folder.root, path, _path(comparisons), films)
     write_whole(path, render(folder, found, label_browser(folder, films, progress), command).encode())
     return path
 

@@ -26,7 +26,7 @@ class Pair:
     Attributes:
         probability: the committee's.
         completeness_error: the members' mean; None where the source of the explanation has none.
-        agreement: mean rank correlation of every two members' maps; None for a lone member or an older table.
+        agreement: mean rank correlation of every two members' maps; None for a lone member or an earlier table.
         foreground_share: of the film's pixels.
         iou: of the label's foreground with the known place; None where none is known.
     """

@@ -71,7 +71,7 @@ def _program(labels: Path, output: Path, *options: str) -> subprocess.CompletedP
     )
 
 
-def test_a_table_of_version_0_1_0_has_no_agreement_and_maps_stay_behind(labels: Path, tmp_path: Path) -> None:
+def test_an_earlier_table_has_no_agreement_and_maps_stay_behind(labels: Path, tmp_path: Path) -> None:
     lines = (labels / "labels.csv").read_text().splitlines()
     (labels / "labels.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
     (labels / "maps").mkdir()
