@@ -18,20 +18,20 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	touch $@
 
-$(LABEL)/.ready: pyproject.toml doll_monai/label_app/requirements.txt doll_monai/label_app/constraints.txt
+$(LABEL)/.ready: pyproject.toml scripts/doll_tools/annotate/requirements.txt scripts/doll_tools/annotate/constraints.txt
 	$(PYTHON) -m venv $(LABEL)
-	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check -c doll_monai/label_app/constraints.txt \
-		-r doll_monai/label_app/requirements.txt -e .
+	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check -c scripts/doll_tools/annotate/constraints.txt \
+		-r scripts/doll_tools/annotate/requirements.txt -e .
 	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps monailabel==0.8.5 pydicom-seg==0.4.1
 	touch $@
 
 output/phantom/train.csv: | $(READY)
 	rm -rf output/phantom
-	$(BIN)/python -m doll_monai.data.phantom --output output/phantom --count 600 --seed 0 --size 256
+	$(BIN)/python -m doll_tools.phantom --output output/phantom --count 600 --seed 0 --size 256
 
 output/phantom_task/train.csv: | $(READY)
 	rm -rf output/phantom_task
-	$(BIN)/python -m doll_monai.data.phantom --output output/phantom_task --count 120 --seed 1 --size 256
+	$(BIN)/python -m doll_tools.phantom --output output/phantom_task --count 120 --seed 1 --size 256
 
 demo: $(READY) output/phantom/train.csv output/phantom_task/train.csv
 	$(BIN)/python scripts/run_pipeline.py --chexpert output/phantom --task lung --task_data output/phantom_task \
@@ -48,10 +48,10 @@ test-all: slow label-test
 
 label: $(LABEL)/.ready
 	@test -n "$(STUDIES)" || { echo "Error: give the folder of films, make label STUDIES=DIR."; exit 1; }
-	$(LABEL)/bin/python -m doll_monai.label_app $(STUDIES) --run $(RUN) --port $(PORT)
+	$(LABEL)/bin/python -m doll_tools.annotate $(STUDIES) --run $(RUN) --port $(PORT)
 
 label-test: $(LABEL)/.ready
-	$(LABEL)/bin/python -m pytest tests/label_app
+	$(LABEL)/bin/python -m pytest tests/tools/annotate
 
 lint: $(READY)
 	$(BIN)/ruff check .

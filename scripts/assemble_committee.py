@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from doll_monai.errors import run_program
-from doll_monai.networks import assemble_committee
+from doll_monai.networks.weights import assemble_committee
+from doll_monai.utils.errors import run_program
 
 
 def assemble(members: str | Sequence[str], output: str) -> None:

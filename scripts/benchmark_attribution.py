@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.benchmarks import AttributionBenchmark
-from doll_monai.data.whole_file import write_whole
-from doll_monai.errors import run_program
+from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.errors import run_program
+from doll_tools.evaluate.attribution_benchmark import AttributionBenchmark
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 

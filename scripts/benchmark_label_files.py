@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from doll_monai.data import write_label
-from doll_monai.data.whole_file import write_whole
-from doll_monai.errors import InputError, run_program
+from doll_monai.data.label_files import write_label
 from doll_monai.findings import BACKGROUND, FINDINGS, FOREGROUND, IGNORE
-from doll_monai.progress import Bar
-from doll_monai.transforms import LoadLabeld
+from doll_monai.transforms.reading import LoadLabeld
+from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.progress import Bar
 
 
 def benchmark(

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.data import load_datalist, write_datalist
-from doll_monai.data.whole_file import write_whole
-from doll_monai.errors import InputError, run_program
-from doll_monai.pipeline.stages import bundle_run
-from doll_monai.progress import Bar
+from doll_monai.data.datalist import load_datalist, write_datalist
+from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.progress import Bar
+from doll_tools.pipeline.stages import bundle_run
 
 BUNDLE = Path(__file__).resolve().parent.parent / "bundles" / "doll_cxr_label_generation"
 

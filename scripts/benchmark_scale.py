@@ -23,12 +23,12 @@ import torch
 from monai.bundle import ConfigParser
 
 from doll_monai.data.datalist import SECTIONS
-from doll_monai.data.phantom import write_dataset
-from doll_monai.data.whole_file import write_whole
-from doll_monai.errors import InputError, run_program
-from doll_monai.networks import save_weights
-from doll_monai.pipeline.stages import bundle_run
-from doll_monai.progress import environment
+from doll_monai.networks.weights import save_weights
+from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.progress import environment
+from doll_tools.phantom.dataset import write_dataset
+from doll_tools.pipeline.stages import bundle_run
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "bundles" / "doll_cxr_label_generation"

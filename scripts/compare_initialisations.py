@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.arguments import list_argument, path_argument
-from doll_monai.errors import run_program, switch
+from doll_monai.utils.errors import run_program, switch
+from doll_tools.arguments import list_argument, path_argument
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 
@@ -83,8 +83,8 @@ def compare_initialisations(
         quiet: show no progress.
         values: any value of the bundle for all cells, such as learning_rate.
     """
-    from doll_monai.comparison.program import Comparison
-    from doll_monai.comparison.request import ComparisonRequest, read_cell_values
+    from doll_tools.compare.program import Comparison
+    from doll_tools.compare.request import ComparisonRequest, read_cell_values
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     keep = switch(keep_weights, "keep_weights")

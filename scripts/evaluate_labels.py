@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.errors import InputError, run_program
+from doll_monai.utils.errors import InputError, run_program
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 CLOSED = 3
@@ -59,7 +59,8 @@ def evaluate_labels(
         quiet: show no progress.
         values: any value of the label generation bundle, such as ig_steps or foreground_share.
     """
-    from doll_monai.gate import Evaluation, EvaluationRequest
+    from doll_tools.evaluate.program import Evaluation
+    from doll_tools.evaluate.request import EvaluationRequest
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     closes = {"true": True, "false": False}.get(str(gate).lower())

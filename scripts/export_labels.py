@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from doll_monai.data import write_datalist
+from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_files import write_label
-from doll_monai.data.masks import split_films
-from doll_monai.errors import InputError, run_program
-from doll_monai.label_app.label_map import CLASSES, class_bits, read_mask, split_classes
-from doll_monai.progress import Bar
-from doll_monai.transforms import LoadFilmd
+from doll_monai.transforms.reading import LoadFilmd
+from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.progress import Bar
+from doll_tools.annotate.label_map import CLASSES, class_bits, read_mask, split_classes
+from doll_tools.prepare.masks import split_films
 
 TABLE = "datastore_v2.json"
 FINAL = "final"

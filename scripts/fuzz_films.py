@@ -15,16 +15,16 @@ import random
 import resource
 import time
 from collections import Counter
+from encodings import write_encodings
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
-from doll_monai.data.phantom import draw_film
-from doll_monai.data.phantom.encodings import write_encodings
-from doll_monai.errors import InputError, run_program
-from doll_monai.progress import Bar
-from doll_monai.transforms import LoadFilmd
+from doll_monai.transforms.reading import LoadFilmd
+from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.progress import Bar
+from doll_tools.phantom.film import draw_film
 
 HEADER = 512
 """Bytes at the start of a file that are edited more often than others."""

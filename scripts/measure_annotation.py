@@ -20,10 +20,10 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt, label
 
 from doll_monai.data.datalist import read_table
-from doll_monai.data.masks import parse_classes
-from doll_monai.data.whole_file import write_whole
-from doll_monai.errors import InputError, run_program
-from doll_monai.progress import Bar
+from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.progress import Bar
+from doll_tools.prepare.masks import parse_classes
 
 CLICKS = (1, 3, 5)
 Masks = dict[str, np.ndarray]

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.arguments import list_argument, path_argument
-from doll_monai.errors import run_program
+from doll_monai.utils.errors import run_program
+from doll_tools.arguments import list_argument, path_argument
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 
@@ -77,8 +77,8 @@ def measure_pretraining_gain(
         tracking_uri: of MLflow; SQLite in output by default.
         quiet: show no progress.
     """
-    from doll_monai.pretraining_gain.program import GainMeasurement
-    from doll_monai.pretraining_gain.request import GainRequest
+    from doll_tools.pretraining_gain.program import GainMeasurement
+    from doll_tools.pretraining_gain.request import GainRequest
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     request = GainRequest(

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from doll_monai.arguments import list_argument, path_argument
-from doll_monai.errors import InputError, run_program
-from doll_monai.progress import Bar
+from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.progress import Bar
+from doll_tools.arguments import list_argument, path_argument
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 
@@ -39,7 +39,7 @@ def package(
         url: address where the zips will be published, for model_info.json and large_files.yml.
         quiet: show no progress.
     """
-    from doll_monai.release.bundles import package_bundle, weights_of_run
+    from doll_tools.release.bundles import package_bundle, weights_of_run
 
     folder = path_argument(run)
     found: dict[str, tuple[Path, Path | None]] = dict(weights_of_run(folder)) if folder is not None else {}

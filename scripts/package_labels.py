@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from doll_monai.errors import run_program
-from doll_monai.progress import Bar
-from doll_monai.release import package_labels
-from doll_monai.release.package import TITLE
+from doll_monai.utils.errors import run_program
+from doll_monai.utils.progress import Bar
+from doll_tools.release.package import TITLE, package_labels
 
 
 def package(

@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from doll_monai.data.chexpert_release import prepare
-from doll_monai.data.preparation import finish
-from doll_monai.errors import run_program
-from doll_monai.progress import Bar
+from doll_monai.utils.errors import run_program
+from doll_monai.utils.progress import Bar
+from doll_tools.prepare.chexpert_release import prepare
+from doll_tools.prepare.preparation import finish
 
 
 def prepare_chexpert(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from doll_monai.data.jsrt import CLASSES, prepare
-from doll_monai.data.preparation import finish
-from doll_monai.errors import run_program
-from doll_monai.progress import Bar
+from doll_monai.utils.errors import run_program
+from doll_monai.utils.progress import Bar
+from doll_tools.prepare.jsrt import CLASSES, prepare
+from doll_tools.prepare.preparation import finish
 
 
 def prepare_jsrt(

@@ -10,11 +10,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from doll_monai.data.lungs import prepare
-from doll_monai.data.mask_folders import prepare_mask_folders
-from doll_monai.data.preparation import finish
-from doll_monai.errors import InputError, run_program
-from doll_monai.progress import Bar
+from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.progress import Bar
+from doll_tools.prepare.lungs import prepare
+from doll_tools.prepare.mask_folders import prepare_mask_folders
+from doll_tools.prepare.preparation import finish
 
 
 def prepare_lungs(

@@ -11,9 +11,10 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from doll_monai.data import mask_records, parse_classes, write_datalist
-from doll_monai.errors import run_program
-from doll_monai.progress import Bar
+from doll_monai.data.datalist import write_datalist
+from doll_monai.utils.errors import run_program
+from doll_monai.utils.progress import Bar
+from doll_tools.prepare.masks import mask_records, parse_classes
 
 
 def prepare_masks(

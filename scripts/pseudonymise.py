@@ -13,9 +13,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from doll_monai.data.pseudonyms import DATALIST, write_pseudonyms
-from doll_monai.errors import run_program
-from doll_monai.progress import Bar
+from doll_monai.utils.errors import run_program
+from doll_monai.utils.progress import Bar
+from doll_tools.annotate.pseudonyms import DATALIST, write_pseudonyms
 
 
 def pseudonymise(

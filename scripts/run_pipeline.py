@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from doll_monai.errors import run_program
+from doll_monai.utils.errors import run_program
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,17 +33,19 @@ def run_pipeline(
         task_data: folder with index.csv: films and their masks.
         output: folder for everything that is made.
         task: the segmentation task: lung.
-        preset: demo, small or full; see scripts/presets.
+        preset: demo, small or full; see scripts/doll_tools/pipeline/presets.
         mlruns: folder of MLflow's database and artifacts; mlruns beside the bundles by default.
         quiet: show no progress.
     """
     # heavy imports, after the options are known to be right
-    from doll_monai.pipeline import Runner, Stage, plan
-    from doll_monai.pipeline.description import fact_list, opening, pipeline_facts, stage_list
-    from doll_monai.pipeline.record import describe, write_record
-    from doll_monai.report.overview import write_overview
-    from doll_monai.report.page import write_report
-    from doll_monai.report.summary import write_summary
+    from doll_tools.pipeline.description import fact_list, opening, pipeline_facts, stage_list
+    from doll_tools.pipeline.plan import plan
+    from doll_tools.pipeline.record import describe, write_record
+    from doll_tools.pipeline.runner import Runner
+    from doll_tools.pipeline.stages import Stage
+    from doll_tools.report.overview import write_overview
+    from doll_tools.report.page import write_report
+    from doll_tools.report.summary import write_summary
 
     folder = Path(output).resolve()
     stages = plan(ROOT, folder, Path(chexpert).resolve(), task, Path(task_data).resolve(), preset)

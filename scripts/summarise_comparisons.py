@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from doll_monai.errors import InputError, run_program
+from doll_monai.utils.errors import InputError, run_program
 
 REAL = "real films"
 
@@ -40,8 +40,8 @@ def summarise_comparisons(
         doll, classifier, doll_backbone, scratch: the initialisations by their names in the comparisons.
         films: what the page calls the films.
     """
-    from doll_monai.comparison.aims import Names
-    from doll_monai.comparison.few_shot import summarise_tasks
+    from doll_tools.compare.aims import Names
+    from doll_tools.compare.few_shot import summarise_tasks
 
     if isinstance(shots, bool) or not isinstance(shots, int):
         raise InputError(f"shots must be one number of films, not {shots}.")

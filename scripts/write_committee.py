@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from doll_monai.data.datalist import write_whole
-from doll_monai.errors import run_program
-from doll_monai.pipeline.street import committee_definition
+from doll_monai.utils.errors import run_program
+from doll_tools.pipeline.plan import committee_definition
 
 MEMBERS = Path(__file__).resolve().parent.parent / "bundles" / "chexpert_cxr_classification" / "configs" / "members"
 

@@ -16,11 +16,11 @@ import monai.bundle.__main__ as entry
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
-from narrow import ROOT, read_config, smaller
 from PIL import Image
 
-from doll_monai.data.phantom import write_dataset
-from doll_monai.errors import TRACEBACK_VARIABLE
+from doll_monai.utils.errors import TRACEBACK_VARIABLE
+from doll_tools.phantom.dataset import write_dataset
+from narrow import ROOT, read_config, smaller
 
 SIZE = 64
 CLASSIFIER, LUNGS, GENERATION = (

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from narrow import outputs
 from PIL import Image
 
-from doll_monai.data import write_datalist, write_label
+from doll_monai.data.datalist import write_datalist
+from doll_monai.data.label_files import write_label
+from narrow import outputs
 
 UNNORMED = {"_target_": "SegResNet", "spatial_dims": 2, "in_channels": 1, "init_filters": 8, "blocks_down": [1, 1]}
 UNNORMED |= {"blocks_up": [1], "norm": ["group", {"num_groups": 4}]}

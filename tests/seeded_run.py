@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from monai.bundle import ConfigParser
+
 from narrow import MEMBERS, ROOT
 
 SIDE = 64

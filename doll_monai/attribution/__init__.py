@@ -1,9 +1,9 @@
 """Integrated Gradients of many targets at once; plain torch, knows nothing of MONAI."""
 
-from .compiling import can_compile, compile_pays
-from .integrated_gradients import ENGINES, PathGradient, path_gradient
-from .path import Path, path_through
-from .quadrature import METHODS, quadrature
+from doll_monai.attribution.compiling import can_compile, compile_pays
+from doll_monai.attribution.integrated_gradients import ENGINES, PathGradient, path_gradient
+from doll_monai.attribution.path import Path, path_through
+from doll_monai.attribution.quadrature import METHODS, quadrature
 
 __all__ = [
     "ENGINES",

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
-from .completeness import completeness_error
-from .integration import Integration
-from .path import Run, path_through
-from .quadrature import METHODS
-from .reference import captum_gradient
+from doll_monai.attribution.completeness import completeness_error
+from doll_monai.attribution.integration import Integration
+from doll_monai.attribution.path import Run, path_through
+from doll_monai.attribution.quadrature import METHODS
+from doll_monai.attribution.reference import captum_gradient
 
 ENGINES = ("doll", "captum")
 """The implementation here, and captum's, which is the reference."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from .nested import nested
-from .path import Path, Run
-from .quadrature import quadrature
-from .sums import weighted_sum
+from doll_monai.attribution.nested import nested
+from doll_monai.attribution.path import Path, Run
+from doll_monai.attribution.quadrature import quadrature
+from doll_monai.attribution.sums import weighted_sum
 
 
 class Integration:

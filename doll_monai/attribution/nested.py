@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .completeness import completeness_error
-from .sums import scalar_products, weighted_sum
+from doll_monai.attribution.completeness import completeness_error
+from doll_monai.attribution.sums import scalar_products, weighted_sum
 
 if TYPE_CHECKING:
-    from .integration import Group
+    from doll_monai.attribution.integration import Group
 
 HALVED_AT_ONCE = 8
 """Intervals of an image that are halved together, in one forward pass."""

@@ -12,7 +12,7 @@ from torch import fx, nn
 from torch._functorch import config as functorch_config
 from torch.fx.experimental.optimization import fuse
 
-from .fused import fuse_relu
+from doll_monai.attribution.fused import fuse_relu
 
 Run = Callable[[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
 """``run(x, network)``, which an inferer is: runs the network as a user wants it, under autocast for instance."""

@@ -16,9 +16,9 @@ from typing import Any
 
 from monai.data import load_decathlon_datalist
 
-from doll_monai.data.json_object import read_json_object
-from doll_monai.data.whole_file import write_whole
-from doll_monai.errors import InputError
+from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.errors import InputError
+from doll_monai.utils.json_object import read_json_object
 
 SECTIONS: tuple[str, ...] = ("training", "validation", "test")
 """Names of a datalist's sections, in the order in which they are written."""

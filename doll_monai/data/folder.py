@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from doll_monai.data.datalist import load_datalist
-from doll_monai.errors import InputError
+from doll_monai.utils.errors import InputError
 
 FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".nii", ".nii.gz", ".mha", ".nrrd", ".img")
 """File names that are taken for films."""

@@ -8,7 +8,7 @@ import os
 import nibabel as nib
 import numpy as np
 
-from doll_monai.data.whole_file import write_whole
+from doll_monai.utils.atomic import write_whole
 
 
 def label_file(label: np.ndarray, affine: np.ndarray | None = None) -> bytes:

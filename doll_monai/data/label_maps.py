@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from doll_monai.errors import InputError
+from doll_monai.utils.errors import InputError
 
 SIDE = 64
 """Longer side of one map, in cells."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.data.whole_file import write_whole
+from doll_monai.utils.atomic import write_whole
 
 COLUMNS = ("image", "observation", "probability", "completeness_error", "n_steps", "foreground_share", "agreement")
 """Columns of ``labels.csv``; earlier tables lack ``agreement``."""

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 
 import doll_monai
-from doll_monai.data.background import BackgroundTasks
 from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_files import write_label
 from doll_monai.data.label_maps import kept_films, map_sheet
 from doll_monai.data.label_rows import COLUMNS, FAILURE_COLUMNS, read_chunk, write_chunk, write_table
 from doll_monai.data.provenance import claim_folder
-from doll_monai.data.whole_file import remove_leftovers, write_whole
-from doll_monai.errors import InputError
 from doll_monai.findings import CHANNEL_DEF
+from doll_monai.utils.atomic import remove_leftovers, write_whole
+from doll_monai.utils.background import BackgroundTasks
+from doll_monai.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -237,7 +237,7 @@ class LabelStore:
 
 @cache
 def _loader() -> Callable[[Mapping[Hashable, Any]], Mapping[Hashable, Any]]:
-    from doll_monai.transforms import LoadFilmd  # which itself reads label files with this package
+    from doll_monai.transforms.reading import LoadFilmd  # which itself reads label files with this package
 
     return LoadFilmd("image")
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from doll_monai.data.whole_file import create_whole
-from doll_monai.errors import InputError
+from doll_monai.utils.atomic import create_whole
+from doll_monai.utils.errors import InputError
 
 
 def claim_folder(path: Path, provenance: Mapping[str, Any], files: str = "labels") -> None:

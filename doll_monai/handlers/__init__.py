@@ -1,21 +1,21 @@
 """Ignite handlers that the bundles declare and MONAI does not have."""
 
-from .agreement import MapAgreement
-from .captum_sources import CaptumHandler
-from .chance import ChanceScorer
-from .early_learning import EarlyLearningCorrection
-from .engine import every, film_meta, run_unless_done
-from .explainer import SOURCES, Explainer, check_source
-from .gradcam import GradCAMHandler
-from .integrated_gradients import IntegratedGradientsHandler
-from .label_writer import LabelWriter
-from .localisation import LocalisationScorer, label_shares, localisation_sources, with_label_shares
-from .overlay_sheet import OverlaySheet
-from .overlay_writer import OverlayWriter
-from .progress import ProgressHandler
-from .randomised import RandomisedExplainer, explained_keys, gate_sources
-from .roc_curves import RocCurves
-from .tracking import (
+from doll_monai.handlers.agreement import MapAgreement
+from doll_monai.handlers.captum_sources import CaptumHandler
+from doll_monai.handlers.chance import ChanceScorer
+from doll_monai.handlers.early_learning import EarlyLearningCorrection
+from doll_monai.handlers.engine import every, film_meta, run_unless_done
+from doll_monai.handlers.explainer import SOURCES, Explainer, check_source
+from doll_monai.handlers.gradcam import GradCAMHandler
+from doll_monai.handlers.integrated_gradients import IntegratedGradientsHandler
+from doll_monai.handlers.label_writer import LabelWriter
+from doll_monai.handlers.localisation import LocalisationScorer, label_shares, localisation_sources, with_label_shares
+from doll_monai.handlers.overlay_sheet import OverlaySheet
+from doll_monai.handlers.overlay_writer import OverlayWriter
+from doll_monai.handlers.progress import ProgressHandler
+from doll_monai.handlers.randomised import RandomisedExplainer, explained_keys, gate_sources
+from doll_monai.handlers.roc_curves import RocCurves
+from doll_monai.handlers.tracking import (
     TrackedRun,
     artifact_folder,
     bundle_name,
@@ -23,8 +23,8 @@ from .tracking import (
     default_tracking_uri,
     executed_configuration,
 )
-from .training_state import AdapterSaver, BestModelSaver, TrainingState, WeightsLoader
-from .transfer_probe import TransferProbe
+from doll_monai.handlers.training_state import AdapterSaver, BestModelSaver, TrainingState, WeightsLoader
+from doll_monai.handlers.transfer_probe import TransferProbe
 
 __all__ = [
     "SOURCES",

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from doll_monai.data.truth import Truth
+from doll_monai.data.ground_truth import Truth
 from doll_monai.findings import FINDINGS
+from doll_monai.handlers.localisation import label_shares
+from doll_monai.handlers.pair_table import PairTable, Row
 from doll_monai.metrics.maps import brightest, chance_overlap, overlap, rank_correlation, rolled, structural_agreement
-
-from .localisation import label_shares
-from .pair_table import PairTable, Row
 
 MapPair = tuple[np.ndarray, np.ndarray]
 

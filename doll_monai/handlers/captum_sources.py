@@ -14,10 +14,9 @@ from monai.inferers import Inferer, SimpleInferer
 from monai.utils import CommonKeys
 from torch import nn
 
-from doll_monai.errors import InputError
-
-from .engine import output_of
-from .explainer import Explainer
+from doll_monai.handlers.engine import output_of
+from doll_monai.handlers.explainer import Explainer
+from doll_monai.utils.errors import InputError
 
 
 class CaptumHandler(Explainer):

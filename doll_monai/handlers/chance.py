@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from doll_monai.data.truth import Truth
+from doll_monai.data.ground_truth import Truth
 from doll_monai.findings import FINDINGS
+from doll_monai.handlers.localisation import COLUMNS
+from doll_monai.handlers.pair_table import PairTable, Row
 from doll_monai.metrics.maps import brightest, chance_overlap
-
-from .localisation import COLUMNS
-from .pair_table import PairTable, Row
 
 
 class ChanceScorer(PairTable):

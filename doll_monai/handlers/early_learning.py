@@ -14,11 +14,10 @@ from monai.engines.utils import IterationEvents
 from monai.networks.utils import eval_mode, train_mode
 from monai.utils import CommonKeys
 
-from doll_monai.errors import switch
 from doll_monai.findings import IGNORE
-
-from .engine import output_of
-from .learning_curve import slope_fall
+from doll_monai.handlers.engine import output_of
+from doll_monai.handlers.learning_curve import slope_fall
+from doll_monai.utils.errors import switch
 
 
 class EarlyLearningCorrection:

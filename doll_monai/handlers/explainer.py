@@ -12,10 +12,9 @@ from monai.engines import IterationEvents
 from monai.utils import CommonKeys
 from torch import nn
 
-from doll_monai.errors import InputError
 from doll_monai.findings import FINDINGS, finding_index
-
-from .engine import output_of
+from doll_monai.handlers.engine import output_of
+from doll_monai.utils.errors import InputError
 
 SOURCES = ("integrated_gradients", "gradcam", "gradient_shap", "noise_tunnel")
 """What labels can be made of, as the bundle's ``source`` names it."""

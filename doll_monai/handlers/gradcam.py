@@ -11,10 +11,9 @@ from monai.utils import CommonKeys
 from monai.visualize import GradCAM
 from torch import nn
 
-from doll_monai.errors import InputError
-
-from .engine import output_of
-from .explainer import Explainer
+from doll_monai.handlers.engine import output_of
+from doll_monai.handlers.explainer import Explainer
+from doll_monai.utils.errors import InputError
 
 
 class GradCAMHandler(Explainer):

@@ -10,11 +10,10 @@ from monai.inferers import Inferer, SimpleInferer
 from monai.utils import CommonKeys
 from torch import nn
 
-from doll_monai.attribution import path_gradient
-from doll_monai.processes import keep_freed_memory
-
-from .engine import output_of
-from .explainer import Explainer
+from doll_monai.attribution.integrated_gradients import path_gradient
+from doll_monai.handlers.engine import output_of
+from doll_monai.handlers.explainer import Explainer
+from doll_monai.utils.processes import keep_freed_memory
 
 
 class IntegratedGradientsHandler(Explainer):

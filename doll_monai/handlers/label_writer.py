@@ -16,9 +16,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 from doll_monai.data.label_maps import SIDE, grid
 from doll_monai.data.label_store import LabelStore
 from doll_monai.findings import FINDINGS, FOREGROUND
+from doll_monai.handlers.engine import batch_of, output_of
 from doll_monai.metrics.maps import rank_correlation
-
-from .engine import batch_of, output_of
 
 AGREEMENT_SIDE = 32
 """Longer side, in cells, of the maps whose ranks are compared."""

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from monai.utils import CommonKeys
 
-from doll_monai.data.truth import Truth
+from doll_monai.data.ground_truth import Truth
 from doll_monai.findings import FINDINGS
-from doll_monai.networks import Committee, member_keys
-from doll_monai.transforms import AttributionToLabeld
-
-from .pair_table import PairTable, Row
+from doll_monai.handlers.pair_table import PairTable, Row
+from doll_monai.networks.committee import Committee, member_keys
+from doll_monai.transforms.attribution import AttributionToLabeld
 
 COLUMNS = ("image", "observation", "source", "share", "iou", "hit", "truth_share")
 """Columns of the table: IoU of the brightest ``share`` of the map with the truth; hit: the maximum lies inside."""

@@ -9,11 +9,10 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from doll_monai.data.whole_file import write_whole
 from doll_monai.findings import FOREGROUND, IGNORE
-from doll_monai.report.overlays import Overlays
-
-from .engine import batch_of, output_of
+from doll_monai.handlers.engine import batch_of, output_of
+from doll_monai.utils.atomic import write_whole
+from doll_monai.visualize.overlays import Overlays
 
 
 class OverlaySheet:

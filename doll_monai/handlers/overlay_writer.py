@@ -13,10 +13,9 @@ from monai.data.utils import create_file_basename
 from monai.utils import CommonKeys
 from PIL import Image, ImageDraw
 
-from doll_monai.data.whole_file import write_whole
-from doll_monai.report.pictures import outline, read_film
-
-from .engine import batch_of, output_of
+from doll_monai.handlers.engine import batch_of, output_of
+from doll_monai.utils.atomic import write_whole
+from doll_monai.visualize.pictures import outline, read_film
 
 OKABE_ITO = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 121, 167), (213, 94, 0), (0, 114, 178))
 """Colours that colour-blind readers tell apart (Okabe and Ito, 2008)."""

@@ -13,10 +13,9 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from doll_monai.data.truth import Truth
-from doll_monai.data.whole_file import write_whole
-
-from .engine import output_of
+from doll_monai.data.ground_truth import Truth
+from doll_monai.handlers.engine import output_of
+from doll_monai.utils.atomic import write_whole
 
 Row = Mapping[str, Any]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ignite.engine import Engine, Events
 
-from doll_monai.processes import process_count, process_rank
-from doll_monai.progress import Bar
+from doll_monai.utils.processes import process_count, process_rank
+from doll_monai.utils.progress import Bar
 
 
 class ProgressHandler:
-    """Shows iterations of the whole run with rate and time left, see ``doll_monai.progress``.
+    """Shows iterations of the whole run with rate and time left, see ``doll_monai.utils.progress``.
 
     Of several processes (``torchrun``) the first one alone shows them.
 

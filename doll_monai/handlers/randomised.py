@@ -7,11 +7,11 @@ import copy
 from ignite.engine import Engine
 from monai.engines import IterationEvents
 
-from doll_monai.networks import Committee, member_keys, randomise
-
-from .engine import output_of
-from .explainer import Explainer
-from .localisation import localisation_sources
+from doll_monai.handlers.engine import output_of
+from doll_monai.handlers.explainer import Explainer
+from doll_monai.handlers.localisation import localisation_sources
+from doll_monai.networks import randomise
+from doll_monai.networks.committee import Committee, member_keys
 
 
 class RandomisedExplainer:

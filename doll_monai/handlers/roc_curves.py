@@ -10,10 +10,9 @@ from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from monai.utils import CommonKeys
 
-from doll_monai.data.whole_file import write_whole
 from doll_monai.findings import FINDINGS
-
-from .engine import output_of
+from doll_monai.handlers.engine import output_of
+from doll_monai.utils.atomic import write_whole
 
 COLUMNS = 4
 CURVE = "#0072b2"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from skimage.util import montage
 
-from doll_monai.report.pictures import LABEL_COLOUR, TRUTH_COLOUR, outlines
+from doll_monai.visualize.pictures import LABEL_COLOUR, TRUTH_COLOUR, outlines
 
 EACH = 16
 """Of this many validations, and of as many after them, each is pictured."""

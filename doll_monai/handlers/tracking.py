@@ -15,12 +15,11 @@ from monai.handlers import MLFlowHandler
 from monai.utils import CommonKeys
 from monai.utils.misc import path_to_sqlite_uri, path_to_uri
 
-from doll_monai.data.json_object import read_json_object
-from doll_monai.mlflow_tags import NOTE, TRAINING
-
-from .engine import output_of
-from .tracked_parameters import shown_name, shown_parameters
-from .tracked_pictures import is_pictured, picture_of, together
+from doll_monai.handlers.engine import output_of
+from doll_monai.handlers.tracked_parameters import shown_name, shown_parameters
+from doll_monai.handlers.tracked_pictures import is_pictured, picture_of, together
+from doll_monai.utils.json_object import read_json_object
+from doll_monai.utils.mlflow_tags import NOTE, TRAINING
 
 SQLITE = "sqlite:///"
 PICTURES = "overlays"

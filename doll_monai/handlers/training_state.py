@@ -14,13 +14,14 @@ from monai.data.utils import set_rnd
 from monai.utils import set_determinism
 from torch import nn
 
-from doll_monai.data.folder_lock import lock_folder
-from doll_monai.errors import InputError
-from doll_monai.networks import AdaptedNetwork, count_parameters, load_weights, save_adapter, save_weights
-from doll_monai.networks.weights import read_checkpoint
-from doll_monai.processes import process_rank
-
-from .engine import data_loader_of
+from doll_monai.handlers.engine import data_loader_of
+from doll_monai.networks.adapter_file import save_adapter
+from doll_monai.networks.adapters import AdaptedNetwork
+from doll_monai.networks.parameters import count_parameters
+from doll_monai.networks.weights import load_weights, read_checkpoint, save_weights
+from doll_monai.utils.errors import InputError
+from doll_monai.utils.folder_lock import lock_folder
+from doll_monai.utils.processes import process_rank
 
 RANK_SEED = 1_000_003
 """Distance of the seeds of two processes, above any number of epochs."""

@@ -15,7 +15,7 @@ from monai.networks.utils import eval_mode
 from monai.utils import CommonKeys
 from torch import nn
 
-from doll_monai.errors import InputError
+from doll_monai.utils.errors import InputError
 
 
 class TransferProbe:

@@ -8,8 +8,7 @@ from monai.data import MetaTensor
 from torch import nn
 
 from doll_monai.findings import IGNORE
-
-from .partial import pixel_masks
+from doll_monai.losses.partial import pixel_masks
 
 
 class NoiseRobustDiceLoss(nn.Module):

@@ -1,5 +1,5 @@
 """Metrics that MONAI does not have."""
 
-from .auroc import MeanAUROC
+from doll_monai.metrics.auroc import MeanAUROC
 
 __all__ = ["MeanAUROC"]

@@ -1,16 +1,29 @@
 """Networks that the bundles declare and MONAI does not have."""
 
-from .adapter_file import load_adapter, save_adapter
-from .adapters import TUNINGS, AdaptedNetwork
-from .committee import Committee, consensus_keys, member_keys
-from .conv_adapter import AdapterBlock, ConvAdapter
-from .initialisation import start_from_backbone, start_from_network
-from .multi_task import MultiTaskNetwork
-from .parameters import ParameterCount, count_parameters, describe_network, parameter_groups, trainable_parameters
-from .pspnet import DilatedResNet, PSPNet, PyramidPooling
-from .randomise import randomise
-from .scale_shift import ScaleShift
-from .weights import assemble_committee, file_hash, load_backbone, load_pretrained, load_weights, save_weights
+from doll_monai.networks.adapter_file import load_adapter, save_adapter
+from doll_monai.networks.adapters import TUNINGS, AdaptedNetwork
+from doll_monai.networks.committee import Committee, consensus_keys, member_keys
+from doll_monai.networks.conv_adapter import AdapterBlock, ConvAdapter
+from doll_monai.networks.initialisation import start_from_backbone, start_from_network
+from doll_monai.networks.multi_task import MultiTaskNetwork
+from doll_monai.networks.parameters import (
+    ParameterCount,
+    count_parameters,
+    describe_network,
+    parameter_groups,
+    trainable_parameters,
+)
+from doll_monai.networks.pspnet import DilatedResNet, PSPNet, PyramidPooling
+from doll_monai.networks.randomise import randomise
+from doll_monai.networks.scale_shift import ScaleShift
+from doll_monai.networks.weights import (
+    assemble_committee,
+    file_hash,
+    load_backbone,
+    load_pretrained,
+    load_weights,
+    save_weights,
+)
 
 __all__ = [
     "TUNINGS",

@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 
-from doll_monai.errors import InputError
-
-from .adapters import AdaptedNetwork
-from .weights import file_hash, load_pretrained, read_checkpoint, save_weights
+from doll_monai.networks.adapters import AdaptedNetwork
+from doll_monai.networks.weights import file_hash, load_pretrained, read_checkpoint, save_weights
+from doll_monai.utils.errors import InputError
 
 _CONTENT = {"model": Mapping, "pretrained_sha256": str, "tuning": str, "settings": Mapping}
 

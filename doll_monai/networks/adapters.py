@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from doll_monai.errors import InputError
-
-from .conv_adapter import AdapterBlock, insert_conv_adapters
-from .lora import LORA_PARTS, fold_lora, insert_lora, lora_layers
-from .places import inside, within
-from .scale_shift import fold_scale_shift, insert_scale_shift
+from doll_monai.networks.conv_adapter import AdapterBlock, insert_conv_adapters
+from doll_monai.networks.lora import LORA_PARTS, fold_lora, insert_lora, lora_layers
+from doll_monai.networks.places import inside, within
+from doll_monai.networks.scale_shift import fold_scale_shift, insert_scale_shift
+from doll_monai.utils.errors import InputError
 
 TUNINGS = ("adapter", "lora", "scale_shift", "bias", "head", "full")
 """What is trained beside the head: bottlenecks, low-rank factors, scales and shifts, biases, nothing, everything."""

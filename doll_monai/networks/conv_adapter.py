@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from doll_monai.errors import InputError
-
-from .places import matching, replace_module
+from doll_monai.networks.places import matching, replace_module
+from doll_monai.utils.errors import InputError
 
 
 class ConvAdapter(nn.Module):

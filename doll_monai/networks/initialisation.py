@@ -8,9 +8,8 @@ import re
 import torch
 from torch import nn
 
-from doll_monai.errors import InputError
-
-from .weights import load_strictly, read_weights
+from doll_monai.networks.weights import load_strictly, read_weights
+from doll_monai.utils.errors import InputError
 
 FIRST_CONVOLUTION = "conv1.weight"
 _ADAPTERS = re.compile(r"(^|\.)(base|adapters?|base_layer|lora_\w+)\.")

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from doll_monai.errors import InputError
-
-from .places import inside, replace_module, within
+from doll_monai.networks.places import inside, replace_module, within
+from doll_monai.utils.errors import InputError
 
 LORA_PARTS = ("lora_A", "lora_B")
 """What a layer of peft trains: B of A is added to the convolution that it holds as ``base_layer``."""

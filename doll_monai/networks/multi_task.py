@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from doll_monai.errors import InputError
-
-from .adapter_file import AdapterFile
-from .adapters import AdaptedNetwork
-from .places import within
-from .weights import load_pretrained
+from doll_monai.networks.adapter_file import AdapterFile
+from doll_monai.networks.adapters import AdaptedNetwork
+from doll_monai.networks.places import within
+from doll_monai.networks.weights import load_pretrained
+from doll_monai.utils.errors import InputError
 
 
 class SharedBackbone(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from doll_monai.errors import InputError
+from doll_monai.utils.errors import InputError
 
 
 def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:

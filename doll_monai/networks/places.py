@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from doll_monai.errors import InputError
+from doll_monai.utils.errors import InputError
 
 
 def matching(network: nn.Module, targets: Sequence[str], head: str) -> list[str]:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from doll_monai.errors import InputError
-
-from .conv_adapter import AdapterBlock
-from .places import inside, replace_module, within
+from doll_monai.networks.conv_adapter import AdapterBlock
+from doll_monai.networks.places import inside, replace_module, within
+from doll_monai.utils.errors import InputError
 
 Normalisation = nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d | nn.GroupNorm | nn.LayerNorm
 

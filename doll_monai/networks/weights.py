@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from doll_monai.errors import InputError
-
-from .adapters import AdaptedNetwork
+from doll_monai.networks.adapters import AdaptedNetwork
+from doll_monai.utils.errors import InputError
 
 _MISSING = "The checkpoint {} does not exist; train the network first or give another path."
 

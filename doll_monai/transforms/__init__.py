@@ -1,14 +1,14 @@
 """Dictionary transforms: reading films and labels, image-level targets, and the steps from attribution to label."""
 
-from .attribution import (
+from doll_monai.transforms.attribution import (
     AttributionMagnituded,
     AttributionToLabeld,
     MultiplyByInputd,
     NormaliseAttributiond,
 )
-from .films import LoadFilmd, LoadLabeld
-from .observations import ObservationTargetsd, ZeroIgnoredd, check_observations
-from .superpixels import SuperpixelAveraged
+from doll_monai.transforms.observations import ObservationTargetsd, ZeroIgnoredd, check_observations
+from doll_monai.transforms.reading import LoadFilmd, LoadLabeld
+from doll_monai.transforms.superpixels import SuperpixelAveraged
 
 __all__ = [
     "AttributionMagnituded",

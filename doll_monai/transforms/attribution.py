@@ -9,8 +9,8 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from doll_monai.errors import InputError
 from doll_monai.findings import BACKGROUND, FINDINGS, FOREGROUND, IGNORE, IGNORED_TARGET, finding_index
+from doll_monai.utils.errors import InputError
 
 
 class MultiplyByInputd(MapTransform):

@@ -11,7 +11,7 @@ from monai.config import PathLike
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
-from doll_monai.data.jsrt_film import film_affine, is_raw_film, read_raw_film
+from doll_monai.data.jsrt_image import film_affine, is_raw_film, read_raw_film
 
 
 class JsrtReader(ImageReader):

@@ -11,8 +11,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, Transform
 from monai.utils import CommonKeys
 
-from doll_monai.errors import InputError
 from doll_monai.findings import FINDINGS, IGNORE, IGNORED_TARGET, finding_index
+from doll_monai.utils.errors import InputError
 
 POLICIES = ("ignore", "zeros", "ones", "smoothed")
 

@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from skimage.segmentation import slic
 
-from doll_monai.errors import InputError
+from doll_monai.utils.errors import InputError
 
 
 class SuperpixelAveraged(MapTransform):

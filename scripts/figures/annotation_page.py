@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from chromium import open_page
 
-from doll_monai.errors import run_program
+from doll_monai.utils.errors import run_program
 
 
 def draw(output: str, address: str = "http://127.0.0.1:8000") -> None:

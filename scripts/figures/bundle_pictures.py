@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from doll_monai.errors import InputError, run_program
+from doll_monai.utils.errors import InputError, run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = {
@@ -35,7 +35,7 @@ def bundle_pictures(demo: str, task_films: str, output: str, epochs: int = 160) 
         output: folder for the pictures, and for the models of the tasks that the demo has none of.
         epochs: epochs of training for these, on ten films.
     """
-    from doll_monai.report.overview import write_overview
+    from doll_tools.report.overview import write_overview
 
     run, films, folder = Path(demo).resolve(), Path(task_films).resolve(), Path(output).resolve()
     if not (run / "pipeline.json").is_file():

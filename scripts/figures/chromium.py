@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from doll_monai.errors import InputError
+from doll_monai.utils.errors import InputError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

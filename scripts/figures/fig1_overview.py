@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from doll_monai.arguments import path_argument
-from doll_monai.errors import run_program
+from doll_monai.utils.errors import run_program
+from doll_tools.arguments import path_argument
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,12 +39,12 @@ def draw(
         observation: that is explained.
         dpi: pixels an inch, of ten inches.
     """
-    from doll_monai.figures.comparisons import OWN, comparisons_for
-    from doll_monai.figures.overview import draw_overview
-    from doll_monai.figures.overview_parts import overview_parts
-    from doll_monai.figures.runs import finished_run
-    from doll_monai.figures.saving import check_output, write_figure
-    from doll_monai.figures.with_and_without import mean_iou
+    from doll_tools.figures.comparisons import OWN, comparisons_for
+    from doll_tools.figures.overview import draw_overview
+    from doll_tools.figures.overview_parts import overview_parts
+    from doll_tools.figures.runs import finished_run
+    from doll_tools.figures.saving import check_output, write_figure
+    from doll_tools.figures.with_and_without import mean_iou
 
     check_output(Path(output), dpi)
     folder = finished_run(run)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from doll_monai.errors import InputError, run_program, switch
+from doll_monai.utils.errors import InputError, run_program, switch
 
 
 def draw(
@@ -36,11 +36,11 @@ def draw(
         maps: false leaves the members' maps out.
         dpi: pixels an inch, of ten inches.
     """
-    from doll_monai.figures.label_pairs import label_pairs, median_pairs
-    from doll_monai.figures.labels_beside_truth import draw_labels_beside_truth
-    from doll_monai.figures.member_maps import member_maps
-    from doll_monai.figures.runs import finished_run, note_of
-    from doll_monai.figures.saving import check_output, write_figure
+    from doll_tools.figures.label_pairs import label_pairs, median_pairs
+    from doll_tools.figures.labels_beside_truth import draw_labels_beside_truth
+    from doll_tools.figures.member_maps import member_maps
+    from doll_tools.figures.runs import finished_run, note_of
+    from doll_tools.figures.saving import check_output, write_figure
 
     check_output(Path(output), dpi)
     if isinstance(observations, bool) or not isinstance(observations, int) or observations < 1:

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from doll_monai.arguments import list_argument, path_argument
-from doll_monai.errors import run_program
+from doll_monai.utils.errors import run_program
+from doll_tools.arguments import list_argument, path_argument
 
 ROOT = Path(__file__).resolve().parents[2]
 INITS = ("scratch", "doll")
@@ -45,14 +45,14 @@ def draw(
         films: which are shown, of best, median and worst.
         dpi: pixels an inch, of ten inches.
     """
-    from doll_monai.comparison.cells import Cell
-    from doll_monai.comparison.measured import read_task
-    from doll_monai.figures.comparisons import OWN, comparisons_for
-    from doll_monai.figures.fine_tuning_curves import only_shots
-    from doll_monai.figures.runs import note_of
-    from doll_monai.figures.saving import check_output, write_figure
-    from doll_monai.figures.task_films import shown_films
-    from doll_monai.figures.with_and_without import draw_with_and_without, mean_iou
+    from doll_tools.compare.cells import Cell
+    from doll_tools.compare.measured import read_task
+    from doll_tools.figures.comparisons import OWN, comparisons_for
+    from doll_tools.figures.fine_tuning_curves import only_shots
+    from doll_tools.figures.runs import note_of
+    from doll_tools.figures.saving import check_output, write_figure
+    from doll_tools.figures.task_films import shown_films
+    from doll_tools.figures.with_and_without import draw_with_and_without, mean_iou
 
     check_output(Path(output), dpi)
     masks = Path(output).parent / "predictions"

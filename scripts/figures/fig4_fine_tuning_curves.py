@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from doll_monai.arguments import path_argument
-from doll_monai.errors import run_program
+from doll_monai.utils.errors import run_program
+from doll_tools.arguments import path_argument
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,11 +42,11 @@ def draw(
         films: what the films of the given comparisons are, for the line below, such as "synthetic films".
         dpi: pixels an inch, of ten inches.
     """
-    from doll_monai.comparison.measured import read_task
-    from doll_monai.figures.comparisons import OWN, comparisons_for
-    from doll_monai.figures.fine_tuning_curves import draw_fine_tuning_curves, mean_curves, only_shots
-    from doll_monai.figures.runs import finished_run, note_of
-    from doll_monai.figures.saving import check_output, write_figure
+    from doll_tools.compare.measured import read_task
+    from doll_tools.figures.comparisons import OWN, comparisons_for
+    from doll_tools.figures.fine_tuning_curves import draw_fine_tuning_curves, mean_curves, only_shots
+    from doll_tools.figures.runs import finished_run, note_of
+    from doll_tools.figures.saving import check_output, write_figure
 
     check_output(Path(output), dpi)
     tasks = [read_task(folder) for folder in comparisons_for(run, path_argument(comparisons), Path(OWN), ROOT)]

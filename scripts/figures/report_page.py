@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chromium import open_page
 
-from doll_monai.errors import InputError, run_program
+from doll_monai.utils.errors import InputError, run_program
 
 
 def draw(output: str, report: str = "output/demo/report.html", width: int = 1100) -> None:

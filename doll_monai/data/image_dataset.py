@@ -1,0 +1,82 @@
+"""Films of a long run, of which some cannot be read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.data import Dataset, MetaTensor
+from monai.transforms import Compose
+
+from doll_monai.utils.errors import InputError, sentence_of
+
+logger = logging.getLogger(__name__)
+
+ON_ERROR = ("skip", "raise")
+"""What can be done with a film that cannot be read."""
+
+
+class FilmDataset(Dataset):
+    """Transformed records, each with the reason why its film could not be read as ``error``, "" where it could.
+
+    A black film takes the place of one that cannot be read. It goes through the same transforms and has the same
+    targets, so the batch is computed as if the film were good, and the results of the others have the same bytes.
+
+    Args:
+        data: records with an ``image`` path.
+        transform: the first transform reads the film, and raises ``InputError`` when it cannot.
+        dataset_dir: folder of the films.
+        on_error: ``skip`` or ``raise``.
+
+    Raises:
+        InputError: for another ``on_error``; with ``raise``, for a bad film; when ``dataset_dir`` is gone or empty, as
+            a file system is that vanished.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Compose,
+        dataset_dir: str | os.PathLike[str],
+        on_error: str = "skip",
+    ) -> None:
+        if on_error not in ON_ERROR:
+            raise InputError(f"on_error must be one of {', '.join(ON_ERROR)}, not '{on_error}'.")
+        super().__init__(data, transform)
+        self.dataset_dir = dataset_dir
+        self.on_error = on_error
+
+    def _transform(self, index: int) -> dict[str, Any]:
+        record = self.data[index]
+        try:
+            return {**self.transform(record), "error": ""}
+        except Exception as error:
+            reason = sentence_of(error)
+            if reason is None or self.on_error == "raise":
+                raise
+            if not _has_content(self.dataset_dir):
+                raise InputError(
+                    f"The folder {self.dataset_dir} of the films is gone or empty; when it is back, "
+                    "the same command continues."
+                ) from error
+        logger.warning(f"Skipped: {reason}")
+        return {**self._stand_in(record), "error": reason}
+
+    def _stand_in(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        film = MetaTensor(torch.zeros(1, 2, 2), affine=torch.eye(4), meta={"filename_or_obj": record["image"]})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Divide by zero")
+            result: dict[str, Any] = self.transform({**record, "image": film}, start=1)
+        return result
+
+
+def _has_content(folder: str | os.PathLike[str]) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False

@@ -1,0 +1,119 @@
+"""Scores of every film and class, in the film's own size, while a bundle evaluates."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from ignite.engine import Engine, Events
+from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
+from monai.utils import CommonKeys
+
+from doll_monai.data.datalist import load_datalist
+from doll_monai.handlers.engine import batch_of, output_of
+from doll_monai.utils.atomic import write_whole
+from doll_monai.visualize.overlays import Overlays
+
+VALID, TEST, ELSEWHERE = "valid", "test", "elsewhere"
+SPLITS = (VALID, TEST, ELSEWHERE)
+"""Films to choose on, to report on, and from another data set."""
+METRICS = ("dice", "iou", "hd95")
+COLUMNS = ["split", "film", "patient", "class", *METRICS]
+FILE = "films.csv"
+
+
+def scored_films(
+    datalist: str, dataset_dir: str, label_dir: str, elsewhere: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The films that are scored.
+
+    Args:
+        datalist, dataset_dir, label_dir: of the task; its ``validation`` and ``test`` films are taken.
+        elsewhere: ``datalist``, ``dataset_dir`` and ``label_dir`` of another data set, whose ``test`` films are taken.
+
+    Returns:
+        records with full paths and with ``split``, one of ``SPLITS``.
+    """
+    records = [
+        {**record, "split": split}
+        for split, section in ((VALID, "validation"), (TEST, "test"))
+        for record in load_datalist(datalist, section, dataset_dir, label_dir)
+    ]
+    if elsewhere:
+        folders = (elsewhere[name] for name in ("dataset_dir", "label_dir"))
+        records += [{**record, "split": ELSEWHERE} for record in load_datalist(elsewhere["datalist"], "test", *folders)]
+    return records
+
+
+def class_scores(prediction: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+    """Scores of one class in one film.
+
+    Args:
+        prediction, truth: (W, H), 0 and 1.
+
+    Returns:
+        ``dice`` and ``iou``: of an empty truth 1 when the prediction is empty too, else 0. ``hd95``: the 95th
+        percentile of the Hausdorff distance as a share of the film's diagonal; 0 when both are empty, 1 (the whole
+        diagonal) when one is.
+    """
+    pair = (prediction > 0.5).float()[None, None], (truth > 0.5).float()[None, None]
+    empty = [not bool(mask.any()) for mask in pair]
+    return {
+        "dice": float(compute_dice(*pair, ignore_empty=False)),
+        "iou": float(compute_iou(*pair, ignore_empty=False)),
+        "hd95": 0.0 if all(empty) else 1.0 if any(empty) else _hausdorff(*pair),
+    }
+
+
+def _hausdorff(prediction: torch.Tensor, truth: torch.Tensor) -> float:
+    distance = float(compute_hausdorff_distance(prediction, truth, include_background=True, percentile=95))
+    return distance / math.hypot(*truth.shape[-2:])
+
+
+class FilmScores:
+    """Writes ``films.csv`` and the pictures of the best, the median and the worst test film.
+
+    Works on the engine's decollated, post-processed output, and on ``film``, ``patient`` and ``split`` of its batch.
+
+    Args:
+        classes: name of each channel of the prediction.
+        elsewhere: its ``classes`` are those that the films from elsewhere have labels of, in the labels' order.
+        output_dir: folder for the files.
+    """
+
+    def __init__(
+        self, classes: Sequence[str], elsewhere: Mapping[str, Any] | None, output_dir: str | os.PathLike
+    ) -> None:
+        self.classes = list(classes)
+        self.elsewhere = list((elsewhere or {}).get("classes", ()))
+        self.folder = Path(output_dir)
+        self.overlays = Overlays()
+        self._rows: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Score after each iteration, write when the run is complete."""
+        engine.add_event_handler(Events.STARTED, self._rows.clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def __call__(self, engine: Engine) -> None:
+        for record, item in zip(batch_of(engine), output_of(engine), strict=True):
+            classes = self.elsewhere if record["split"] == ELSEWHERE else self.classes
+            channels = [self.classes.index(name) for name in classes]
+            prediction, truth = item[CommonKeys.PRED][channels].cpu(), item[CommonKeys.LABEL].cpu()
+            scores = [class_scores(*masks) for masks in zip(prediction, truth, strict=True)]
+            film = {name: record[name] for name in ("split", "film", "patient")}
+            self._rows += [{**film, "class": name, **values} for name, values in zip(classes, scores, strict=True)]
+            if record["split"] == TEST:
+                iou = sum(values["iou"] for values in scores) / len(scores)
+                path = Path(item[CommonKeys.IMAGE].meta["filename_or_obj"])
+                self.overlays.add(iou, path, prediction.numpy() > 0.5, truth.numpy() > 0.5)
+
+    def _write(self, _engine: Engine) -> None:
+        write_whole(self.folder / "overlays.png", self.overlays.picture())
+        write_whole(self.folder / FILE, pd.DataFrame(self._rows, columns=COLUMNS).to_csv(index=False).encode())

@@ -1,5 +1,0 @@
-"""A finished label folder as a data set that others can check and use."""
-
-from doll_monai.release.package import package_labels
-
-__all__ = ["package_labels"]

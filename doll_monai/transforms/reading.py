@@ -1,0 +1,222 @@
+"""Reading radiographs and label files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor, PILReader
+from monai.data.utils import to_affine_nd
+from monai.transforms import LoadImage, MapTransform
+from monai.utils import SpaceKeys
+from PIL import UnidentifiedImageError
+
+from doll_monai.data.label_files import read_label
+from doll_monai.transforms.jsrt import JsrtReader
+from doll_monai.transforms.readers import film_readers
+from doll_monai.utils.errors import InputError
+from doll_monai.utils.pictures import upright
+
+BORDER_TOLERANCE = 1 / 64
+SAMPLED = 1_000_000
+"""About the number of pixels from which percentiles are taken."""
+
+
+class LoadFilmd(MapTransform):
+    """Read a radiograph as one grey channel, whatever its file type.
+
+    PNG, JPEG, BMP, TIFF, NIfTI (``.nii``, ``.nii.gz``), MetaImage (``.mha``) and NRRD are known by their names; a file
+    of any other name must be DICOM. Colours are averaged, palettes and inks (CMYK) resolved before; an opacity channel
+    and trailing axes of length one are dropped.
+
+    The result is a ``MetaTensor`` (1, W, H) ``float32``: MONAI puts the width first, pictures and boxes need it
+    transposed. Its values are the file's own, above the lowest: 0 is the darkest pixel, so that the zeros with which
+    ``Resized`` smooths across the edge are black in every film. Beside that,
+
+    - **DICOM**: slope and intercept are applied and MONOCHROME1 is inverted. Window and VOI LUT are not: they are
+      missing in many files and a matter of taste in the others, so bundles scale every film between its 1st and 99th
+      percentile instead, which makes a DICOM and the PNG exported from it the same.
+    - **Pictures** are turned as their EXIF data or TIFF tag say. The grid that viewers display is the film's own
+      grid, to which predictions return.
+    - **Borders** that would take the contrast of the film are brought to its darkest or brightest grey; see
+      ``clip_border``.
+
+    The grid of DICOM, NIfTI, MetaImage and NRRD is the stored one: their affine goes along, so that a prediction lies
+    on its film, but turns nothing. The metadata are the file's name and geometry alone, whatever the file's type; a
+    patient's name, dates and numbers stay behind.
+
+    Args:
+        keys: keys of the file names.
+
+    Raises:
+        InputError: when a file is missing, cannot be read, holds no two-dimensional image, claims more than
+            ``MAX_PIXELS`` (100 million) (which costs neither time nor memory), or has values or a position that are no
+            numbers.
+    """
+
+    def __init__(self, keys: KeysCollection = "image") -> None:
+        super().__init__(keys)
+        self.load = LoadImage(image_only=True, ensure_channel_first=True)
+        self.load.readers = film_readers()
+        self.load.register(JsrtReader())
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self._read(result[key])
+        return result
+
+    def _read(self, path: Any) -> torch.Tensor:
+        film = _load(self.load, path, "film").float()
+        if film.shape[0] in (2, 4):
+            film = film[:-1]
+        film = film.mean(dim=0, keepdim=True)
+        if film.ndim != 3 or min(film.shape[1:]) < 2:
+            size = " x ".join(str(length) for length in film.shape[1:])
+            raise InputError(f"The film {path} is no two-dimensional image but {size}; remove it from the datalist.")
+        if not bool(torch.isfinite(film).all()):
+            raise InputError(f"The film {path} holds values that are no numbers; remove it from the datalist.")
+        values = clip_border(film.as_tensor() if isinstance(film, MetaTensor) else film)
+        values = values - values.min()
+        if not isinstance(film, MetaTensor):
+            return values
+        meta = _common_meta(film)
+        if not bool(torch.isfinite(meta["affine"]).all()) or float(torch.linalg.det(meta["affine"])) == 0:
+            raise InputError(f"The affine of the film {path} is no position in space; correct the file.")
+        return MetaTensor(values, meta=meta)
+
+
+def clip_border(film: torch.Tensor) -> torch.Tensor:
+    """Bring a border that would take a film's contrast to the darkest or brightest grey of what is inside.
+
+    A border are the outermost rows and columns that have one value: collimators, padding, frames drawn by a scanner;
+    what is left of it after JPEG, within a 64th of the film's range, is border as well. One that is darker than the 1st
+    or brighter than the 99th percentile of the inside shifts these percentiles, a frame of 65535 around 12 bits to the
+    point where nothing is seen. The film is clipped to the percentiles of its inside then; every other film comes back
+    as it is.
+
+    Args:
+        film: (1, W, H) float.
+    """
+    inside, levels = film[0], []
+    for tolerance in (0.0, BORDER_TOLERANCE):
+        inside, found = _without_border(inside, tolerance)
+        levels += found
+    if not levels or min(inside.shape) < 2:
+        return film
+    low, high = np.percentile(inside.flatten()[:: max(inside.numel() // SAMPLED, 1)].numpy(), (1, 99))
+    if high > low and (min(levels) < low or max(levels) > high):
+        return film.clamp(float(low), float(high))
+    return film
+
+
+def _without_border(film: torch.Tensor, tolerance: float) -> tuple[torch.Tensor, list[float]]:
+    """The inside of a film, (W, H), and the levels of the borders that are found.
+
+    Args:
+        film: (W, H), or anything empty.
+        tolerance: share of the film's range by which a border's values differ at the most.
+    """
+    if film.numel() == 0:
+        return film, []
+    tolerance *= float(film.max() - film.min())
+    widths, levels = [], []
+    for across in (1, 0):
+        lowest, highest = film.amin(dim=across), film.amax(dim=across)
+        for low, high in ((lowest, highest), (lowest.flip(0), highest.flip(0))):
+            level = (low[0] + high[0]) / 2
+            constant = (level - low <= tolerance) & (high - level <= tolerance)
+            widths.append(int(constant.int().cumprod(0).sum()))
+            levels.append(float(level))
+    left, right, top, bottom = widths
+    inside = film[left : max(film.shape[0] - right, 0), top : max(film.shape[1] - bottom, 0)]
+    return inside, [level for width, level in zip(widths, levels, strict=True) if width]
+
+
+def _common_meta(film: MetaTensor) -> dict[str, Any]:
+    """What every file type says of a film, so that films of several types can stand in one batch.
+
+    Everything else that a reader found stays behind: header fields of NIfTI, tags of DICOM.
+    """
+    affine = torch.as_tensor(to_affine_nd(3, film.affine))
+    return {
+        "filename_or_obj": film.meta["filename_or_obj"],
+        "affine": affine,
+        "original_affine": affine.clone(),
+        "spatial_shape": torch.tensor(film.shape[1:]),
+        "original_channel_dim": float("nan"),
+        "space": film.meta.get("space", SpaceKeys.RAS),
+    }
+
+
+class LoadLabeld(MapTransform):
+    """Read a label file, (T, W, H) ``uint8`` with 0, 1 and 255 (ignored).
+
+    A NIfTI of (W, H, 1, T) or a picture (one channel) of masks; a picture's 255 is foreground, as masks drawn by
+    people have it.
+
+    Args:
+        keys: keys of the file names.
+        channels: T that the file must have; None takes what comes.
+
+    Raises:
+        InputError: when a file is missing, cannot be read or has another number of channels.
+    """
+
+    def __init__(self, keys: KeysCollection = "label", channels: int | None = None) -> None:
+        super().__init__(keys)
+        self.channels = channels
+        self.load = LoadImage(image_only=True, ensure_channel_first=True)
+        self.load.register(PILReader(converter=upright))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            path = result[key]
+            label = _load(self._read, path, "label")
+            if self.channels is not None and label.shape[0] != self.channels:
+                raise InputError(f"The label {path} has {label.shape[0]} channels instead of {self.channels}.")
+            if str(path).lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
+                label = label > label.max() / 2
+            result[key] = label.to(torch.uint8)
+        return result
+
+    def _read(self, path: Any) -> torch.Tensor:
+        """A file of our own layout directly, any other one as MONAI does."""
+        found = read_label(path) if str(path).lower().endswith((".nii", ".nii.gz")) else None
+        if found is None:
+            label: torch.Tensor = self.load(path)
+            return label
+        return MetaTensor(
+            torch.from_numpy(found[0]), affine=torch.as_tensor(found[1]), meta={"filename_or_obj": str(path)}
+        )
+
+
+def _cause(path: Any, error: Exception) -> str:
+    """What is wrong with a file, as far as that can be said in a few words."""
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        return " (it is empty)"
+    if isinstance(error, UnidentifiedImageError):
+        return " (it is no picture of a known kind)"
+    text = str(error)
+    return f" ({text})" if isinstance(error, OSError) and str(path) not in text and "\n" not in text else ""
+
+
+def _load(load: Callable[[Any], torch.Tensor], path: Any, what: str) -> torch.Tensor:
+    try:
+        image = load(path)
+    except FileNotFoundError as error:
+        raise InputError(f"The {what} {path} does not exist; correct the datalist or dataset_dir.") from error
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"The {what} {path} cannot be read{_cause(path, error)}; replace it or remove it from the datalist."
+        ) from error
+    if image.ndim == 4 and image.shape[-1] == 1:
+        image = image[..., 0]
+    return image

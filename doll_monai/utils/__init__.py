@@ -1,0 +1,1 @@
+"""Errors, processes, atomic files."""

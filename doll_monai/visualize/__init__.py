@@ -1,0 +1,1 @@
+"""Images and overlays as pictures."""

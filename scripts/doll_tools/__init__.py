@@ -1,0 +1,1 @@
+"""Programs around the bundles: one command, ``doll``."""

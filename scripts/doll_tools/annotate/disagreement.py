@@ -1,0 +1,89 @@
+"""Which film comes next: the one about which networks disagree most."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import torch
+from monailabel.interfaces.tasks.strategy import Strategy
+
+from doll_monai.utils.errors import InputError
+from doll_tools.annotate.model import ServedModel
+
+MAX_FILMS = 40
+"""Films that are looked at in one call at the most; their disagreement is remembered."""
+
+
+class Disagreement(Strategy):
+    """The film from which a model would learn most.
+
+    Members of a task's ensemble (adapters trained with different seeds) are compared by their soft Dice, 1 less its
+    mean over pairs and classes (query by committee, Seung et al., COLT 1992). Before there is an ensemble members of
+    the classifier's committee are compared by the spread of their probabilities; where there is none either, the task's
+    network by its own uncertainty.
+
+    Args:
+        tasks: name to model.
+        classifier: the committee, or None.
+    """
+
+    def __init__(self, tasks: Mapping[str, ServedModel], classifier: ServedModel | None) -> None:
+        super().__init__("The film about which the networks disagree most")
+        self.tasks = tasks
+        self.classifier = classifier
+        self._known: dict[tuple[str, int, str], float] = {}
+
+    def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any] | None:
+        """Args: request, ``model`` names the task (the first by default). Returns: ``id``, ``disagreement``, ``by``."""
+        name = request.get("model") or next(iter(self.tasks), "")
+        if name not in self.tasks:
+            raise InputError(f"There is no task {name}; there are: {', '.join(self.tasks)}.")
+        films = sorted(datastore.get_unlabeled_images())
+        judge, how = self._judge(self.tasks[name])
+        if not films or judge is None:
+            return {"id": films[0], "by": "first"} if films else None
+        new = [film for film in films if (judge.served.name, judge.version, film) not in self._known]
+        for film in random.Random(0).sample(new, min(len(new), MAX_FILMS)):
+            score = self._score(judge, how, film, datastore)
+            if score is not None:
+                self._known[judge.served.name, judge.version, film] = score
+        scores = {film: self._known.get((judge.served.name, judge.version, film), -1.0) for film in films}
+        film = max(scores, key=lambda name: scores[name])
+        return {"id": film, "disagreement": round(scores[film], 4), "by": how}
+
+    def _judge(self, task: ServedModel) -> tuple[ServedModel | None, str]:
+        ensemble = _members(task)
+        if ensemble > 1:
+            return task, "adapters"
+        if self.classifier is not None and self.classifier.is_ready():
+            return self.classifier, "committee"
+        return (task, "uncertainty") if ensemble else (None, "")
+
+    @staticmethod
+    def _score(judge: ServedModel, how: str, film: str, datastore: Any) -> float | None:
+        try:
+            members = judge.member_logits(datastore.get_image_uri(film))[0].sigmoid()
+        except Exception:  # a film that cannot be read is offered last; the annotator sees why when it is opened
+            return None
+        if how == "adapters":
+            return 1 - float(torch.stack([soft_dice(a, b) for a, b in combinations(members, 2)]).mean())
+        if how == "committee":
+            return float(members.std(dim=0, unbiased=False).mean())
+        return float((4 * members * (1 - members)).mean())
+
+
+def _members(task: ServedModel) -> int:
+    """Networks that a task has; none where its weights cannot be used, which its proposals will tell."""
+    try:
+        return len(task.networks()) if task.is_ready() else 0
+    except InputError:
+        return 0
+
+
+def soft_dice(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Args: a, b, (T, ...) in [0, 1]. Returns: scalar, the mean over T of 2 sum(ab) / sum(a^2 + b^2)."""
+    a, b = a.flatten(1), b.flatten(1)
+    return ((2 * a * b).sum(1) / (a * a + b * b).sum(1).clamp_min(1e-6)).mean()

@@ -1,0 +1,126 @@
+"""Which films are learnt from, chosen on and tested on: by a hash alone, the same for every cell and machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from doll_monai.data.datalist import patient_position, read_table, relative_path, split_patients
+from doll_monai.utils.errors import InputError
+from doll_tools.prepare.masks import PATIENT_COLUMN
+
+SALT = 240108469
+"""Put before every patient's name when it is hashed. Another number, another split: it must never change."""
+SHARES = {"training": 0.4, "validation": 0.2, "test": 0.4}
+"""Share of the patients in each section, met on average; many to test on, since there are few to learn from. Ours."""
+INDEX = "index.csv"
+IMAGE = "image"
+
+
+@dataclass(frozen=True)
+class Film:
+    """A row of a table of films: its path relative to the table's folder, its patient and its mask files."""
+
+    image: str
+    patient: str
+    masks: tuple[str, ...]
+
+
+def read_films(folder: Path, classes: Mapping[str, Sequence[str]]) -> list[Film]:
+    """The films of a folder's ``index.csv``; the patient is the film itself where the table has no such column.
+
+    Raises:
+        InputError: when the table or a column is missing, a path leads out of the folder or a patient is blank.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        raise InputError(f"{index} does not exist; give a folder with {INDEX}, its films and their masks.")
+    columns = [column for group in classes.values() for column in group]
+    films = []
+    for line, row in read_table(index, [IMAGE, *columns]):
+        where = f"{index}, line {line}"
+        image = relative_path(row[IMAGE], where)
+        patient = row.get(PATIENT_COLUMN, image)
+        if not patient:
+            raise InputError(f"{where}: {PATIENT_COLUMN} is blank.")
+        masks = tuple(relative_path(row[column], where) for column in columns if row[column])
+        films.append(Film(image, patient, masks))
+    if not films:
+        raise InputError(f"{index} has no rows.")
+    return films
+
+
+def sections_of(films: Sequence[Film]) -> dict[str, list[Film]]:
+    """The films of each section, in the table's order; a patient is in one section alone.
+
+    Raises:
+        InputError: when a section is empty.
+    """
+    section = split_patients([film.patient for film in films], SHARES, SALT)
+    result = {name: [film for film in films if section[film.patient] == name] for name in SHARES}
+    empty = [name for name, members in result.items() if not members]
+    if empty:
+        raise InputError(f"{len(films)} films of {len(section)} patients leave none for {empty[0]}; give more films.")
+    return result
+
+
+def first_shots(training: Sequence[Film], shots: int, seed: int) -> list[Film]:
+    """The first films of a seed's order: with more shots the same films and some more.
+
+    Raises:
+        InputError: when there are fewer.
+    """
+    if shots > len(training):
+        raise InputError(f"{shots} shots are asked for; there are {len(training)} training films.")
+    return sorted(training, key=lambda film: (patient_position(film.image, seed), film.image))[:shots]
+
+
+def film_hashes(folder: Path, films: Sequence[Film]) -> dict[str, str]:
+    """Film to the hash of its content.
+
+    Raises:
+        InputError: when a film is missing.
+    """
+    return {film.image: _hash(folder / film.image) for film in films}
+
+
+def check_apart(sections: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse a film that stands, under whatever name, in two sections.
+
+    Args:
+        sections: section to its films and their hashes.
+
+    Raises:
+        InputError: when two films of different sections have the same content.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for section, films in sections.items():
+        for image, content in films.items():
+            other, where = seen.setdefault(content, (image, section))
+            if where != section:
+                raise InputError(
+                    f"The film {image} ({section}) is the same picture as {other} ({where}); remove one of them."
+                )
+
+
+def data_hash(folder: Path, films: Sequence[Film]) -> str:
+    """Hash of the films, their patients and masks.
+
+    Raises:
+        InputError: when a file is missing.
+    """
+    digest = hashlib.sha256()
+    for film in films:
+        digest.update(f"{film.image}:{film.patient}:{_hash(folder / film.image)}".encode())
+        for mask in film.masks:
+            digest.update(f"{mask}:{_hash(folder / mask)}".encode())
+    return digest.hexdigest()
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error

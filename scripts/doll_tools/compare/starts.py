@@ -1,0 +1,86 @@
+"""What a network starts from: nothing, a backbone, or all but the head; each as a ``pretrained`` of the bundle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from doll_monai.networks.initialisation import is_classifier
+from doll_monai.networks.weights import file_hash
+from doll_monai.utils.errors import InputError
+
+NOTHING, BACKBONE, NETWORK = "nothing", "backbone", "network"
+KNOWN = ("scratch", "classifier", "doll_backbone", "doll")
+
+
+@dataclass(frozen=True)
+class Start:
+    """An initialisation.
+
+    Attributes:
+        name: as on the command line.
+        part: what is taken from the checkpoint: ``nothing``, its ``backbone``, or the ``network`` without its head.
+        source: the checkpoint; None for nothing.
+        member: number of the member where the checkpoint is a committee's.
+    """
+
+    name: str
+    part: str
+    source: Path | None = None
+    member: int | None = None
+
+    def record(self) -> dict[str, str | int | None]:
+        """What it is, for comparison with an earlier run."""
+        content = None if self.source is None else file_hash(self.source)
+        return {"part": self.part, "sha256": content, "member": self.member}
+
+
+def parse_starts(
+    names: Sequence[str], pretrained: Path | None, classifier: Path | None, member: int | None = None
+) -> list[Start]:
+    """Initialisations by their names.
+
+    Args:
+        names: of ``scratch``, ``classifier``, ``doll_backbone``, ``doll`` and ``NAME=FILE``. Of a segmentation
+            network's file all but the head is taken, or the backbone alone where NAME ends in ``_backbone``; of a
+            classifier's the backbone.
+        pretrained: checkpoint that ``doll`` and ``doll_backbone`` take.
+        classifier, member: checkpoint that ``classifier`` takes, and its member where it is a committee's.
+
+    Raises:
+        InputError: for another name, one that occurs twice, or a missing checkpoint.
+    """
+    starts = [_parse(str(name), pretrained, classifier, member) for name in names]
+    given = [start.name for start in starts]
+    double = sorted({name for name in given if given.count(name) > 1})
+    if double:
+        raise InputError(f"The initialisation '{double[0]}' occurs twice; give each another name.")
+    for start in starts:
+        start.record()
+    return starts
+
+
+def _parse(text: str, pretrained: Path | None, classifier: Path | None, member: int | None) -> Start:
+    name, equals, file = text.partition("=")
+    if equals:
+        if not re.fullmatch(r"\w+", name) or name in KNOWN or not file:
+            raise InputError(f"The initialisation '{text}' cannot be read; write NAME=FILE with a new name.")
+        source = Path(file).resolve()
+        backbone = name.endswith("_backbone") or is_classifier(source)
+        return Start(name, BACKBONE if backbone else NETWORK, source)
+    if name == "scratch":
+        return Start(name, NOTHING)
+    if name == "classifier":
+        return Start(name, BACKBONE, _given(classifier, name, "classifier"), member)
+    if name in ("doll", "doll_backbone"):
+        part = NETWORK if name == "doll" else BACKBONE
+        return Start(name, part, _given(pretrained, name, "pretrained"))
+    raise InputError(f"There is no initialisation '{name}'; there are: {', '.join(KNOWN)} and NAME=FILE.")
+
+
+def _given(path: Path | None, name: str, option: str) -> Path:
+    if path is None:
+        raise InputError(f"The initialisation '{name}' needs a checkpoint; give --{option}.")
+    return path

@@ -1,0 +1,13 @@
+"""A drawn chest phantom in CheXpert's own layout, for demonstrations and tests without patient data.
+
+The films are sums of schematic attenuation, not radiographs: **numbers measured on them say nothing about patients.**
+What they give is a data set with the habits of CheXpert (Irvin et al. 2019; its folders, CSV files, uncertain and
+unmentioned labels) whose truth is known to the pixel.
+
+    python -m doll_tools.phantom --output DIR --count 400 --seed 0
+"""
+
+from doll_tools.phantom.dataset import write_dataset
+from doll_tools.phantom.film import Film, draw_film
+
+__all__ = ["Film", "draw_film", "write_dataset"]

@@ -1,0 +1,249 @@
+"""One film of the phantom: anatomy and findings summed to attenuation, turned into grey values, with the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from doll_monai.findings import FINDINGS
+from doll_tools.phantom.anatomy import AIR, Anatomy, Canvas, Person, cloud, draw_person, ramp
+from doll_tools.phantom.findings import DRAW, OPACITIES, Change, choose_findings
+
+MIN_MASK_SHARE = 2e-4
+"""A finding with a smaller mask (hidden by others, or off the film) is neither drawn nor labelled."""
+
+
+@dataclass
+class Film:
+    """A frontal radiograph and its truth; masks are (H, W) bool.
+
+    Args:
+        image: (H, W) uint8, bright is dense.
+        masks: finding to mask, for the positive findings but No Finding.
+        structures: masks of ``right_lung``, ``left_lung``, ``heart`` and ``clavicles``; right is the patient's.
+        body: mask of the body; everything else is air or collimator.
+        labels: all 14 observations, 0.0 or 1.0.
+        severities: finding to severity, 0..1, below 0.5 is subtle.
+        projection: ``AP`` or ``PA``.
+    """
+
+    image: np.ndarray
+    masks: dict[str, np.ndarray]
+    structures: dict[str, np.ndarray]
+    body: np.ndarray
+    labels: dict[str, float]
+    severities: dict[str, float] = field(default_factory=dict)
+    projection: str = "PA"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where the film lies on the larger canvas: size (H, W) and rotation in degrees."""
+
+    shape: tuple[int, int]
+    canvas: Canvas
+    degrees: float
+
+    def cut(self, values: np.ndarray, resample: Image.Resampling = Image.Resampling.NEAREST) -> np.ndarray:
+        """Rotate a map of the canvas about its centre and cut the film out."""
+        image = Image.fromarray(values)
+        left, top = (values.shape[1] - self.shape[1]) / 2, (values.shape[0] - self.shape[0]) / 2
+        angle = np.deg2rad(self.degrees)
+        cosine, sine = float(np.cos(angle)), float(np.sin(angle))
+        x, y = self.shape[1] / 2, self.shape[0] / 2
+        matrix = (cosine, -sine, left + x - cosine * x + sine * y, sine, cosine, top + y - sine * x - cosine * y)
+        size = (self.shape[1], self.shape[0])
+        return np.asarray(image.transform(size, Image.Transform.AFFINE, matrix, resample))
+
+    def cut_mask(self, mask: np.ndarray) -> np.ndarray:
+        """The same for a mask, (H, W) bool."""
+        return self.cut(mask.astype(np.uint8)) > 0
+
+
+def draw_film(rng: np.random.Generator, size: int = 320, person: Person | None = None) -> Film:
+    """Draw one frontal film.
+
+    Chest, findings and exposure have a random stream each, so that the findings chosen change nothing but themselves.
+
+    Args:
+        rng: source of everything random; it needs a seed sequence, as that of ``numpy.random.default_rng`` has.
+        size: length of the film's shorter side in pixels.
+        person: whose chest; a random one by default.
+    """
+    general, choice, chest, disease, detail, exposure = rng.spawn(6)
+    person = person or draw_person(general)
+    portable = bool(general.random() < 0.5)
+    severities = choose_findings(choice)
+    frame = draw_frame(general, size)
+    anatomy = draw_anatomy(chest, person, frame.canvas, severities, portable)
+    changes = {name: DRAW[name](disease, anatomy, severity) for name, severity in severities.items()}
+    changes = keep_visible(changes, anatomy)
+    attenuation = frame.cut(compose(detail, anatomy, changes), Image.Resampling.BILINEAR)
+    body = frame.cut_mask(anatomy.body)
+    image, open_field = expose(exposure, attenuation, frame, portable)
+    body &= open_field
+    masks = {name: frame.cut_mask(change.mask) & body for name, change in changes.items()}
+    united = [masks[name] for name in ("Lung Opacity", *OPACITIES) if name in masks]
+    if united:
+        masks["Lung Opacity"] = np.logical_or.reduce(united)
+    sick = any(name != "Support Devices" for name in masks)
+    labels = {name: float(name in masks or (name == "No Finding" and not sick)) for name in FINDINGS}
+    structures = {
+        "right_lung": frame.cut_mask(anatomy.outlines[-1]) & body,
+        "left_lung": frame.cut_mask(anatomy.outlines[1]) & body,
+        "heart": frame.cut_mask(anatomy.heart) & body,
+        "clavicles": frame.cut_mask(anatomy.clavicle > 0.2) & body,
+    }
+    masks = {name: masks[name] for name in FINDINGS if name in masks}
+    severities = {name: severity for name, severity in severities.items() if name in masks}
+    return Film(image, masks, structures, body, labels, severities, "AP" if portable else "PA")
+
+
+def draw_frame(rng: np.random.Generator, size: int) -> Frame:
+    """Draw the film's proportions, and how the patient lies on it."""
+    longer = round(size * rng.uniform(1.0, 1.22))
+    height, width = (longer, size) if rng.random() < 0.5 else (size, longer)
+    unit = min(width / 2.75, height / 2.5) * rng.uniform(0.92, 1.05)
+    margin = round(0.05 * longer)
+    middle = (width / 2 + rng.normal(0, 0.05) * unit, height * rng.uniform(0.45, 0.5) - 0.97 * unit)
+    canvas = Canvas((height + 2 * margin, width + 2 * margin), (middle[0] + margin, middle[1] + margin), unit)
+    return Frame((height, width), canvas, float(np.clip(rng.normal(0, 1.8), -4, 4)))
+
+
+def draw_anatomy(
+    rng: np.random.Generator, person: Person, canvas: Canvas, severities: dict[str, float], portable: bool
+) -> Anatomy:
+    """Draw the chest, its heart and mediastinum already as large as the findings want them."""
+    heart = severities.get("Cardiomegaly")
+    wide = severities.get("Enlarged Cardiomediastinum")
+    return Anatomy(
+        rng,
+        person,
+        canvas,
+        inspiration=float(rng.uniform(-0.2, 0.03) if portable else rng.uniform(-0.08, 0.1)),
+        turn=float(rng.normal(0, 0.03)),
+        heart_scale=1.0 if heart is None else (0.6 + (0.12 + 0.3 * heart)) / person.heart,
+        widening=0.0 if wide is None else 0.04 + 0.15 * wide,
+    )
+
+
+def keep_visible(changes: dict[str, Change], anatomy: Anatomy) -> dict[str, Change]:
+    """Let air and fluid of the pleural space hide the findings of the lung, and drop what is no longer to be seen."""
+    if "Pneumothorax" in changes:
+        space = changes["Pneumothorax"].collapse
+        assert space is not None
+        for name in ("Lung Opacity", *OPACITIES):
+            if name in changes:
+                change = changes[name]
+                change.fill = change.fill * (1 - space) if change.fill is not None else None
+                change.mask = change.mask & (space < 0.5)
+    if "Pneumothorax" in changes and "Pleural Effusion" in changes:
+        air, fluid = changes["Pneumothorax"], changes["Pleural Effusion"]
+        assert air.collapse is not None
+        assert air.added is not None
+        assert fluid.fill is not None
+        air.collapse, air.added = air.collapse * (1 - fluid.fill), air.added * (1 - fluid.fill)
+        air.mask = air.mask & (fluid.fill < 0.5)
+    least = MIN_MASK_SHARE * anatomy.body.size
+    return {name: change for name, change in changes.items() if np.count_nonzero(change.mask) >= least}
+
+
+def compose(rng: np.random.Generator, anatomy: Anatomy, changes: dict[str, Change]) -> np.ndarray:
+    """Sum chest and findings: attenuation (H, W) float32."""
+    texture = 1 + 0.045 * cloud(rng, anatomy.canvas.shape, 40) + 0.03 * cloud(rng, anatomy.canvas.shape, 12)
+    kept = np.ones(anatomy.canvas.shape, np.float32)
+    added = np.zeros(anatomy.canvas.shape, np.float32)
+    collapse = np.zeros(anatomy.canvas.shape, np.float32)
+    for change in changes.values():
+        if change.fill is not None:
+            kept *= 1 - change.fill
+        if change.added is not None:
+            added += change.added
+        if change.collapse is not None:
+            collapse = np.maximum(collapse, change.collapse)
+    inflated = np.clip(anatomy.air / AIR * 2.5, 0, 1)
+    vessels = 0.2 * anatomy.vessels * inflated * (0.35 + 0.65 * kept) * (1 - collapse)
+    air = anatomy.air * kept * ((1 - collapse) * 0.9 * texture + collapse * 1.2)
+    total = np.clip(anatomy.soft, 0, None) + (anatomy.bones + vessels) * (anatomy.soft > 0) - air
+    return (np.clip(total, 0.02, None) * anatomy.body + added).astype(np.float32)
+
+
+def expose(
+    rng: np.random.Generator, attenuation: np.ndarray, frame: Frame, portable: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Grey values of a film: exposure, contrast, blur, noise, marker and collimator.
+
+    Returns:
+        image (H, W) uint8, and the mask (H, W) bool of the field the collimator leaves open.
+    """
+    top = rng.uniform(1.15, 1.45)
+    grey = np.clip(attenuation / top, 0, None)
+    grey = grey / (1 + grey**6) ** (1 / 6)
+    grey = grey ** rng.uniform(0.75, 1.2)
+    if portable and rng.random() < 0.5:
+        grey = ramp(attenuation / 0.1) * rng.uniform(0.08, 0.2) + grey * rng.uniform(0.68, 0.8)
+    else:
+        grey = grey * rng.uniform(0.88, 0.99) + rng.uniform(0.0, 0.05)
+    noise = rng.standard_normal(frame.shape, dtype=np.float32) * rng.uniform(0.004, 0.022)
+    blurred = Image.fromarray(np.clip(grey * 255, 0, 255).astype(np.uint8))
+    blurred = blurred.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.8) * frame.shape[1] / 320))
+    grey = np.asarray(blurred, dtype=np.float32) / 255
+    grey = grey + noise * (0.5 + np.sqrt(grey))
+    grey = burn_marker(rng, grey, portable)
+    field_mask = collimate(rng, frame)
+    grey = np.where(field_mask, grey, rng.uniform(0.0, 0.03))
+    return (np.clip(grey, 0, 1) * 255).astype(np.uint8), field_mask
+
+
+def collimate(rng: np.random.Generator, frame: Frame) -> np.ndarray:
+    """Mask (H, W) of the open field: some films have one or more dark borders."""
+    height, width = frame.shape
+    mask = np.ones(frame.shape, bool)
+    if rng.random() < 0.35:
+        top, bottom, left, right = (rng.uniform(0, 0.045, 4) * (rng.random(4) < 0.6) * min(frame.shape)).astype(int)
+        mask[:top], mask[height - bottom :], mask[:, :left], mask[:, width - right :] = False, False, False, False
+    return mask
+
+
+def burn_marker(rng: np.random.Generator, grey: np.ndarray, portable: bool) -> np.ndarray:
+    """Burn the side letter into the upper corner of its side, sometimes with a word below."""
+    height, width = grey.shape
+    left = rng.random() < 0.6
+    text = ("L" if left else "R") + ("\nPORTABLE" if portable and rng.random() < 0.3 else "")
+    x = width * (rng.uniform(0.85, 0.92) if left else rng.uniform(0.04, 0.1))
+    y = height * rng.uniform(0.03, 0.12)
+    stamp = Image.new("L", (width, height))
+    pen = ImageDraw.Draw(stamp)
+    letter = max(7, round(0.06 * min(height, width)))
+    pen.text((x, y), text[0], fill=255, font=_font(letter))
+    if len(text) > 1:
+        place = min(x, width - 2.6 * letter)
+        pen.text((place, y + 1.2 * letter), text[2:], fill=255, font=_font(max(6, letter // 2)))
+    drawn = np.asarray(stamp, dtype=np.float32) / 255
+    return grey + (0.97 - grey) * drawn
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def draw_lateral(rng: np.random.Generator, size: int = 320) -> np.ndarray:
+    """Draw a crude side view, (H, W) uint8: it only has to be told from a frontal film."""
+    height, width = round(size * 1.2), size
+    unit = width / 2.4
+    canvas = Canvas((height, width), (width / 2, 0.14 * height), unit)
+    u, v = canvas.u, canvas.v
+    body = np.sqrt(np.clip(1 - (np.abs(u) / (0.95 + 0.1 * np.sin(2 * v))) ** 3, 0, 1)) * (0.9 + 0.25 * ramp(v - 0.8))
+    dome = 1.5 + 0.5 * np.clip(u + 0.2, 0, None) ** 2 + 0.12 * np.clip(-u, 0, None)
+    lung = np.sqrt(np.clip(1 - (u / 0.82) ** 2 - ((v - 1.0) / 1.05) ** 2, 0, 1)) * ramp((dome - v) / 0.06)
+    heart = np.sqrt(np.clip(1 - ((u + 0.35) / 0.38) ** 2 - ((v - 1.2) / 0.38) ** 2, 0, 1))
+    spine = np.exp(-(((u - 0.52 - 0.1 * np.sin(1.6 * v)) / 0.13) ** 2)) * (0.8 + 0.2 * np.sin(v * 34))
+    ribs = np.clip(np.sin((v - 0.5 * u) * 17 + rng.uniform(0, 6)), 0.7, 1) - 0.7
+    total = body - 0.75 * lung * (1 - 0.8 * heart) + 0.28 * spine + 0.2 * ribs * (lung > 0)
+    noise = rng.standard_normal((height, width), dtype=np.float32) * 0.015
+    grey = np.clip(total / rng.uniform(1.15, 1.4), 0, 1) + noise
+    return (np.clip(grey, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,344 @@
+"""Findings of the phantom: which ones a film has, and the change each makes to the healthy chest.
+
+A change in the lung is a *fill*: the share (0..1) of the air replaced by something dense, so that overlapping findings
+saturate and borders vanish as they do on a film. A change elsewhere is *added* attenuation. The mask of a finding is
+where its change is notable; outside its ``Change`` a finding leaves the film as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from doll_tools.phantom.anatomy import HILUM_V, SIDES, Anatomy, cloud, ramp
+from doll_tools.phantom.devices import draw_devices, smooth
+
+OPACITIES = ("Lung Lesion", "Edema", "Consolidation", "Pneumonia", "Atelectasis")
+"""Observations that are a Lung Opacity too, as in the hierarchy of CheXpert."""
+
+RATES: dict[str, float] = {
+    "Enlarged Cardiomediastinum": 0.15,
+    "Cardiomegaly": 0.24,
+    "Lung Opacity": 0.08,
+    "Lung Lesion": 0.16,
+    "Edema": 0.15,
+    "Consolidation": 0.15,
+    "Pneumonia": 0.14,
+    "Atelectasis": 0.15,
+    "Pneumothorax": 0.18,
+    "Pleural Effusion": 0.22,
+    "Pleural Other": 0.13,
+    "Fracture": 0.15,
+}
+"""Share of the films with any disease that has each finding; Lung Opacity is for one that is nothing more specific."""
+
+NORMAL_SHARE = 0.27
+PURE_SHARE = 0.25
+"""Share of films without devices and with at most one disease."""
+DEVICE_SHARE = 0.36
+SUBTLE_SHARE = 0.15
+NOTABLE = 0.25
+"""A change counts as notable where it reaches this share of its own usual maximum (its 95th percentile)."""
+FAINTEST = 0.02
+"""... and at least this attenuation, about four grey values."""
+
+
+@dataclass
+class Change:
+    """What one finding does to the film; every map is (H, W).
+
+    Args:
+        mask: where the change is notable, bool.
+        fill: share of the air that is replaced, 0..1.
+        added: attenuation added (or, where negative, removed).
+        collapse: 1 where the lung has left the chest wall and only air is there.
+    """
+
+    mask: np.ndarray
+    fill: np.ndarray | None = None
+    added: np.ndarray | None = None
+    collapse: np.ndarray | None = None
+
+
+def choose_findings(rng: np.random.Generator) -> dict[str, float]:
+    """Choose the findings of a film and the severity of each, 0..1 (below 0.5: subtle)."""
+    pure = rng.random() < PURE_SHARE
+    names = list(RATES)
+    chosen: list[str] = []
+    if rng.random() >= NORMAL_SHARE:
+        if pure:
+            rates = np.array(list(RATES.values()))
+            chosen = [names[rng.choice(len(names), p=rates / rates.sum())]]
+        while not chosen:
+            draws = rng.random(len(names))
+            chosen = [name for name, draw in zip(names, draws, strict=True) if draw < RATES[name]]
+    if not pure and rng.random() < DEVICE_SHARE / (1 - PURE_SHARE):
+        chosen.append("Support Devices")
+    return {name: _severity(rng) for name in chosen}
+
+
+def _severity(rng: np.random.Generator) -> float:
+    return float(rng.uniform(0.3, 0.5) if rng.random() < SUBTLE_SHARE else rng.uniform(0.65, 1.0))
+
+
+def notable(change: np.ndarray) -> np.ndarray:
+    """Mask of where the attenuation that a finding adds reaches ``NOTABLE`` of its usual maximum."""
+    seen = change[change > FAINTEST]
+    mask: np.ndarray = change > max(NOTABLE * float(np.quantile(seen, 0.95)) if len(seen) else 0.0, FAINTEST)
+    return mask
+
+
+def _filling(anatomy: Anatomy, fill: np.ndarray) -> Change:
+    fill = np.clip(fill, 0, 0.97)
+    return Change(mask=notable(fill * anatomy.air), fill=fill)
+
+
+def _blob(
+    anatomy: Anatomy, centre: tuple[float, float], radii: tuple[float, float], wobble: np.ndarray | float, soft: float
+) -> np.ndarray:
+    """Elliptical patch of level 1 with an uneven border: ``soft`` is the width of the border in radii."""
+    u, v = anatomy.canvas.u, anatomy.canvas.v
+    distance = np.sqrt(((u - centre[0]) / radii[0]) ** 2 + ((v - centre[1]) / radii[1]) ** 2)
+    return ramp((1 + soft / 2 - distance + wobble) / soft)
+
+
+def _side(rng: np.random.Generator) -> int:
+    return int(rng.choice(SIDES))
+
+
+def _within(anatomy: Anatomy, side: int) -> np.ndarray:
+    """1 on one side's half of the chest, (1, W) bool."""
+    mask: np.ndarray = side * anatomy.canvas.u > 0
+    return mask
+
+
+def enlarged_cardiomediastinum(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """The anatomy was widened already; the mask is the upper mediastinum from the inlet to the top of the heart."""
+    v = anatomy.canvas.v
+    return Change(mask=anatomy.silhouette & (v > 0.04) & (v < HILUM_V) & ~anatomy.heart)
+
+
+def cardiomegaly(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """The anatomy was enlarged already; the mask is the heart."""
+    return Change(mask=anatomy.heart.copy())
+
+
+def lung_opacity(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """A hazy area that is nothing more specific."""
+    side = _side(rng)
+    centre = (side * rng.uniform(0.45, 0.7), rng.uniform(0.4, 1.3))
+    radii = (rng.uniform(0.25, 0.4), rng.uniform(0.25, 0.45))
+    wobble = 0.15 * cloud(rng, anatomy.canvas.shape, 8)
+    return _filling(
+        anatomy, (0.15 + 0.35 * severity) * _blob(anatomy, centre, radii, wobble, 0.9) * _within(anatomy, side)
+    )
+
+
+def lung_lesion(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """One to three round nodules or masses."""
+    fill = np.zeros(anatomy.canvas.shape, np.float32)
+    for _ in range(rng.integers(1, 4)):
+        side = _side(rng)
+        height = rng.uniform(0.25, anatomy.domes[side] - 0.2)
+        centre = (side * rng.uniform(0.42, 0.42 + 0.4 * min(1.0, height)), height)
+        radius = 0.03 + 0.1 * severity * rng.uniform(0.7, 1.2)
+        wobble = 0.06 * cloud(rng, anatomy.canvas.shape, 24)
+        nodule = _blob(anatomy, centre, (radius, radius * rng.uniform(0.9, 1.1)), wobble, 0.45)
+        fill = np.maximum(fill, rng.uniform(0.55, 0.75) * (0.6 + 0.4 * severity) * nodule)
+    return _filling(anatomy, fill)
+
+
+def edema(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """Haze about both hila, like the wings of a bat, with short lines at the lung's edge."""
+    u, v = anatomy.canvas.u, anatomy.canvas.v
+    fill = np.zeros(anatomy.canvas.shape, np.float32)
+    centre = HILUM_V + rng.uniform(0.0, 0.15)
+    for side in SIDES:
+        x = side * u - 0.42
+        wing = np.exp(-((x / rng.uniform(0.28, 0.38)) ** 2) - ((v - centre - 0.15 * x) / rng.uniform(0.36, 0.5)) ** 2)
+        fill += wing * (side * u > 0)
+    mottle = 1 + 0.16 * cloud(rng, anatomy.canvas.shape, 26) + 0.12 * cloud(rng, anatomy.canvas.shape, 50)
+    lines = []
+    for _ in range(int(16 * severity)):
+        side, height = _side(rng), rng.uniform(1.1, 1.6)
+        start = side * rng.uniform(0.8, 0.92)
+        lines.append((np.array([[start, height], [start + side * 0.1, height + rng.normal(0, 0.01)]]), 0.014, 0.5))
+    septa = anatomy.canvas.strokes(lines)
+    haze = (0.12 + 0.6 * severity) * np.clip(fill * mottle, 0, 1.2)
+    return _filling(anatomy, haze + 0.35 * septa * ramp(8 * fill))
+
+
+_LOBES = (
+    (-1, 0.5, 0.45, 0.5, 0.42),
+    (-1, 0.5, 1.15, 0.42, 0.24),
+    (-1, 0.62, 1.4, 0.5, 0.36),
+    (1, 0.48, 0.5, 0.46, 0.42),
+    (1, 0.62, 1.4, 0.46, 0.4),
+)
+"""Side, centre (u, v) and radii of the patches that stand for the lobes."""
+
+
+def consolidation(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """A dense patch of one lobe, straight along its fissure, with air left in the bronchi."""
+    side, x, height, wide, high = _LOBES[rng.integers(len(_LOBES))]
+    size = 0.65 + 0.35 * severity
+    wobble = 0.14 * cloud(rng, anatomy.canvas.shape, 9) + 0.05 * cloud(rng, anatomy.canvas.shape, 24)
+    patch = _blob(anatomy, (side * x, height), (wide * size, high * size), wobble, 0.35)
+    fissure = height + (0.5 if height < 1 else -0.5) * high * size
+    if rng.random() < 0.6:
+        sharp = (fissure - anatomy.canvas.v) / 0.03 + 0.3 * side * anatomy.canvas.u
+        patch = patch * ramp(sharp if height < 1 else -sharp)
+    root = (side * 0.25, HILUM_V)
+    ways = [
+        smooth([root, (side * x, height), (side * (x + rng.normal(0, 0.2)), height + rng.normal(0, 0.25))])
+        for _ in range(4)
+    ]
+    bronchi = anatomy.canvas.strokes([(way, 0.028, 1.0) for way in ways], blur=0.006)
+    fill = (0.4 + 0.52 * severity) * patch * (1 - 0.35 * bronchi)
+    return _filling(anatomy, fill * _within(anatomy, side))
+
+
+def pneumonia(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """Uneven, mottled patches: one focus, or several at the outer edges of both lungs."""
+    texture = np.clip(
+        0.75 + 0.3 * cloud(rng, anatomy.canvas.shape, 22) + 0.2 * cloud(rng, anatomy.canvas.shape, 44), 0.4, 1.3
+    )
+    wobble = 0.32 * cloud(rng, anatomy.canvas.shape, 12)
+    both = rng.random() < 0.5
+    first = _side(rng)
+    sides = [first, -first, first][: rng.integers(2, 4)] if both else [first]
+    fill = np.zeros(anatomy.canvas.shape, np.float32)
+    for side in sides:
+        centre = (
+            (side * rng.uniform(0.66, 0.82), rng.uniform(0.65, 1.4))
+            if both
+            else (side * rng.uniform(0.42, 0.7), rng.uniform(0.8, 1.4))
+        )
+        size = rng.uniform(0.2, 0.28) * (0.75 + 0.35 * severity)
+        radii = (size * rng.uniform(0.85, 1.1), size * rng.uniform(0.95, 1.4))
+        fill = np.maximum(fill, _blob(anatomy, centre, radii, wobble, 0.7) * _within(anatomy, side))
+    return _filling(anatomy, (0.22 + 0.55 * severity) * fill * texture)
+
+
+def atelectasis(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """Plate-like bands above the diaphragm, or a collapsed base with a straight upper edge."""
+    u, v = anatomy.canvas.u, anatomy.canvas.v
+    side = _side(rng)
+    dome = anatomy.domes[side]
+    fill = np.zeros(anatomy.canvas.shape, np.float32)
+    if rng.random() < 0.6:
+        for step in range(rng.integers(1, 4)):
+            x, slope = side * u - rng.uniform(0.5, 0.65), rng.normal(0.0, 0.22)
+            height = dome - 0.14 - 0.17 * step + slope * x + 0.1 * x * x
+            half = rng.uniform(0.024, 0.038) * (0.4 + 0.8 * severity)
+            ends = ramp((rng.uniform(0.24, 0.36) - np.abs(x)) / 0.08)
+            fill = np.maximum(fill, ends * ramp((half * 1.6 - np.abs(v - height)) / half))
+        return _filling(anatomy, (0.25 + 0.65 * severity) * fill)
+    top = dome - 0.2 - 0.32 * severity
+    edge = v - top - rng.uniform(0.45, 0.8) * np.abs(side * u - 0.15)
+    fade = 1 + 0.1 * cloud(rng, anatomy.canvas.shape, 16)
+    return _filling(anatomy, (0.35 + 0.5 * severity) * ramp(edge / 0.07) * fade * _within(anatomy, side))
+
+
+def pneumothorax(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """Air between chest wall and a lung that shrank inwards and down, with the line of its pleura."""
+    u, v = anatomy.canvas.u, anatomy.canvas.v
+    side = _side(rng)
+    wide, high = 1 - 0.48 * severity * rng.uniform(0.65, 1.0), 1 - 0.36 * severity * rng.uniform(0.7, 1.0)
+    base = anatomy.domes[side] + 0.3
+    shrunk_u, shrunk_v = side * 0.15 + (u - side * 0.15) / wide, base + (v - base) / high
+    outer, inner, _ = anatomy.borders(side, shrunk_u, shrunk_v)
+    inside = np.minimum(np.minimum(outer, inner + 0.12), shrunk_v)
+    lung = ramp(inside / 0.02 + 0.5)
+    line = np.exp(-((inside / 0.014) ** 2))
+    room = np.clip(anatomy.profiles[side] * 5, 0, 1) * (1 - anatomy.mediastinum)
+    collapse = (1 - lung) * anatomy.outlines[side]
+    mask = (collapse > 0.5) & anatomy.outlines[side]
+    return Change(mask=mask, collapse=collapse, added=0.1 * line * room * anatomy.outlines[side])
+
+
+def pleural_effusion(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """Fluid at the base that climbs along the chest wall; on both sides in a third of the films."""
+    u, v = anatomy.canvas.u, anatomy.canvas.v
+    fill = np.zeros(anatomy.canvas.shape, np.float32)
+    mask = np.zeros(anatomy.canvas.shape, bool)
+    first = _side(rng)
+    for side in [first, -first][: 1 + int(rng.random() < 0.35)]:
+        amount = max(0.0, severity - 0.3) * rng.uniform(0.8, 1.25)
+        level = anatomy.domes[side] + 0.2 - 0.95 * amount
+        x = np.clip(side * u, 0, 1.1)
+        surface = level - (0.1 + 0.3 * amount) * x**3 + 0.12 * (1 - x)
+        fluid = ramp((v - surface) / 0.09) * _within(anatomy, side)
+        fill = np.maximum(fill, fluid)
+        mask |= (fluid > 0.4) & anatomy.outlines[side]
+    return Change(mask=mask, fill=0.96 * fill)
+
+
+def pleural_other(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """Thickened pleura along the outer chest wall, sometimes over the apex, lumpy and at times calcified."""
+    u, v = anatomy.canvas.u, anatomy.canvas.v
+    side = _side(rng)
+    outer, _, dome = anatomy.borders(side, u, v)
+    start = rng.uniform(0.3, 0.7)
+    end = start + rng.uniform(0.5, 0.85)
+    lumps = 1 + 0.35 * np.sin(v * rng.uniform(9, 16) + rng.uniform(0, 6))
+    thick = (0.04 + 0.09 * severity) * lumps * ramp((v - start) / 0.12) * ramp((end - v) / 0.12)
+    if rng.random() < 0.35:
+        thick = np.maximum(thick, (0.1 + 0.16 * severity) * ramp((0.3 - v) / 0.12))
+    layer = ramp((thick - outer) / 0.025) * ramp(outer / 0.02 + 1) * ramp(dome / 0.03)
+    layer *= np.clip((v + 0.01) * 50, 0, 1) * _within(anatomy, side) * (1 - anatomy.mediastinum)
+    added = (0.1 + 0.16 * severity) * layer * (1 + 0.25 * cloud(rng, anatomy.canvas.shape, 30))
+    fill = 0.7 * layer
+    change = added + fill * anatomy.air
+    return Change(mask=notable(change), fill=fill, added=added)
+
+
+def fracture(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """One to four neighbouring ribs with a gap, a step and a callus about it."""
+    u, v = anatomy.canvas.u, anatomy.canvas.v
+    side = _side(rng)
+    first = int(rng.integers(2, 7))
+    added = np.zeros(anatomy.canvas.shape, np.float32)
+    mask = np.zeros(anatomy.canvas.shape, bool)
+    place = rng.uniform(0.5, 0.8)
+    for number in range(first, first + int(rng.integers(2, 5))):
+        wide, high, tilt, centre = anatomy.rib_ring(number)
+        x = min(0.9, place + rng.normal(0, 0.04)) * wide
+        y = centre + tilt * x - high * float(np.sqrt(1 - (x / wide) ** 2))
+        beyond = side * u - x
+        step = (0.03 + 0.04 * severity) * rng.choice((-1, 1)) * ramp(beyond / 0.02 + 0.5) * ramp(1 - beyond / 0.3)
+        rows, before = anatomy.rib(number)
+        _, after = anatomy.rib(number, step)
+        gap = np.exp(-((beyond / 0.016) ** 2))
+        distance = (beyond / 0.19) ** 2 + ((v[rows] - y) / 0.15) ** 2
+        window = ramp((1 - distance) * 3)
+        callus = np.exp(-((beyond / 0.075) ** 2) - ((v[rows] - y) / 0.06) ** 2) * (0.05 + 0.28 * severity)
+        added[rows] += window * (after * (1 - 0.9 * gap) - before + callus * (1 - 0.45 * gap))
+        mask[rows] |= distance < 0.6
+    return Change(mask=mask, added=added)
+
+
+def support_devices(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
+    """Tubes, lines, pacemakers and the like; they are as dense on subtle films as on others."""
+    added, mask = draw_devices(rng, anatomy)
+    return Change(mask=mask, added=added)
+
+
+DRAW: dict[str, Callable[[np.random.Generator, Anatomy, float], Change]] = {
+    "Enlarged Cardiomediastinum": enlarged_cardiomediastinum,
+    "Cardiomegaly": cardiomegaly,
+    "Lung Opacity": lung_opacity,
+    "Lung Lesion": lung_lesion,
+    "Edema": edema,
+    "Consolidation": consolidation,
+    "Pneumonia": pneumonia,
+    "Atelectasis": atelectasis,
+    "Pneumothorax": pneumothorax,
+    "Pleural Effusion": pleural_effusion,
+    "Pleural Other": pleural_other,
+    "Fracture": fracture,
+    "Support Devices": support_devices,
+}
+"""Every finding that is drawn, in the order of CheXpert."""

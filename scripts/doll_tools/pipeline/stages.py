@@ -1,0 +1,79 @@
+"""A stage: a command, what it reads, and the folder that it writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import doll_monai
+from doll_monai.utils.errors import InputError
+
+
+@dataclass
+class Stage:
+    """One step of the pipeline.
+
+    Attributes:
+        name: unique name, also the name of its log and of its MLflow run.
+        command: the program and its arguments, exactly as a user would type it.
+        inputs: files that it reads; when their content changes, the stage runs anew.
+        folder: folder that belongs to the stage alone; deleted before the stage runs anew.
+        outputs: files that are there when the stage is done.
+        seconds: how long it took when its preset was measured, for the estimate of the time left; None where it was
+            not.
+        watched: folder whose files' names, sizes and times count as inputs too.
+        experiment: MLflow experiment, the bundle's name; None when nothing is tracked.
+    """
+
+    name: str
+    command: list[str]
+    inputs: list[Path]
+    folder: Path
+    outputs: list[Path]
+    seconds: float | None = None
+    experiment: str | None = None
+    watched: Path | None = None
+    tracked: list[str] = field(default_factory=list)
+
+    def fingerprint(self) -> str:
+        """Hash of the command, the version of this package and the content of every input.
+
+        Raises:
+            InputError: when an input is missing.
+        """
+        digest = hashlib.sha256(json.dumps([doll_monai.__version__, self.command]).encode())
+        for path in self.inputs:
+            if not path.is_file():
+                raise InputError(f"The stage {self.name} needs {path}, which does not exist.")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        for path in sorted(self.watched.rglob("*")) if self.watched else ():
+            if path.is_file():
+                facts = path.stat()
+                digest.update(f"{path}:{facts.st_size}:{facts.st_mtime_ns}".encode())
+        return digest.hexdigest()
+
+    def shell(self) -> str:
+        """The command as one line for a shell."""
+        return shlex.join([*self.command, *self.tracked])
+
+
+def bundle_run(configs: Sequence[Path], bundle: Path, **overrides: Any) -> list[str]:
+    """A ``python -m monai.bundle run`` command.
+
+    Args:
+        configs: configuration files, later ones override earlier ones.
+        bundle: the bundle's folder.
+        overrides: values to override; ``::`` in an id is written ``__``.
+    """
+    files = [str(path) for path in configs]
+    config_file = files[0] if len(files) == 1 else str(files)
+    command = ["python", "-m", "monai.bundle", "run", "--config_file", config_file, "--bundle_root", str(bundle)]
+    for name, value in overrides.items():
+        text = json.dumps(value) if isinstance(value, (list, dict)) else str(value)
+        command += [f"--{name.replace('__', '::')}", text]
+    return command

@@ -1,0 +1,205 @@
+"""Films in one folder, masks in others: which mask belongs to which film, by their names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from doll_monai.data.datalist import relative_path
+from doll_monai.data.folder import FILM_SUFFIXES
+from doll_monai.utils.errors import InputError
+from doll_tools.prepare.preparation import PICTURES, Film, Prepared
+from doll_tools.prepare.published import Count
+from doll_tools.prepare.sections import choose_sections
+
+
+@dataclass(frozen=True)
+class Found:
+    """A film with its masks, before it is in a section.
+
+    Attributes:
+        image: path relative to the data set's folder.
+        masks: class to mask files.
+        patient: whom it shows, or the film's own name.
+        pool: the owner's section, None without one.
+    """
+
+    image: str
+    masks: Mapping[str, Sequence[str]]
+    patient: str
+    pool: str | None = None
+
+
+def in_sections(
+    found: Sequence[Found], *, training: int | None, validation: int | None, test: int | None, seed: int
+) -> list[Film]:
+    """Films with their sections, without those that are left out; see ``choose_sections``."""
+    split = choose_sections(
+        [film.pool for film in found],
+        [film.patient for film in found],
+        training=training,
+        validation=validation,
+        test=test,
+        seed=seed,
+    )
+    return [
+        Film(film.image, section, masks=film.masks)
+        for film, section in zip(found, split, strict=True)
+        if section is not None
+    ]
+
+
+def files_by_name(
+    folder: Path, suffixes: Sequence[str] = PICTURES, words: Sequence[str] = ("mask",)
+) -> dict[str, Path]:
+    """Files of a folder and of those below it, by path without suffix.
+
+    Hidden files and what macOS adds to archives are passed over.
+
+    Args:
+        folder: the folder.
+        suffixes: how the files' names end.
+        words: what is taken off the names, with ``_`` or ``-`` behind it at the beginning, or before it at the end.
+
+    Raises:
+        InputError: when there is no such folder, or two files have the same name.
+    """
+    if not folder.is_dir():
+        raise InputError(f"The folder {folder} does not exist; give the folder that holds the files.")
+    affix = _affix(words)
+    files: dict[str, Path] = {}
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in sorted(names):
+            suffix = next((end for end in sorted(suffixes, key=len)[::-1] if name.lower().endswith(end)), None)
+            if suffix is None or name.startswith("."):
+                continue
+            path = Path(place) / name
+            stem = affix.sub("", name[: -len(suffix)])
+            key = (path.parent.relative_to(folder) / stem).as_posix()
+            if key in files:
+                raise InputError(f"{files[key]} and {path} have the same name; keep one of them.")
+            files[key] = path
+    return files
+
+
+def _affix(words: Sequence[str]) -> re.Pattern[str]:
+    any_word = "|".join(map(re.escape, words))
+    return re.compile(rf"^({any_word})[_-]|[_-]({any_word})$", re.IGNORECASE)
+
+
+def _of_films(files: Mapping[str, Path], films: Mapping[str, Path], words: Sequence[str]) -> dict[str, Path]:
+    """Masks by the key of their film: the film of the same name, else of the name without class or folder."""
+    affix = _affix(words)
+    found = {key: path for key, path in files.items() if key in films}
+    for key, path in files.items():
+        name = Path(key)
+        other = (name.parent / affix.sub("", name.name)).as_posix()
+        if key in films or other not in films:
+            continue
+        if other in found:
+            raise InputError(f"{found[other]} and {path} would both be the mask of {films[other]}; keep one of them.")
+        found[other] = path
+    return found
+
+
+def prepare_mask_folders(
+    dataset_dir: str | os.PathLike[str],
+    images: str,
+    classes: Mapping[str, Sequence[str]],
+    *,
+    name: str,
+    empty_if_absent: bool = False,
+    patient: str | None = None,
+    training: int | None = None,
+    validation: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+) -> Prepared:
+    """Look through a folder of films and folders of masks.
+
+    A mask has its film's name, in the same subfolder, with any picture suffix, and may have ``mask_`` before or
+    ``_mask`` behind it, or the name of its class or folder instead. A film without any mask is left out.
+
+    Args:
+        dataset_dir: folder to which the others are relative.
+        images: folder of the films; ``.`` for ``dataset_dir`` itself, whose mask folders are passed over then.
+        classes: class to the folders whose masks are joined, see ``parse_classes``.
+        name: the data set's name.
+        empty_if_absent: a film that has a mask in one folder and none in another has nothing there; otherwise it is
+            left out, and ``--check`` names it.
+        patient: regular expression; what it finds in a film's path is the patient. Without it every film stands alone.
+        training: see ``choose_sections``, as for the next ones.
+        validation: number of films for validation.
+        test: number of films for test at the most.
+        seed: another seed, another split.
+
+    Raises:
+        InputError: when a folder is missing or leads out of the data set, no film has a mask, or a film has no patient.
+    """
+    folder = Path(dataset_dir)
+    sources = dict.fromkeys(source for group in classes.values() for source in group)
+    named = {source: files_by_name(folder / relative_path(source, "masks")) for source in sources}
+    taken = {path for files in named.values() for path in files.values()}
+    pattern = _compiled(patient)
+    films = files_by_name(
+        folder / images if images in ("", ".") else folder / relative_path(images, "images"), FILM_SUFFIXES
+    )
+    films = {key: path for key, path in films.items() if path not in taken}
+    masks = {}
+    for source, files in named.items():
+        words = [Path(source).name, *(channel for channel, group in classes.items() if source in group)]
+        masks[source] = _of_films(files, films, words)
+    found, missing, bare = [], [], 0
+    for key, path in films.items():
+        absent = [source for source, files in masks.items() if key not in files]
+        if len(absent) == len(sources):
+            bare += 1
+            continue
+        if absent and not empty_if_absent:
+            missing.append(f"The film {path} has no mask in {folder / absent[0]}.")
+            continue
+        image = path.relative_to(folder).as_posix()
+        of_film = {
+            channel: [masks[source][key].relative_to(folder).as_posix() for source in group if key in masks[source]]
+            for channel, group in classes.items()
+        }
+        found.append(Found(image, of_film, _patient(image, pattern)))
+    if not found:
+        raise InputError(f"No film of {folder / images} has masks in {', '.join(sources)}; names must be the same.")
+    lonely = sum(len(named[source]) - len(files) for source, files in masks.items())
+    return Prepared(
+        name,
+        folder,
+        in_sections(found, training=training, validation=validation, test=test, seed=seed),
+        counts=[
+            Count("films", len(films)),
+            Count("films with masks", len(found)),
+            *(Count(f"masks in {source}", len(files)) for source, files in named.items()),
+        ],
+        classes=list(classes),
+        notes=[f"{bare} films without any mask left out."] * bool(bare)
+        + [f"{lonely} masks belong to no film."] * bool(lonely),
+        missing=missing,
+    )
+
+
+def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if pattern is None else re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"The expression '{pattern}' for patients cannot be read: {error}.") from error
+
+
+def _patient(image: str, pattern: re.Pattern[str] | None) -> str:
+    if pattern is None:
+        return image
+    match = pattern.search(image)
+    if match is None:
+        raise InputError(
+            f"The expression '{pattern.pattern}' for patients finds nothing in {image}; change one of them."
+        )
+    return match.group()

@@ -1,0 +1,121 @@
+"""The data card: what the labels are, what they were made of, how good they are, and what they are not for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import jinja2
+
+from doll_monai.data.datalist import read_table
+from doll_monai.findings import BACKGROUND, FINDINGS, FOREGROUND, IGNORE
+from doll_monai.utils.errors import InputError
+from doll_tools.release.label_folder import LabelFolder
+from doll_tools.release.paths import without_paths
+
+TEMPLATE = "card.md.j2"
+MAX_ROWS = 60
+"""A longer table of quality is one of films, not of means."""
+
+Table = list[list[str]]
+
+
+def render_card(folder: LabelFolder, name: str, films: str | None, evaluation: Table | None) -> str:
+    """The card in Markdown.
+
+    Args:
+        folder: the labels.
+        name: the title.
+        films: which films the labels belong to, in a few words.
+        evaluation: header and rows of the table of quality, see ``read_evaluation``.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("doll_tools.release", "."),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["row"] = lambda cells: "| " + " | ".join(str(cell) for cell in cells) + " |"
+    positives = {row["image"] for row in folder.rows}
+    settings = {key: value for key, value in folder.provenance.items() if key not in ("checkpoint_sha256", "versions")}
+    return environment.get_template(TEMPLATE).render(
+        name=name,
+        films=films,
+        sections={section: len(records) for section, records in folder.sections.items()},
+        count=len(folder.records),
+        positive=len(positives),
+        failures=len(folder.failures or ()),
+        example=folder.records[0],
+        section=next(iter(folder.sections)),
+        size=folder.image_size,
+        findings=FINDINGS,
+        values={"background": BACKGROUND, "foreground": FOREGROUND, "ignored": IGNORE},
+        checkpoint=folder.provenance["checkpoint_sha256"],
+        versions=folder.provenance.get("versions", {}),
+        settings={key: json.dumps(value, sort_keys=True) for key, value in sorted(settings.items())},
+        observations=observation_table(folder.rows),
+        evaluation=evaluation,
+    )
+
+
+def observation_table(rows: Sequence[dict[str, str]]) -> Table:
+    """For each of the 14: positive films, those with foreground, mean share of it, probability, completeness error."""
+    table = []
+    for finding in FINDINGS:
+        part = [row for row in rows if row["observation"] == finding]
+        shares = [share for share in _numbers(part, "foreground_share") if share > 0]
+        probability, error = _numbers(part, "probability"), _numbers(part, "completeness_error")
+        table.append(
+            [
+                finding,
+                str(len(part)),
+                str(len(shares)),
+                _figure(fmean(shares) if shares else None),
+                _figure(fmean(probability) if probability else None),
+                _figure(median(error) if error else None),
+            ]
+        )
+    return table
+
+
+def read_evaluation(path: str | os.PathLike[str]) -> Table:
+    """Header and rows of a table of quality, numbers to four digits.
+
+    Args:
+        path: ``evaluation.csv``, or the folder that holds it.
+
+    Raises:
+        InputError: when there is none, it has no row, or more rows than a table of means has.
+    """
+    path = Path(path)
+    path = path / "evaluation.csv" if path.is_dir() else path
+    rows = [row for _, row in read_table(path, ())]
+    if not rows:
+        raise InputError(f"{path} has no row; give the table of quality, or leave --evaluation out.")
+    if len(rows) > MAX_ROWS:
+        raise InputError(f"{path} has {len(rows)} rows; give a table of means with at most {MAX_ROWS}.")
+    return [_cells(rows[0].keys()), *(_cells(row.values()) for row in rows)]
+
+
+def _cells(values: Any) -> list[str]:
+    return [_rounded(str(without_paths(value)).replace("|", "/")) for value in values]
+
+
+def _rounded(text: str) -> str:
+    try:
+        return f"{float(text):.4g}" if "." in text else text
+    except ValueError:
+        return text
+
+
+def _numbers(rows: Sequence[dict[str, str]], column: str) -> list[float]:
+    return [float(row[column]) for row in rows if row[column]]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,97 @@
+"""The figures of a run, as a dictionary and as ``summary.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from doll_monai.data.datalist import write_whole
+from doll_monai.findings import FINDINGS
+from doll_monai.handlers.localisation import COLUMNS
+from doll_monai.metrics.localization import localisation_summary
+from doll_tools.report.run_folder import RunFolder, finite
+
+
+def summarise(run: str | os.PathLike[str] | RunFolder) -> dict[str, Any]:
+    """The figures of a run; what was not computed is left out, what is no number is None.
+
+    Args:
+        run: the pipeline's folder.
+
+    Returns:
+        ``classifier``: ``mean_auroc``, ``auroc`` (observation to value), ``observations`` (number in the mean).
+        ``labels``: ``count``, ``unreadable`` (films without a label), ``completeness_error_median``, and those of
+        ``localisation_summary``.
+        The task's name: ``dice_adapter``, ``dice_scratch``, ``iou_adapter``, ``iou_scratch``, ``films``.
+        ``seconds``: stage to seconds; ``seconds_total``.
+
+    Raises:
+        InputError: when the folder is no run, or a table in it is broken.
+    """
+    folder = run if isinstance(run, RunFolder) else RunFolder(run)
+    seconds = {str(stage.get("name")): finite(stage.get("seconds")) for stage in folder.stages}
+    parts = {"classifier": _classifier(folder), "labels": _labels(folder), folder.task: _task(folder)}
+    summary: dict[str, Any] = {name: figures for name, figures in parts.items() if figures}
+    summary["seconds"] = seconds
+    summary["seconds_total"] = round(sum(value or 0.0 for value in seconds.values()), 1)
+    cleaned: dict[str, Any] = _without_nan(summary)
+    return cleaned
+
+
+def write_summary(run: str | os.PathLike[str]) -> Path:
+    """Write ``summary.json`` into the run's folder and return its path."""
+    path = Path(run) / "summary.json"
+    write_whole(path, (json.dumps(summarise(run), indent=2, allow_nan=False) + "\n").encode())
+    return path
+
+
+def _classifier(folder: RunFolder) -> dict[str, Any]:
+    metrics = folder.metrics("classifier/metrics.csv")
+    if not metrics:
+        return {}
+    names = {name: f"auroc_{name.replace(' ', '_')}" for name in FINDINGS}
+    auroc = {name: metrics[key] for name, key in names.items() if key in metrics}
+    number = metrics.get("auroc_observations")
+    observations = len(auroc) if number is None else int(number)
+    return {"mean_auroc": metrics.get("auroc"), "auroc": auroc, "observations": observations}
+
+
+def _labels(folder: RunFolder) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    sections = folder.datalist("labels/dataset.json")
+    records = [record for section in ("training", "validation", "test") for record in sections.get(section, [])]
+    table = folder.table("labels/labels.csv", ("image", "completeness_error"))
+    if records or table is not None:
+        figures["count"] = len(records) if records or table is None else int(table["image"].nunique())
+    failures = folder.table("labels/failures.csv", ("image", "reason"))
+    if failures is not None:
+        figures["unreadable"] = len(failures)
+    if table is not None:
+        figures["completeness_error_median"] = finite(table["completeness_error"].median())
+    films = "test" if (folder.root / "localisation" / "test" / "localisation.csv").is_file() else "all"
+    test = folder.table(f"localisation/{films}/localisation.csv", COLUMNS)
+    if test is not None:
+        figures["localised_films"] = films
+        validation = folder.table("localisation/validation/localisation.csv", COLUMNS)
+        figures |= localisation_summary(test, validation)
+    return figures
+
+
+def _task(folder: RunFolder) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for start in ("adapter", "scratch"):
+        metrics = folder.metrics(f"{folder.task}/{start}/evaluation/metrics.csv")
+        figures |= {f"{name}_{start}": metrics[name] for name in ("dice", "iou") if name in metrics}
+    for start in ("scratch", "adapter"):
+        films = folder.table(f"{folder.task}/{start}/evaluation/dice_raw.csv")
+        if films is not None:
+            figures["films"] = len(films)
+    return figures
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return finite(value) if isinstance(value, float) else value

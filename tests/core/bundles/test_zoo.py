@@ -1,0 +1,135 @@
+"""What MONAI's model zoo checks of a bundle before it takes it, on copies with random weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, ckpt_export, onnx_export, verify_metadata
+from monai.networks.utils import copy_model_state
+
+import doll_monai
+from narrow import BUNDLES, ROOT, outputs, read_config, smaller
+
+SCHEMA = ROOT.parent / "shared" / "zoo" / "meta_schema_20240725.json"
+SIZE = 48
+"""Side of the films: features have 6 x 6 places, which pyramid pooling divides evenly."""
+
+
+@pytest.fixture(scope="module", params=BUNDLES, ids=lambda path: path.name)
+def submitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle as it would be submitted: its network narrow, weights in, nothing left over."""
+    bundle = tmp_path_factory.mktemp("models") / request.param.name
+    shutil.copytree(request.param, bundle, ignore=shutil.ignore_patterns("*.pt", "eval", "models"))
+    for name in ("train", "inference"):
+        path = bundle / "configs" / f"{name}.json"
+        if path.is_file():
+            config = json.loads(path.read_text())
+            path.write_text(json.dumps({**config, "network_def": smaller(config["network_def"])}))
+    network = _network(bundle)
+    generator = torch.Generator().manual_seed(0)
+    for values in network.state_dict().values():
+        if values.is_floating_point():
+            values.copy_(torch.rand(values.shape, generator=generator) * 0.1 + 0.01)
+    (bundle / "models").mkdir()
+    torch.save(network.state_dict(), bundle / "models" / "model.pt")
+    return bundle
+
+
+def _network(bundle: Path) -> torch.nn.Module:
+    parser = ConfigParser(read_config(bundle, "inference"))
+    return parser.get_parsed_content("network_def").eval()
+
+
+def _exported(bundle: Path) -> dict[str, Any]:
+    configs = bundle / "configs"
+    files = {"meta_file": str(configs / "metadata.json"), "config_file": str(configs / "inference.json")}
+    return {"net_id": "network_def", "ckpt_file": str(bundle / "models" / "model.pt"), **files}
+
+
+def _prediction(bundle: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    network = _network(bundle)
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+    films = torch.rand(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return films, network(films)
+
+
+def test_the_zoos_files_are_there(submitted: Path) -> None:
+    for name in ("configs/metadata.json", "LICENSE", "models/model.pt", "configs/inference.json", "docs/README.md"):
+        assert (submitted / name).is_file()
+    metadata = read_config(submitted, "metadata")
+    assert metadata["version"] == doll_monai.__version__
+    assert metadata["version"] in metadata["changelog"]
+    assert metadata["name"]
+    assert metadata["supported_apps"] == {}
+    assert all(path.stat().st_size < 25e6 for path in submitted.rglob("*") if path.suffix != ".pt")
+
+
+def test_metadata_follows_the_zoos_schema(submitted: Path, tmp_path: Path) -> None:
+    if not SCHEMA.is_file():
+        pytest.skip("the zoo's metadata schema is not beside the project, and nothing is downloaded in tests")
+    shutil.copy(SCHEMA, tmp_path / SCHEMA.name)
+    assert read_config(submitted, "metadata")["schema"].endswith(SCHEMA.name)
+    verify_metadata(
+        meta_file=str(submitted / "configs" / "metadata.json"),
+        filepath=str(tmp_path / SCHEMA.name),
+        hash_val=hashlib.md5(SCHEMA.read_bytes()).hexdigest(),
+    )
+
+
+def test_weights_load_strictly_and_every_one_is_used(submitted: Path) -> None:
+    weights = torch.load(submitted / "models" / "model.pt", weights_only=True)
+    network = _network(submitted)
+    _, updated, unchanged = copy_model_state(network, weights, inplace=False)
+    assert set(updated) == set(weights)
+    assert not unchanged
+    network.load_state_dict(weights, strict=True)
+
+
+def test_torchscript_predicts_the_same(submitted: Path, tmp_path: Path) -> None:
+    films, expected = _prediction(submitted)
+    ckpt_export(filepath=str(tmp_path / "model.ts"), **_exported(submitted))
+    exported = torch.jit.load(tmp_path / "model.ts")
+    with torch.no_grad():
+        assert torch.allclose(exported(films), expected, atol=1e-6)
+        half = films[..., : SIZE // 2, :]
+        assert exported(half).shape[1] == outputs(submitted)["num_channels"]
+
+
+def test_onnx_predicts_the_same(submitted: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    films, expected = _prediction(submitted)
+    onnx_export(filepath=str(tmp_path / "model.onnx"), input_shape=list(films.shape), **_exported(submitted))
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    (predicted,) = session.run(None, {session.get_inputs()[0].name: films.numpy()})
+    assert expected.std() > 0
+    assert torch.allclose(torch.from_numpy(predicted), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_metadata_names_what_a_reader_looks_for(submitted: Path) -> None:
+    metadata = read_config(submitted, "metadata")
+    for name in ("task", "description", "authors", "copyright", "data_source", "data_type", "intended_use"):
+        assert metadata[name]
+    assert "Research only" in metadata["intended_use"]
+    assert any("2401.08469" in reference for reference in metadata["references"])
+    schema = urllib.parse.urlparse(metadata["schema"])
+    assert (schema.scheme, schema.netloc) == ("https", "project-monai.github.io")
+
+
+@pytest.mark.slow
+def test_the_zoos_commands_work_as_they_are_typed(submitted: Path, tmp_path: Path) -> None:
+    configs = submitted / "configs"
+    command = [sys.executable, "-m", "monai.bundle", "ckpt_export", "network_def", "--filepath", str(tmp_path / "m.ts")]
+    command += ["--ckpt_file", str(submitted / "models" / "model.pt"), "--meta_file", str(configs / "metadata.json")]
+    subprocess.run([*command, "--config_file", str(configs / "inference.json")], check=True, cwd=tmp_path)
+    assert (tmp_path / "m.ts").is_file()

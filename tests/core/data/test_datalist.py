@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from doll_monai.data.datalist import load_datalist, read_table, relative_path, split_patients, write_datalist
+from doll_monai.utils.errors import InputError
+
+PATIENTS = [f"patient{number:05d}" for number in range(2000)]
+SHARES = {"validation": 0.1, "training": 0.9}
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    (tmp_path / "films").mkdir()
+    path = tmp_path / "films" / "a.png"
+    path.touch()
+    return path
+
+
+def test_extra_keys_come_first_and_empty_sections_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "dataset.json"
+    write_datalist(path, {"test": [{"image": "b"}], "validation": [], "training": [{"image": "a"}]}, name="n")
+    assert list(json.loads(path.read_text())) == ["name", "training", "test"]
+    assert '    {"image": "a"}\n' in path.read_text()
+    assert [item.name for item in path.parent.iterdir()] == ["dataset.json"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.json"
+    write_datalist(path, {"training": [{"image": "a"}]})
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="JSON"):
+        write_datalist(path, {"training": [{"image": "b", "label": [float("nan")]}]})
+    with pytest.raises(InputError, match="no record"):
+        write_datalist(path, {"training": []})
+    with pytest.raises(ValueError, match="unknown section fold"):
+        write_datalist(path, {"fold": [{"image": "a"}]})
+    assert path.read_bytes() == before
+
+
+def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        write_datalist(tmp_path / "file" / "dataset.json", {"training": [{"image": "a"}]})
+
+
+@pytest.mark.parametrize("path", ["../b.png", "/b.png", "films/../../b.png", "C:\\b.png"])
+@pytest.mark.parametrize("key", ["image", "label"])
+def test_a_path_that_leads_out_is_refused(key: str, path: str, tmp_path: Path, film: Path) -> None:
+    """Results mirror the films' paths: they would be written outside of their folder."""
+    records = [{"image": "films/a.png"}, {"image": "films/a.png", key: path}]
+    write_datalist(tmp_path / "dataset.json", {"training": records})
+    with pytest.raises(InputError, match=r"Record 2 of 'training' in .*: the path '.*' leads out of the data set"):
+        load_datalist(tmp_path / "dataset.json", "training", tmp_path)
+
+
+def test_values_stay_and_paths_are_joined(tmp_path: Path, film: Path) -> None:
+    values = [1.0, 0.0, -1.0, None]
+    records = [
+        {"image": "films/a.png", "label": values, "patient": "films"},
+        {"image": "films/b.png", "label": "labels/b.nii.gz"},
+    ]
+    path = tmp_path / "output" / "dataset.json"
+    write_datalist(path, {"training": records})
+    by_values, by_path = load_datalist(path, "training", tmp_path, label_dir=tmp_path / "output")
+    assert by_values == {"image": str(film), "label": values, "patient": "films"}
+    assert by_path["label"] == str(tmp_path / "output" / "labels" / "b.nii.gz")
+    assert load_datalist(path, "training", tmp_path)[1]["label"] == str(tmp_path / "labels" / "b.nii.gz")
+
+
+def test_a_plain_list_of_test_images_is_read_as_monai_does(tmp_path: Path, film: Path) -> None:
+    (tmp_path / "dataset.json").write_text('{"test": ["films/a.png"]}')
+    assert load_datalist(tmp_path / "dataset.json", "test", tmp_path) == [{"image": str(film)}]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, r"does not exist; write it with scripts/prepare_"),
+        ("{", "cannot be read as JSON"),
+        ("[]", "must hold one JSON object"),
+        (
+            '{"validation": [{"image": "a"}], "test": ["a", "b"]}',
+            r"no 'training' records.*validation \(1\), test \(2\)",
+        ),
+        ('{"training": []}', r"no 'training' records; it has: training \(0\)"),
+        ("{}", "it has: none at all"),
+        ('{"training": [{"image": "films/a.png"}, {"label": [1]}]}', "Record 2 of 'training' in .* has no image"),
+        ('{"training": ["films/a.png"]}', "Record 1 of 'training' in .* has no image"),
+        ('{"training": [{"image": ""}]}', "Record 1 of 'training' in .* has no image"),
+        (
+            '{"training": [{"image": "films/z.png"}]}',
+            "first image of 'training' .* does not exist: .*z.png; dataset_dir",
+        ),
+    ],
+)
+def test_a_bad_datalist_is_one_sentence(tmp_path: Path, film: Path, content: str | None, sentence: str) -> None:
+    path = tmp_path / "dataset.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=sentence) as caught:
+        load_datalist(path, "training", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_new_patients_move_nobody() -> None:
+    few, many = split_patients(PATIENTS[::3], SHARES, 0), split_patients(PATIENTS, SHARES, 0)
+    assert few == {patient: many[patient] for patient in few}
+
+
+def test_shares_are_met_on_average_and_the_seed_matters() -> None:
+    split = split_patients(PATIENTS, SHARES, 0)
+    assert 0.08 < list(split.values()).count("validation") / len(PATIENTS) < 0.12
+    assert split != split_patients(PATIENTS, SHARES, 1)
+
+
+def test_the_split_is_the_same_on_every_machine() -> None:
+    assert split_patients(["a", "b", "c", "d"], {"x": 0.5, "y": 0.5}, 0) == {"a": "y", "b": "y", "c": "y", "d": "x"}
+
+
+def test_a_share_of_zero_stays_empty() -> None:
+    assert set(split_patients(PATIENTS, {"training": 1, "validation": 0}, 0).values()) == {"training"}
+
+
+@pytest.mark.parametrize("shares", [{}, {"a": 0.5}, {"a": 1.5, "b": -0.5}])
+def test_shares_must_add_up(shares: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="add up to 1"):
+        split_patients(PATIENTS, shares, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "does not exist"),
+        (b"", "no column a; it has: none"),
+        (b"b,c\n1,2\n", "no column a; it has: b, c"),
+        (b"a,b\n1,2\n\n1\n", "line 4: 1 cells for 2 columns"),
+        (b"a,b\n1,2,3\n", "line 2: 3 cells for 2 columns"),
+        (b"a,b\n\xff,2\n", "UTF-8"),
+    ],
+)
+def test_a_bad_table_is_one_sentence(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+    path = tmp_path / "t.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        list(read_table(path, ["a"]))
+
+
+def test_cells_are_kept_as_strings(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'\xef\xbb\xbfa,b\r\n1.0, NA \r\n"x,y",\r\n')
+    assert list(read_table(path, ["a"])) == [(2, {"a": "1.0", "b": "NA"}), (3, {"a": "x,y", "b": ""})]
+
+
+@pytest.mark.parametrize("path", ["../a", "a/../../b", "/a", "C:/a", r"a\..\..\b", r"\\host\a", ""])
+def test_a_path_may_not_leave_the_data_set(path: str) -> None:
+    with pytest.raises(InputError, match=r"leads out of the data set|blank"):
+        relative_path(path, "t.csv, line 2")
+
+
+def test_a_path_is_tidied() -> None:
+    assert relative_path("./a//b..c/d.png", "t.csv") == "a/b..c/d.png"
+
+
+def test_a_missing_first_image_is_no_wrong_folder(tmp_path: Path, film: Path) -> None:
+    write_datalist(tmp_path / "dataset.json", {"training": [{"image": "films/gone.png"}, {"image": "films/a.png"}]})
+    loaded = load_datalist(tmp_path / "dataset.json", "training", tmp_path)
+    assert [record["image"] for record in loaded] == [str(film.with_name("gone.png")), str(film)]
+
+
+def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,a\n1,2,3\n")
+    assert list(read_table(tmp_path / "t.csv", ["b"])) == [(2, {"a": "3", "b": "2"})]
+    with pytest.raises(InputError, match="has the column a twice"):
+        list(read_table(tmp_path / "t.csv", iter(["a"])))

@@ -1,0 +1,83 @@
+"""The sheet of an evaluation shows the films that it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+from monai.data import MetaTensor
+from PIL import Image
+
+from doll_monai.handlers.overlay_sheet import OverlaySheet, mean_iou
+from doll_monai.visualize.pictures import LABEL_COLOUR, TRUTH_COLOUR
+
+
+def _region(*columns: slice | None) -> np.ndarray:
+    """A label (T, 8, 8) with these columns in each channel."""
+    mask = np.zeros((len(columns), 8, 8), dtype=np.uint8)
+    for channel, part in enumerate(columns):
+        if part is not None:
+            mask[channel, part] = 1
+    return mask
+
+
+def test_iou_is_the_mean_over_channels_without_ignored_pixels() -> None:
+    label = _region(slice(0, 4), None)
+    assert mean_iou(label == 1, label) == 1.0
+    assert mean_iou(_region(slice(0, 2), None) == 1, label) == pytest.approx((0.5 + 1) / 2)
+    assert mean_iou(_region(slice(0, 4), slice(0, 1)) == 1, label) == pytest.approx((1 + 0) / 2)
+    label[0, 4:] = 255
+    assert mean_iou(_region(slice(0, 8), None) == 1, label) == 1.0
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> list[Path]:
+    for number in range(3):
+        Image.new("L", (80, 80), 40 * number).save(tmp_path / f"{number}.png")
+    return [tmp_path / f"{number}.png" for number in range(3)]
+
+
+def _evaluate(handler: OverlaySheet, films: list[Path], pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    batch = [{"image": MetaTensor(torch.zeros(1, 8, 8), meta={"filename_or_obj": str(film)})} for film in films]
+    output = [{"pred": torch.tensor(prediction), "label": torch.tensor(label)} for prediction, label in pairs]
+    engine = Engine(lambda _engine, _batch: output)
+    handler.attach(engine)
+    engine.run([batch])
+
+
+def _has(picture: Path, colour: tuple[int, int, int]) -> bool:
+    return bool((np.abs(np.asarray(Image.open(picture).convert("RGB")).astype(int) - colour).max(-1) < 12).any())
+
+
+def test_truth_and_prediction_are_drawn(films: list[Path], tmp_path: Path) -> None:
+    handler = OverlaySheet(tmp_path / "sheet.png")
+    good, poor, none = _region(slice(2, 6)), _region(slice(2, 3)), _region(None)
+    _evaluate(handler, films, [(good, good), (none, good), (poor, good)])
+    chosen = handler._overlays.chosen()
+    assert [chosen[name][1] for name in ("best", "median", "worst")] == [films[0], films[2], films[1]]
+    assert _has(tmp_path / "sheet.png", TRUTH_COLOUR)
+    assert _has(tmp_path / "sheet.png", LABEL_COLOUR)
+
+
+def test_channels_without_label_may_be_left_out(films: list[Path], tmp_path: Path) -> None:
+    handler = OverlaySheet(tmp_path / "sheet.png", only_labelled=True)
+    label, everywhere = _region(slice(0, 4), None), _region(slice(0, 4), slice(0, 8))
+    _evaluate(handler, films[:2], [(everywhere, label), (everywhere, _region(None, None))])
+    chosen = handler._overlays.chosen()
+    assert {film[1] for film in chosen.values()} == {films[0]}
+    assert chosen["best"][0] == 1.0
+    assert chosen["best"][2].shape == (1, 8, 8)
+
+
+def test_a_second_run_starts_anew(films: list[Path], tmp_path: Path) -> None:
+    handler = OverlaySheet(tmp_path / "sheet.png")
+    good = _region(slice(2, 6))
+    batch = [{"image": MetaTensor(torch.zeros(1, 8, 8), meta={"filename_or_obj": str(film)})} for film in films]
+    engine = Engine(lambda _engine, _batch: [{"pred": torch.tensor(good), "label": torch.tensor(good)}] * 3)
+    handler.attach(engine)
+    engine.run([batch])
+    engine.run([batch])
+    assert len(handler._overlays._films) == 3

@@ -1,0 +1,124 @@
+"""The probe: deterministic, leaves the network alone, and tells good features from bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedEvaluator
+from torch import nn
+
+from doll_monai.handlers.training_state import BestModelSaver
+from doll_monai.handlers.transfer_probe import TransferProbe, fit_linear_probe, last_convolution
+from doll_monai.utils.errors import InputError
+
+
+class Features(nn.Module):
+    """Two features at half the size: how much a pixel is of the object, and noise; ``signal`` mixes the first in."""
+
+    def __init__(self, signal: float) -> None:
+        super().__init__()
+        self.signal = nn.Parameter(torch.tensor(signal))
+        self.norm = nn.BatchNorm2d(2)
+        self.dropout = nn.Dropout2d(0.5)
+        self.head = nn.Conv2d(2, 14, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.avg_pool2d(x, 2)
+        noise = torch.sin(1e4 * x)
+        logits = self.head(self.dropout(self.norm(torch.cat([self.signal * x + noise, noise], dim=1))))
+        return F.interpolate(logits, scale_factor=2.0)
+
+
+def _films(count: int, seed: int) -> Dataset:
+    """Films whose object, a square, is brighter than the rest; the last film has none."""
+    generator = torch.Generator().manual_seed(seed)
+    films = []
+    for number in range(count):
+        label = torch.zeros(1, 16, 16)
+        row, column = (int(value) for value in torch.randint(0, 4, (2,), generator=generator))
+        if number < count - 1:
+            label[:, 2 * row : 2 * row + 8, 2 * column : 2 * column + 8] = 1
+        films.append({"image": 0.2 * torch.rand(1, 16, 16, generator=generator) + label, "label": label})
+    return Dataset(films)
+
+
+def _probe(network: nn.Module) -> TransferProbe:
+    return TransferProbe(network, _films(5, 0), _films(7, 1), batch_size=2)
+
+
+def test_good_features_score_high_and_noise_low() -> None:
+    assert _probe(Features(5.0)).score() > 0.95
+    assert _probe(Features(0.0)).score() < 0.3
+
+
+def test_the_score_is_the_same_again_and_the_network_is_left_alone() -> None:
+    network = Features(1.0).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    random = torch.get_rng_state()
+    probe = _probe(network)
+    assert probe.score() == probe.score()
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not probe.last._forward_pre_hooks
+
+
+def test_a_film_without_truth_counts_one_if_nothing_is_predicted() -> None:
+    empty = Dataset([{"image": torch.zeros(1, 16, 16), "label": torch.zeros(1, 16, 16)}])
+    assert TransferProbe(Features(5.0), _films(5, 0), empty).score() == 1.0
+    whole = Dataset([{"image": torch.ones(1, 16, 16), "label": torch.zeros(1, 16, 16)}])
+    assert TransferProbe(Features(5.0), _films(5, 0), whole).score() == 0.0
+
+
+def test_the_checkpoint_that_transfers_best_is_kept(tmp_path: Path) -> None:
+    """Good features in the second epoch, worse ones later: the second epoch's weights stay."""
+    network = Features(0.0)
+    evaluator = SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader(_films(2, 2), batch_size=2),
+        network=network,
+        key_val_metric={"transfer_iou": _probe(network)},
+        val_handlers=[BestModelSaver(str(tmp_path / "model.pt"), network)],
+    )
+    scores = []
+    for epoch, signal in enumerate([0.0, 5.0, 0.1], start=1):
+        network.signal.data.fill_(signal)
+        evaluator.run(epoch)  # as MONAI's ValidationHandler does
+        scores.append(evaluator.state.metrics["transfer_iou"])
+    assert scores[1] > max(scores[0], scores[2])
+    assert evaluator.state.best_metric == scores[1]
+    assert float(torch.load(tmp_path / "model.pt", weights_only=True)["signal"]) == 5.0
+
+
+def test_probe_is_logistic_regression() -> None:
+    """At the minimum the gradient of the penalised loss vanishes, whatever the features' scale."""
+    features = torch.randn(400, 3) * torch.tensor([0.01, 1.0, 100.0]) + torch.tensor([5.0, 0.0, -3.0])
+    target = torch.rand(400, 2)
+    target[:, 0] = (features[:, 2] > -10).float()
+    weight, bias = fit_linear_probe(features, target, penalty=0.01)
+    standard = weight * features.std(0)
+    error = torch.sigmoid(features @ weight.T + bias) - target
+    x = (features - features.mean(0)) / features.std(0)
+    gradient = error.T @ x / target.numel() + 2 * 0.01 * standard
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-4, rtol=0)
+    torch.testing.assert_close(error.mean(0), torch.zeros(2), atol=1e-4, rtol=0)
+
+
+def test_the_last_convolution_is_found_in_the_head_or_the_whole_network() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU()), nn.Conv2d(3, 4, 1))
+    assert last_convolution(network) is network[2]
+    assert last_convolution(network, "1") is network[1][0]
+    with pytest.raises(InputError, match="no module 'out'"):
+        last_convolution(network, "out")
+    with pytest.raises(InputError, match="no 2-D convolution"):
+        last_convolution(nn.Sequential(nn.Linear(2, 2)))
+
+
+def test_a_probe_without_films_is_refused() -> None:
+    with pytest.raises(InputError, match="'training' and 'validation'"):
+        TransferProbe(Features(1.0), _films(2, 0), Dataset([]))

@@ -1,0 +1,111 @@
+"""Mixed precision is the inferer's business alone: plain float32 in, float32 out."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from monai.data import MetaTensor, decollate_batch, list_data_collate
+from monai.inferers import SimpleInferer, SlidingWindowInferer
+from monai.transforms import Invertd, Resized
+from torch import nn
+
+from doll_monai.inferers import autocast
+from doll_monai.inferers.autocast import AutocastInferer, preferred_dtype
+
+
+class Spy(nn.Module):
+    """Remembers what reached the network and what its convolution computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3, padding=1)
+        self.seen: list[torch.Tensor] = []
+        self.computed: list[torch.dtype] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        self.seen.append(x)
+        self.computed.append(y.dtype)
+        return y
+
+
+def test_float32_gives_exactly_what_the_inferer_gives() -> None:
+    network, x = Spy(), torch.rand(2, 1, 8, 8)
+    assert torch.equal(AutocastInferer(dtype="float32")(x, network), SimpleInferer()(x, network))
+    assert network.computed == [torch.float32] * 2
+
+
+def test_bfloat16_computes_in_bfloat16_and_returns_float32() -> None:
+    network, x = Spy(), torch.rand(2, 1, 8, 8)
+    output = AutocastInferer(dtype="bfloat16")(x, network)
+    assert network.computed == [torch.bfloat16]
+    assert output.dtype == torch.float32
+    torch.testing.assert_close(output, network(x), rtol=0.05, atol=0.05)
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_automatic_precision_is_the_devices_preferred_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(autocast, "preferred_dtype", lambda _device, dtype=dtype: dtype)
+        network = Spy()
+        AutocastInferer()(torch.rand(1, 1, 8, 8), network)
+        assert network.computed == [dtype]
+
+
+def test_preferred_precision_is_one_that_needs_no_loss_scaling() -> None:
+    assert preferred_dtype("cpu") in (torch.float32, torch.bfloat16)
+    assert preferred_dtype("mps") == torch.float32
+
+
+def test_networks_get_plain_channels_last_tensors() -> None:
+    network = Spy()
+    AutocastInferer(dtype="float32")(MetaTensor(torch.rand(2, 1, 8, 6)), network)
+    assert type(network.seen[0]) is torch.Tensor
+    assert network.seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_output_keeps_the_films_metadata_so_that_its_resizing_can_be_undone() -> None:
+    film = MetaTensor(torch.rand(1, 9, 7), meta={"filename_or_obj": "film.png"})
+    resize = Resized("image", (8, 8))
+    batch = list_data_collate([resize({"image": film}) for _ in range(2)])
+    output = AutocastInferer(dtype="float32")(batch["image"], Spy())
+    assert output.dtype == torch.float32
+    for item in decollate_batch({"image": batch["image"], "pred": output}):
+        assert item["pred"].meta["filename_or_obj"] == "film.png"
+        inverse = Invertd("pred", resize, orig_keys="image")(item)
+        assert inverse["pred"].shape == (2, 9, 7)
+
+
+def test_gradients_flow_through() -> None:
+    x = torch.rand(1, 1, 8, 8, requires_grad=True)
+    AutocastInferer(dtype="bfloat16")(x, Spy()).sum().backward()
+    assert x.grad is not None
+    assert float(x.grad.abs().sum()) > 0
+
+
+def test_any_inferer_can_be_wrapped() -> None:
+    network = Spy()
+    output = AutocastInferer(SlidingWindowInferer((8, 8), sw_batch_size=4), dtype="float32")(
+        torch.rand(1, 1, 16, 16), network
+    )
+    assert output.shape == (1, 2, 16, 16)
+    assert all(x.shape[-2:] == (8, 8) for x in network.seen)
+
+
+def test_device_and_precision_are_logged_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autocast, "_announced", set())
+    inferer = AutocastInferer(dtype="float32")
+    with caplog.at_level(logging.INFO, logger="doll_monai"):
+        for _ in range(3):
+            inferer(torch.rand(1, 1, 4, 4), Spy())
+    assert [record.getMessage().endswith("in float32.") for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("dtype", ["half-precision", "Tensor", "nn", "int64", "bool"])
+def test_what_is_no_floating_point_type_is_refused(dtype: str) -> None:
+    with pytest.raises(ValueError, match="dtype must be"):
+        AutocastInferer(dtype=dtype)

@@ -1,0 +1,103 @@
+"""Mean AUROC over the observations that can have one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from doll_monai.findings import FINDINGS
+from doll_monai.metrics.auroc import MeanAUROC, auroc_by_observation
+
+
+def _counted(prediction: torch.Tensor, truth: torch.Tensor) -> float:
+    """Share of (positive, negative) pairs in the right order, a tie being half."""
+    positive, negative = prediction[truth == 1].unsqueeze(1), prediction[truth == 0].unsqueeze(0)
+    return float((positive > negative).double().mean() + 0.5 * (positive == negative).double().mean())
+
+
+@pytest.fixture
+def cases() -> tuple[torch.Tensor, torch.Tensor]:
+    """80 films with ties and ignored targets; one class only in the first two observations, nothing in the third."""
+    prediction = torch.randint(0, 12, (80, 14)) / 12
+    target = (torch.rand(80, 14) < 0.2 + 0.6 * prediction).float()
+    target[torch.rand(80, 14) < 0.3] = -1.0
+    target[:, 0] = 0.0
+    target[:, 1] = torch.where(target[:, 1] >= 0, 1.0, -1.0)
+    target[:, 2] = -1.0
+    return prediction, target
+
+
+def test_agrees_with_counting_pairs(cases) -> None:
+    prediction, target = cases
+    values = auroc_by_observation(prediction, target)
+    assert list(values) == list(FINDINGS[3:])
+    for channel, name in enumerate(FINDINGS[3:], start=3):
+        known = target[:, channel] >= 0
+        expected = _counted(prediction[known, channel], target[known, channel])
+        assert values[name] == pytest.approx(expected, abs=1e-6)
+
+
+def test_agrees_with_scikit_learn(cases) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    prediction, target = cases
+    values = auroc_by_observation(prediction, target)
+    for channel, name in enumerate(FINDINGS[3:], start=3):
+        known = target[:, channel] >= 0
+        expected = metrics.roc_auc_score(target[known, channel].numpy(), prediction[known, channel].numpy())
+        assert values[name] == pytest.approx(expected, abs=1e-6)
+
+
+def test_hand_worked_case() -> None:
+    prediction, target = torch.zeros(4, 14), torch.zeros(4, 14)
+    prediction[:, 5] = torch.tensor([0.1, 0.4, 0.35, 0.8])
+    target[:, 5] = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    assert auroc_by_observation(prediction, target) == {FINDINGS[5]: pytest.approx(0.75)}
+
+
+def test_predictions_of_ignored_targets_do_not_count(cases) -> None:
+    prediction, target = cases
+    changed = torch.where(target < 0, torch.rand_like(prediction), prediction)
+    assert auroc_by_observation(changed, target) == auroc_by_observation(prediction, target)
+
+
+def test_logits_and_probabilities_rank_alike(cases) -> None:
+    prediction, target = cases
+    logits = torch.logit(prediction.clamp(0.01, 0.99))
+    assert auroc_by_observation(logits, target) == pytest.approx(auroc_by_observation(prediction, target))
+
+
+def _run(batches) -> dict[str, float]:
+    """An engine whose output is decollated, as MONAI's evaluators put it out."""
+    engine = Engine(lambda _engine, batch: (list(batch[0]), list(batch[1])))
+    MeanAUROC().attach(engine, "auroc")
+    engine.run(batches)
+    return dict(engine.state.metrics)
+
+
+def test_engine_gets_mean_each_observation_and_their_number(cases) -> None:
+    prediction, target = cases
+    metrics = _run(list(zip(prediction.split(32), target.split(32), strict=True)))
+    values = auroc_by_observation(prediction, target)
+    assert metrics["auroc"] == pytest.approx(sum(values.values()) / len(values))
+    assert metrics["auroc_observations"] == 11
+    assert metrics["auroc_Pleural_Effusion"] == pytest.approx(values["Pleural Effusion"])
+    assert set(metrics) == {"auroc", "auroc_observations"} | {f"auroc_{n.replace(' ', '_')}" for n in FINDINGS[3:]}
+
+
+def test_each_epoch_starts_anew(cases) -> None:
+    prediction, target = cases
+    metric = MeanAUROC()
+    engine = Engine(lambda _engine, batch: batch)
+    metric.attach(engine, "auroc")
+    engine.run([(1 - prediction, target)])
+    engine.run([(prediction, target)])
+    assert engine.state.metrics["auroc"] == pytest.approx(_run([(prediction, target)])["auroc"])
+
+
+def test_without_two_classes_the_mean_is_nan() -> None:
+    metrics = _run([(torch.rand(4, 14), torch.zeros(4, 14))])
+    assert math.isnan(metrics["auroc"])
+    assert metrics["auroc_observations"] == 0

@@ -1,0 +1,74 @@
+"""The committee is an ordinary network: the mean of its members."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from monai.networks.nets import DenseNet, ResNet
+from torch import nn
+
+from doll_monai.networks.committee import Committee, member_keys
+from doll_monai.networks.weights import assemble_committee, load_backbone, load_weights
+
+
+def _resnet() -> nn.Module:
+    return ResNet(
+        "basic", [1, 1, 1, 1], [4, 4, 8, 8], spatial_dims=2, n_input_channels=1, num_classes=14, bias_downsample=False
+    )
+
+
+def _densenet() -> nn.Module:
+    return DenseNet(2, 1, 14, init_features=8, growth_rate=4, block_config=(2, 2))
+
+
+@pytest.fixture
+def committee() -> Committee:
+    return Committee([_resnet(), _densenet(), _resnet()]).eval()
+
+
+def test_logits_are_the_mean_of_the_members(committee: Committee) -> None:
+    x = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        logits = [member(x) for member in committee.members]
+        torch.testing.assert_close(committee(x), (logits[0] + logits[1] + logits[2]) / 3)
+    assert committee(x).shape == (2, 14)
+
+
+def test_script_gives_the_same_output(committee: Committee) -> None:
+    x = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.script(committee)(x), committee(x), rtol=1e-5, atol=1e-5)
+
+
+def test_members_keys_number_the_members(committee: Committee) -> None:
+    assert member_keys("pred", committee) == ["pred_0", "pred_1", "pred_2"]
+
+
+def test_an_empty_committee_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one member"):
+        Committee([])
+
+
+def test_assembled_checkpoint_loads_strictly_and_keeps_the_order(committee: Committee, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.pt" for number in range(3)]
+    for path, member in zip(paths, committee.members, strict=True):
+        torch.save(member.state_dict(), path)
+    assemble_committee(paths, tmp_path / "committee" / "model.pt")
+    loaded = load_weights(Committee([_resnet(), _densenet(), _resnet()]), tmp_path / "committee" / "model.pt")
+    state = loaded.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in committee.state_dict().items())
+
+
+def test_a_backbone_can_be_taken_out_of_a_committees_checkpoint(committee: Committee, tmp_path: Path) -> None:
+    class Segmenter(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = _resnet()
+            del self.backbone.fc
+
+    torch.save(committee.state_dict(), tmp_path / "model.pt")
+    network = load_backbone(Segmenter(), tmp_path / "model.pt", member=2)
+    expected = committee.members[2].state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in network.backbone.state_dict().items())

@@ -1,0 +1,141 @@
+"""PSPNet: stride 8 by dilation, a classifier's weights unchanged below it, logits at full resolution."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from monai.networks.nets import DenseNet121, ResNet, resnet18, resnet50
+from torch import nn
+
+from doll_monai.networks.pspnet import DilatedResNet, PSPNet, PyramidPooling
+from doll_monai.networks.weights import load_backbone
+
+ARGUMENTS = {
+    "spatial_dims": 2,
+    "n_input_channels": 1,
+    "num_classes": 14,
+    "conv1_t_stride": 2,
+    "bias_downsample": False,
+}
+
+
+def _classifier(build) -> nn.Module:
+    """A classifier whose BatchNorm statistics are no longer the initial ones."""
+    network = build(**ARGUMENTS)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+def _classifier_and_backbone(build) -> tuple[ResNet, DilatedResNet, torch.Tensor]:
+    """A classifier, the dilated backbone with its weights, and a film."""
+    classifier = _classifier(build)
+    copy = build(**ARGUMENTS)
+    copy.load_state_dict(classifier.state_dict())
+    return classifier, DilatedResNet(copy).eval(), torch.rand(1, 1, 64, 64)
+
+
+@pytest.mark.parametrize("build", [resnet18, resnet50])
+def test_a_classifiers_weights_load_strictly_into_the_backbone(build, tmp_path: Path) -> None:
+    classifier = _classifier(build)
+    torch.save(classifier.state_dict(), tmp_path / "model.pt")
+    network = load_backbone(PSPNet(build(**ARGUMENTS), 14, decoder_channels=8), tmp_path / "model.pt")
+    backbone = network.backbone.state_dict()
+    expected = {name: value for name, value in classifier.state_dict().items() if not name.startswith("fc.")}
+    assert backbone.keys() == expected.keys()
+    assert all(torch.equal(backbone[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("build", [resnet18, resnet50])
+def test_the_first_two_stages_compute_what_the_classifiers_do(build) -> None:
+    classifier, backbone, x = _classifier_and_backbone(build)
+    with torch.no_grad():
+        ours = backbone.layer2(backbone.layer1(backbone.maxpool(backbone.act(backbone.bn1(backbone.conv1(x))))))
+        theirs = classifier.maxpool(classifier.act(classifier.bn1(classifier.conv1(x))))
+        theirs = classifier.layer2(classifier.layer1(theirs))
+    assert ours.shape[-2:] == (8, 8)
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("build", [resnet18, resnet50])
+def test_dilated_features_subsampled_are_the_classifiers(build) -> None:
+    """Dilation instead of stride computes the same numbers at every fourth place, and new ones between them."""
+    classifier, backbone, x = (part.double() for part in _classifier_and_backbone(build))
+    with torch.no_grad():
+        dense = backbone(x)
+        coarse = classifier.maxpool(classifier.act(classifier.bn1(classifier.conv1(x))))
+        coarse = classifier.layer4(classifier.layer3(classifier.layer2(classifier.layer1(coarse))))
+    assert dense.shape[-2:] == (8, 8)
+    assert coarse.shape[-2:] == (2, 2)
+    torch.testing.assert_close(dense[..., ::4, ::4], coarse, rtol=1e-9, atol=1e-9)
+
+
+def test_output_stride_is_eight() -> None:
+    backbone = DilatedResNet(resnet18(**ARGUMENTS)).eval()
+    assert backbone(torch.rand(1, 1, 64, 96)).shape == (1, 512, 8, 12)
+    assert backbone.out_channels == 512
+    assert DilatedResNet(resnet50(**ARGUMENTS)).out_channels == 2048
+
+
+@pytest.mark.parametrize(("build", "spatial"), [(resnet18, ("conv1", "conv2")), (resnet50, ("conv2",))])
+def test_a_stages_first_block_keeps_the_dilation_before_it(build, spatial: tuple[str, ...]) -> None:
+    """As in torchvision: the convolution that lost its stride has half the dilation of those behind it."""
+    backbone = DilatedResNet(build(**ARGUMENTS))
+    for stage, rate in ((backbone.layer3, 2), (backbone.layer4, 4)):
+        first, *later = stage.children()
+        dilations = [getattr(first, name).dilation[0] for name in spatial]
+        assert dilations[0] == rate // 2
+        assert dilations[1:] == [rate] * (len(spatial) - 1)
+        for block in later:
+            assert [getattr(block, name).dilation[0] for name in spatial] == [rate] * len(spatial)
+    for stage in (backbone.layer1, backbone.layer2):
+        assert all(module.dilation == (1, 1) for module in stage.modules() if isinstance(module, nn.Conv2d))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 80), (65, 50)])
+def test_logits_have_the_size_of_the_input(size: tuple[int, int]) -> None:
+    network = PSPNet(resnet18(**ARGUMENTS), out_channels=3, decoder_channels=16).eval()
+    assert network(torch.rand(2, 1, *size)).shape == (2, 3, *size)
+
+
+def test_a_batch_of_one_trains() -> None:
+    network = PSPNet(resnet18(**ARGUMENTS), out_channels=2, decoder_channels=16).train()
+    network(torch.rand(1, 1, 64, 64)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_script_gives_the_same_output() -> None:
+    network = PSPNet(resnet18(**ARGUMENTS), out_channels=3, decoder_channels=16).eval()
+    x = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.script(network)(x), network(x), rtol=1e-5, atol=1e-5)
+
+
+def test_pyramid_puts_region_means_beside_the_features() -> None:
+    pyramid = PyramidPooling(8, bins=(1, 2)).eval()
+    x = torch.rand(1, 8, 6, 6)
+    with torch.no_grad():
+        y = pyramid(x)
+    assert y.shape == (1, 16, 6, 6)
+    assert pyramid.out_channels == 16
+    assert torch.equal(y[:, :8], x)
+    whole_image = y[:, 8:12]
+    assert torch.allclose(whole_image, whole_image[..., :1, :1].expand_as(whole_image), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        nn.Identity(),
+        DenseNet121(spatial_dims=2, in_channels=1, out_channels=14),
+        ResNet("basic", [1, 1, 1, 1], [4, 4, 4, 4], spatial_dims=3),
+    ],
+    ids=["identity", "densenet", "volumes"],
+)
+def test_other_backbones_are_refused(backbone: nn.Module) -> None:
+    with pytest.raises(ValueError, match="two-dimensional MONAI ResNet"):
+        PSPNet(backbone, 1)

@@ -1,0 +1,136 @@
+"""One film in every encoding gives one label, saved on the film's own grid by the blocks that the bundle declares."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+from encodings import ENCODINGS, LOSSY, PATIENT
+from pathlib import Path
+
+import itk
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.data import decollate_batch, list_data_collate
+from PIL import Image
+from torch.nn.functional import avg_pool2d
+
+from doll_monai.transforms.reading import LoadFilmd
+from doll_tools.phantom.film import draw_film
+
+CONFIG = Path(__file__).parents[3] / "bundles" / "lung_cxr_segmentation" / "configs" / "inference.json"
+WIDTH, HEIGHT = 96, 72
+WITH_POSITION = tuple(name for name in ENCODINGS if not name.endswith(("png", "jpg", "jpeg", "bmp", "tif", "tiff")))
+
+
+@pytest.fixture(scope="module")
+def grey() -> np.ndarray:
+    """A drawn film, (HEIGHT, WIDTH), whose darkest and brightest pixels are 10 and 240."""
+    film = Image.fromarray(draw_film(np.random.default_rng(3), 160).image).resize((WIDTH, HEIGHT))
+    values = np.asarray(film, dtype=float)
+    return (10 + 230 * (values - values.min()) / np.ptp(values)).round().astype(np.uint8)
+
+
+def _segment(path: Path, output: Path, size: tuple[int, int] = (64, 48)) -> nib.Nifti1Image:
+    """The mask of a film as the bundle saves it; what is bright after smoothing stands for the lungs."""
+    parser = ConfigParser()
+    parser.read_config(CONFIG)
+    parser.update({"dataset_dir": str(path.parent), "output_dir": str(output), "image_size": list(size)})
+    batch = list_data_collate([parser.get_parsed_content("preprocessing")({"image": str(path)})])
+    batch["pred"] = 40 * (avg_pool2d(batch["image"], 5, stride=1, padding=2) - 0.5)
+    parser.get_parsed_content("postprocessing")(decollate_batch(batch)[0])
+    (saved,) = output.glob("*.nii.gz")
+    return nib.load(saved)
+
+
+def _mask(image: nib.Nifti1Image) -> np.ndarray:
+    """(H, W) bool."""
+    return np.asarray(image.dataobj).squeeze().T > 0
+
+
+@pytest.fixture(scope="module")
+def expected(grey: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """The mask of the plain PNG; a mask that has been turned or mirrored is another one."""
+    folder = tmp_path_factory.mktemp("plain")
+    ENCODINGS["grey.png"](grey, folder / "grey.png")
+    mask = _mask(_segment(folder / "grey.png", folder / "masks"))
+    assert mask.shape == (HEIGHT, WIDTH)
+    assert 0.1 < mask.mean() < 0.9
+    assert all((mask != other).mean() > 0.05 for other in (mask[::-1], mask[:, ::-1], mask[::-1, ::-1]))
+    return mask
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_every_encoding_gives_the_same_label(name: str, grey: np.ndarray, expected: np.ndarray, tmp_path: Path) -> None:
+    ENCODINGS[name](grey, tmp_path / name)
+    mask = _mask(_segment(tmp_path / name, tmp_path / "masks"))
+    assert mask.shape == (HEIGHT, WIDTH)
+    if name in LOSSY:
+        assert 2 * (mask & expected).sum() / (mask.sum() + expected.sum()) > 0.99
+    else:
+        assert np.array_equal(mask, expected)
+
+
+@pytest.mark.parametrize("name", WITH_POSITION)
+def test_the_label_lies_where_its_film_lies(name: str, grey: np.ndarray, tmp_path: Path) -> None:
+    ENCODINGS[name](grey, tmp_path / name)
+    saved = _segment(tmp_path / name, tmp_path / "masks")
+    if ".nii" in name:
+        film = nib.load(tmp_path / name).affine
+    else:
+        image = itk.imread(str(tmp_path / name))
+        axes = image.GetImageDimension()
+        film = np.eye(4)
+        film[:axes, :axes] = np.asarray(itk.array_from_matrix(image.GetDirection())) * np.asarray(image.GetSpacing())
+        film[:axes, 3] = image.GetOrigin()
+        film = np.diag([-1, -1, 1, 1]) @ film  # ITK's left and posterior are NIfTI's right and anterior
+    np.testing.assert_allclose(saved.affine, film, atol=1e-5)
+
+
+def test_the_spacing_of_dicom_reaches_the_label(grey: np.ndarray, tmp_path: Path) -> None:
+    ENCODINGS["plain.dcm"](grey, tmp_path / "plain.dcm")
+    zooms = _segment(tmp_path / "plain.dcm", tmp_path / "masks").header.get_zooms()
+    np.testing.assert_allclose(zooms[:2], (0.2, 0.3), rtol=1e-6)  # columns are closer to each other than rows
+
+
+def test_nothing_of_the_patient_goes_further(grey: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "film.dcm"
+    ENCODINGS["plain.dcm"](grey, path)
+    secrets = [value.encode() for _, value in PATIENT.values()]
+    assert all(secret in path.read_bytes() for secret in secrets)
+    film = pickle.dumps(LoadFilmd()({"image": str(path)}))
+    _segment(path, tmp_path / "masks")
+    (saved,) = (tmp_path / "masks").iterdir()
+    for content in (film, gzip.decompress(saved.read_bytes())):
+        assert not any(secret in content for secret in (*secrets, b"0010|0010", b"St Nowhere"))
+
+
+def test_what_else_is_installed_does_not_matter(
+    grey: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ENCODINGS["inverted.dcm"](grey, tmp_path / "film.dcm")
+    expected = LoadFilmd()({"image": tmp_path / "film.dcm"})["image"]
+    monkeypatch.setenv("MONAI_DICOM_READER", "pydicom")
+    film = LoadFilmd()({"image": tmp_path / "film.dcm"})["image"]
+    assert torch.equal(film.as_tensor(), expected.as_tensor())
+    names = [type(reader).__name__ for reader in LoadFilmd().load.readers]
+    assert names == ["ItkFilmReader", "NiftiFilmReader", "PictureReader", "JsrtReader"]
+
+
+FRAMES = {"black": 0, "white": 255, "saturated": 65535}
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_a_border_does_not_take_the_contrast(
+    frame: str, grey: np.ndarray, expected: np.ndarray, tmp_path: Path
+) -> None:
+    """A border of an eighth of each side leaves the label as it was, further inside than smoothing reaches."""
+    deep = frame == "saturated"
+    inside = grey.astype(np.uint16) * (16 if deep else 1)
+    framed = np.pad(inside, ((9, 9), (12, 12)), constant_values=FRAMES[frame])
+    Image.fromarray(framed if deep else framed.astype(np.uint8)).save(tmp_path / "film.png")
+    mask = _mask(_segment(tmp_path / "film.png", tmp_path / "masks", (80, 60)))[9:-9, 12:-12]
+    mask, plain = mask[6:-6, 6:-6], expected[6:-6, 6:-6]
+    assert 2 * (mask & plain).sum() / (mask.sum() + plain.sum()) > 0.97

@@ -1,0 +1,64 @@
+"""A folder is for one process at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from doll_monai.utils.errors import InputError
+from doll_monai.utils.folder_lock import lock_folder, locked_folder
+
+HOLD = """
+import sys, time
+from doll_monai.utils.folder_lock import lock_folder
+file = lock_folder(sys.argv[1], "training")
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_another_process_is_kept_out_until_the_first_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "new")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=r"Another training is at work in .*new; wait for it"):
+            lock_folder(tmp_path / "new", "training")
+        lock_folder(tmp_path / "new", "pipeline").close()
+        holder.kill()
+    with locked_folder(tmp_path / "new", "training"):
+        pass
+
+
+def test_a_process_is_not_kept_out_by_itself(tmp_path: Path) -> None:
+    with locked_folder(tmp_path, "training") as _, locked_folder(tmp_path, "training"):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        lock_folder(tmp_path / "file", "training")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_child_does_not_keep_what_its_parent_left(tmp_path: Path) -> None:
+    """Such as a worker of a data loader, which outlives a killed training for a while."""
+    file = lock_folder(tmp_path, "training")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    file.close()
+    command = [sys.executable, "-c", HOLD.replace("time.sleep(60)", ""), str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == "held\n"
+    os.close(writing)
+    os.close(reading)
+    os.waitpid(child, 0)

@@ -1,0 +1,250 @@
+"""The whole program on a tiny phantom, interrupted and continued, and careless use of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+from monai.bundle import ConfigParser
+from monai.data.utils import set_rnd
+from monai.utils import set_determinism
+
+from doll_monai.utils.errors import InputError
+from doll_tools.compare.bundle import TRAINING, TaskBundle
+from doll_tools.compare.results import COLUMNS
+from doll_tools.compare.starts import Start
+from doll_tools.phantom.dataset import write_dataset
+
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = ROOT / "scripts" / "compare_initialisations.py"
+BACKBONE = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members" / "resnet10_narrow.json"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantom films here and elsewhere, a narrow network's definition and a checkpoint of it that learnt nothing."""
+    folder = tmp_path_factory.mktemp("comparison")
+    write_dataset(folder / "films", count=16, seed=0, size=64)
+    write_dataset(folder / "others", count=10, seed=1, size=64)
+    backbone = json.loads(BACKBONE.read_text())["network_def"]
+    (folder / "network.json").write_text(
+        json.dumps({"network_def::network::backbone": backbone, "network_def::network::decoder_channels": 8})
+    )
+    setup = TaskBundle(ROOT / "bundles", "lung_cxr_segmentation", folder / "network.json")
+    setup.write_start(Start("scratch", "nothing"), {}, 7, folder / "pretrained.pt")
+    return folder
+
+
+def _values(data: Path, output: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "task_data": data / "films",
+        "output": output,
+        "classes": "lungs=right_lung+left_lung,heart",
+        "shots": "2",
+        "seeds": 1,
+        "inits": "scratch,doll",
+        "tunings": "full",
+        "pretrained": data / "pretrained.pt",
+        "network": data / "network.json",
+        "image_size": 32,
+        "iterations": 4,
+        "batch_size": 3,
+        **changes,
+    }
+
+
+def _command(data: Path, output: Path, **changes: Any) -> list[str]:
+    values = _values(data, output, **changes)
+    return [sys.executable, str(PROGRAM), *(f"--{name}={value}" for name, value in values.items())]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_comparison_killed_while_it_trains_has_the_figures_of_an_undisturbed_one(data: Path, tmp_path: Path) -> None:
+    changes = {"inits": "doll", "iterations": 60, "val_interval": 2}
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    command = _command(data, killed, **changes)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
+        while not list(killed.rglob("training_state.pt")) and run.poll() is None:
+            time.sleep(0.002)
+        os.killpg(run.pid, signal.SIGKILL)
+    assert list(killed.rglob("training_state.pt"))
+    assert not (killed / "films.csv").exists()
+    for words in (command, _command(data, undisturbed, **changes)):
+        assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+    for name in ("films.csv", "curves.csv"):
+        first, second = (pd.read_csv(folder / name) for folder in (undisturbed, killed))
+        times = [column for column in first if "seconds" in column]
+        pd.testing.assert_frame_equal(first.drop(columns=times), second.drop(columns=times), check_exact=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    others = {"test_data": data / "others", "test_classes": "lungs=right_lung+left_lung"}
+    results, second = output / "results.csv", output / "cells" / "doll_full_shots2_seed0"
+    with subprocess.Popen(_command(data, output, **others), stdout=subprocess.DEVNULL, start_new_session=True) as run:
+        while not second.exists() and run.poll() is None:
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGKILL)
+    assert list(pd.read_csv(results)["init"].unique()) == ["scratch"]
+    first = results.with_name("cells") / "scratch_full_shots2_seed0"
+    trained = (first / "cell.json").read_text()
+
+    done = subprocess.run(_command(data, output, **others), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "scratch_full_shots2_seed0: done before" in done.stdout
+    assert (first / "cell.json").read_text() == trained
+    assert not list(output.glob("cells/*/*.pt"))
+    joined = _command(data, output, **others, inits="doll", tunings="head")
+    assert subprocess.run(joined, capture_output=True, text=True, check=False).returncode == 0
+
+    table = pd.read_csv(results)
+    assert list(table.columns) == COLUMNS
+    assert set(zip(table["init"], table["tuning"], strict=True)) == {
+        ("scratch", "full"),
+        ("doll", "full"),
+        ("doll", "head"),
+    }
+    assert set(zip(table["split"], table["class"], strict=True)) == {
+        ("valid", "lungs"),
+        ("valid", "heart"),
+        ("test", "lungs"),
+        ("test", "heart"),
+        ("elsewhere", "lungs"),
+    }
+    assert table[["dice", "iou", "hd95"]].stack().between(0, 1).all()
+    by_tuning = table.groupby("tuning")[["trainable_parameters", "total_parameters"]].first()
+    assert by_tuning.loc["head", "trainable_parameters"] == 2 * (8 + 1)
+    assert by_tuning.loc["full", "trainable_parameters"] == by_tuning.loc["full", "total_parameters"]
+    curves = pd.read_csv(output / "curves.csv")
+    assert curves.groupby(["init", "tuning"])["iteration"].apply(list).map(tuple).unique().tolist() == [(1, 2, 3, 4)]
+    films = pd.read_csv(output / "films.csv")
+    lists = json.loads((output / "datalists" / "shots2_seed0.json").read_text())
+    assert set(films.loc[films["split"] == "test", "film"]) == {record["image"] for record in lists["test"]}
+    assert not {record["patient"] for record in lists["test"]} & {
+        record["patient"] for section in ("training", "validation") for record in lists[section]
+    }
+    page = (output / "comparison.md").read_text()
+    assert "doll/full - scratch/full" in page
+    assert "nan" not in page
+    for name in ("curves.svg", "curves.png", "differences.csv", "cells/doll_head_shots2_seed0/scores/overlays.png"):
+        assert (output / name).stat().st_size > 100
+
+    client = MlflowClient(f"sqlite:///{output / 'mlruns' / 'mlruns.db'}")
+    experiment = client.get_experiment_by_name("lung_cxr_segmentation")
+    assert experiment is not None
+    runs = client.search_runs(experiment.experiment_id)
+    assert len(runs) == 3
+    (parent,) = {run.data.tags["mlflow.parentRunId"] for run in runs}
+    said = client.get_run(parent).data.tags["mlflow.note.content"]
+    assert f"Open first: `comparison.md`** below Artifacts, when all is done; the same file is `{output}" in said
+    assert "- cells: 1, each a run below this one, beside those of earlier commands" in said
+    assert "comparison.md" in {file.path for file in client.list_artifacts(parent)}
+    assert {run.info.run_name.partition("_out_")[0] for run in runs} == {path.name for path in output.glob("cells/*")}
+    mean = films.query("init == 'doll' and tuning == 'head' and split == 'test' and `class` == 'heart'")["iou"].mean()
+    (head,) = (run for run in runs if run.data.params.get("cell.tuning") == "head")
+    assert head.data.metrics["test.heart.iou"] == pytest.approx(mean, abs=1e-5)
+
+    other = subprocess.run(_command(data, output, iterations=3), capture_output=True, text=True, check=False)
+    assert other.returncode == 1
+    assert "were made with another iterations, test_data; give a new output_dir" in other.stderr
+
+    values = tmp_path / "values.json"
+    values.write_text(json.dumps({"*/head": {"learning_rate": 0.01}}))
+    changed = {**others, "inits": "doll", "tunings": "head", "cell_values": values}
+    refused = subprocess.run(_command(data, output, **changed, shots=1), capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "The cell doll_head_shots2_seed0 in" in refused.stderr
+    assert (
+        subprocess.run(_command(data, output, **changed), capture_output=True, text=True, check=False).returncode == 0
+    )
+    again = json.loads((output / "cells" / "doll_head_shots2_seed0" / "cell.json").read_text())
+    assert again["values"] == {"learning_rate": 0.01}
+    assert re.search(r"\| doll +\| head +\| `learning_rate` 0.01 +\|", (output / "comparison.md").read_text())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"inits": "scratch,dolls"}, "There is no initialisation 'dolls'; there are: scratch, classifier,"),
+        ({"inits": "scratch,scratch"}, "The initialisation 'scratch' occurs twice"),
+        ({"inits": "classifier"}, "The initialisation 'classifier' needs a checkpoint; give --classifier."),
+        ({"inits": "rival=missing.pt"}, "missing.pt does not exist"),
+        ({"inits": "doll=x.pt"}, "The initialisation 'doll=x.pt' cannot be read; write NAME=FILE with a new name."),
+        ({"tunings": "full,adaptor"}, "tuning must be one of"),
+        ({"tunings": "full,full"}, "tunings must be different ones"),
+        ({"shots": "1,90"}, "90 shots are asked for; there are"),
+        ({"shots": "1,few"}, "shots must be a whole number of at least 1, not few."),
+        ({"iterations": 30}, "iterations must be a multiple of 20, or fewer, not 30."),
+        ({"seeds": 0}, "seeds must be a whole number of at least 1, not 0."),
+        ({"task_data": "missing"}, "index.csv does not exist; give a folder with index.csv"),
+        ({"classes": "lungs=lung"}, "has no column lung"),
+        ({"bundle": "liver"}, "There is no bundle 'liver' that trains; there are: chexpert_cxr_classification,"),
+        ({"network": "films/phantom.json"}, "has no network_def"),
+        ({"test_classes": "infection", "test_data": "others"}, "The class infection of test_classes is none of: lungs"),
+        ({"test_data": "films"}, "is the same picture as"),
+        ({"learning_rat": 0.1}, "The bundle lung_cxr_segmentation has no value 'learning_rat'"),
+        ({"max_epochs": 3}, "The value 'max_epochs' is set for each cell; leave it out."),
+        ({"keep_weights": "perhaps"}, "keep_weights must be true or false, not 'perhaps'."),
+        ({"pretrained": "network.json"}, "is not a checkpoint that can be read safely"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_careless_use_is_explained_before_anything_is_written(
+    data: Path, tmp_path: Path, changes: dict, sentence: str
+) -> None:
+    paths = ("task_data", "network", "test_data", "pretrained")
+    changes = {name: data / value if name in paths else value for name, value in changes.items()}
+    program = runpy.run_path(str(PROGRAM))["compare_initialisations"]
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        program(**_values(data, tmp_path / "out", **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_another_network_is_refused(data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.pt"
+    torch.save({"backbone.conv1.weight": torch.zeros(3, 1, 7, 7)}, other)
+    program = runpy.run_path(str(PROGRAM))["compare_initialisations"]
+    with pytest.raises(InputError, match="belongs to another network than network_def"):
+        program(**_values(data, tmp_path / "out", pretrained=other))
+
+
+@pytest.mark.parametrize("shots", [1, 4])
+def test_every_network_gets_the_same_films_and_augmentation(data: Path, shots: int) -> None:
+    def epoch(dropout: int) -> list[torch.Tensor]:
+        """The images of an epoch's batches beside a network that draws random numbers of its own."""
+        parser = ConfigParser(ConfigParser.load_config_files([str(path) for path in setup.configs(TRAINING)]))
+        records = [{"image": image, "label": str(image)} for image in sorted((data / "films").rglob("view1*.jpg"))]
+        parser.update(
+            {
+                "train::dataset::data": records[:shots],
+                "image_size": [32, 32],
+                "batch_size": 3,
+                "iterations_per_epoch": 5,
+            }
+        )
+        loader = parser.get_parsed_content("train::dataloader")
+        torch.rand(dropout)
+        set_determinism(1)
+        set_rnd(loader.dataset, seed=1)
+        return [(batch["image"].as_tensor(), torch.rand(dropout))[0] for batch in loader]
+
+    setup = TaskBundle(ROOT / "bundles", "lung_cxr_segmentation", data / "network.json")
+    first, second = epoch(dropout=3), epoch(dropout=1000)
+    assert [len(images) for images in first] == [3] * 5
+    assert all(torch.equal(*images) for images in zip(first, second, strict=True))
+    assert not torch.equal(first[0], first[1])

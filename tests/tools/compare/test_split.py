@@ -1,0 +1,106 @@
+"""The split never changes, keeps patients apart, and more shots hold the fewer ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from doll_monai.utils.errors import InputError
+from doll_tools.compare.split import (
+    SALT,
+    SHARES,
+    Film,
+    check_apart,
+    data_hash,
+    film_hashes,
+    first_shots,
+    read_films,
+    sections_of,
+)
+
+FILMS = [Film(f"film{number}.png", f"patient{number // 2}", ()) for number in range(40)]
+CLASSES = {"lungs": ("right", "left")}
+GOLDEN = {
+    "training": [0, 3, 6, 10, 12, 13, 15],
+    "validation": [7, 9, 14, 16],
+    "test": [1, 2, 4, 5, 8, 11, 17, 18, 19],
+}
+"""Patients of each section; another split would let test films of earlier measurements be learnt from."""
+GOLDEN_SHOTS = ["film21.png", "film32.png", "film25.png"]
+
+
+def _folder(path: Path, rows: list[str], header: str = "image,right,left,patient") -> Path:
+    path.mkdir(exist_ok=True)
+    (path / "index.csv").write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_split_is_the_one_that_it_always_was() -> None:
+    assert (SALT, SHARES) == (240108469, {"training": 0.4, "validation": 0.2, "test": 0.4})
+    sections = sections_of(FILMS)
+    patients = {name: sorted({int(film.patient[7:]) for film in films}) for name, films in sections.items()}
+    assert patients == GOLDEN
+    assert sum(map(len, sections.values())) == len(FILMS)
+
+
+def test_order_and_company_do_not_move_a_patient() -> None:
+    before = {film: name for name, films in sections_of(FILMS).items() for film in films}
+    after = {film: name for name, films in sections_of(FILMS[::-1][:30]).items() for film in films}
+    assert after.items() <= before.items()
+
+
+def test_shots_are_nested_and_depend_on_the_seed() -> None:
+    orders = [first_shots(FILMS, 10, seed) for seed in range(4)]
+    for seed, order in enumerate(orders):
+        assert first_shots(FILMS[::-1], 3, seed) == order[:3]
+    assert len({tuple(order) for order in orders}) == 4
+    assert [film.image for film in orders[0][:3]] == GOLDEN_SHOTS
+    with pytest.raises(InputError, match="41 shots are asked for; there are 40 training films"):
+        first_shots(FILMS, 41, 0)
+
+
+def test_a_section_without_films_is_refused() -> None:
+    with pytest.raises(InputError, match="1 films of 1 patients leave none for"):
+        sections_of(FILMS[:1])
+
+
+def test_table_gives_patients_and_masks(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, ["a.png,r.png,,p1", "b.png,,l.png,p1"])
+    assert read_films(folder, CLASSES) == [Film("a.png", "p1", ("r.png",)), Film("b.png", "p1", ("l.png",))]
+    alone = _folder(tmp_path, ["a.png,r.png,"], "image,right,left")
+    assert read_films(alone, CLASSES)[0].patient == "a.png"
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (["a.png,r.png,,"], "line 2: patient is blank"),
+        (["../a.png,,,p"], "leads out of the data set"),
+        ([], "has no rows"),
+    ],
+)
+def test_mistakes_in_the_table_are_named(tmp_path: Path, rows: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read_films(_folder(tmp_path, rows), CLASSES)
+
+
+def test_the_same_picture_in_two_sections_is_refused(tmp_path: Path) -> None:
+    films = [Film(name, name, ()) for name in ("a.png", "b.png", "c.png")]
+    for film, content in zip(films, (b"1", b"1", b"2"), strict=True):
+        (tmp_path / film.image).write_bytes(content)
+    hashes = film_hashes(tmp_path, films)
+    check_apart({"training": {name: hashes[name] for name in ("a.png", "b.png")}, "test": {"c.png": hashes["c.png"]}})
+    with pytest.raises(InputError, match=r"b\.png \(test\) is the same picture as a\.png \(training\)"):
+        check_apart({"training": {"a.png": hashes["a.png"]}, "test": {"b.png": hashes["b.png"]}})
+
+
+def test_hash_of_the_data_sees_masks_and_patients(tmp_path: Path) -> None:
+    for name in ("a.png", "m.png"):
+        (tmp_path / name).write_bytes(b"1")
+    first = data_hash(tmp_path, [Film("a.png", "p", ("m.png",))])
+    assert data_hash(tmp_path, [Film("a.png", "q", ("m.png",))]) != first
+    (tmp_path / "m.png").write_bytes(b"2")
+    assert data_hash(tmp_path, [Film("a.png", "p", ("m.png",))]) != first
+    with pytest.raises(InputError, match=r"x\.png cannot be read"):
+        data_hash(tmp_path, [Film("x.png", "p", ())])

@@ -1,0 +1,158 @@
+"""Intervals and differences against values worked by hand."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from doll_monai.metrics.bootstrap import mean_interval
+from doll_monai.metrics.paired_differences import (
+    ALL,
+    chosen_tuning,
+    class_means,
+    crossed_interval,
+    iterations_to,
+    iterations_to_95,
+    paired,
+    pairs_of_cells,
+)
+from doll_tools.compare.cells import Cell, epochs, grid, values_of
+from doll_tools.compare.summary import differences, summarise, with_class_means
+
+
+def _table(values: list[list[float]], **columns: object) -> pd.DataFrame:
+    """A row a seed (outer list) and film; every film is a patient."""
+    rows = [
+        {"seed": seed, "film": f"f{film}", "patient": f"p{film}", "iou": value}
+        for seed, films in enumerate(values)
+        for film, value in enumerate(films)
+    ]
+    return pd.DataFrame(rows).assign(dice=lambda rows: rows["iou"], hd95=lambda rows: 1 - rows["iou"], **columns)
+
+
+def test_interval_is_that_of_all_possible_draws() -> None:
+    values = np.array([[0.0, 0.3, 1.0], [0.5, 0.2, 0.9]])
+    draws = [
+        values[np.ix_(seeds, films)].mean()
+        for seeds in itertools.product(range(2), repeat=2)
+        for films in itertools.product(range(3), repeat=3)
+    ]
+    expected = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
+    mean, low, high = crossed_interval(_table(values.tolist()), "iou", resamples=40000)
+    assert mean == pytest.approx(values.mean())
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.03)
+
+
+def test_one_seed_is_the_bootstrap_over_patients() -> None:
+    values = np.random.default_rng(3).random(30)
+    table = _table([values.tolist()])
+    table["patient"] = [f"p{number // 3}" for number in range(30)]
+    expected = mean_interval(table["iou"], table["patient"], 20000)
+    assert crossed_interval(table, "iou", 20000) == pytest.approx(expected, abs=0.01)
+
+
+def test_seeds_that_differ_widen_the_interval() -> None:
+    alike = crossed_interval(_table([[0.4, 0.6, 0.5]] * 4), "iou")
+    apart = crossed_interval(_table([[0.4 + d, 0.6 + d, 0.5 + d] for d in (-0.3, -0.1, 0.1, 0.3)]), "iou")
+    assert alike[0] == pytest.approx(apart[0])
+    assert apart[2] - apart[1] > 1.5 * (alike[2] - alike[1])
+
+
+def test_intervals_without_films_or_with_one_patient_are_empty() -> None:
+    assert np.isnan(crossed_interval(_table([[float("nan")]]), "iou")).all()
+    mean, low, high = crossed_interval(_table([[0.5], [0.7]]), "iou")
+    assert mean == pytest.approx(0.6)
+    assert np.isnan([low, high]).all()
+
+
+def test_differences_are_paired_by_seed_and_film() -> None:
+    first, second = _table([[0.5, 0.9], [0.4, 0.8]]), _table([[0.4, 0.8], [0.3, 0.7], [0.0, 0.0]])
+    difference = paired(first, second.sample(frac=1, random_state=0), "iou")
+    assert len(difference) == 4
+    assert crossed_interval(difference, "iou") == pytest.approx((0.1, 0.1, 0.1))
+
+
+def test_cells_are_compared_when_they_differ_in_one_thing() -> None:
+    cells = [("scratch", "full"), ("doll", "full"), ("doll", "head")]
+    assert list(pairs_of_cells(cells)) == [
+        (("doll", "full"), ("scratch", "full")),
+        (("doll", "head"), ("doll", "full")),
+    ]
+
+
+def _films() -> pd.DataFrame:
+    """Two starts; the tuning that is best on valid films is not the one that is best on test films."""
+    parts = []
+    scores = {
+        ("scratch", "full"): (0.2, 0.3),
+        ("doll", "full"): (0.4, 0.9),
+        ("doll", "head"): (0.5, 0.6),
+    }
+    for (init, tuning), by_split in scores.items():
+        for split, value in zip(("valid", "test"), by_split, strict=True):
+            for name, shift in (("lungs", 0.1), ("heart", -0.1)):
+                cell = {"init": init, "tuning": tuning, "shots": 5, "split": split, "class": name}
+                parts.append(_table([[value + shift] * 3] * 2, **cell))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_class_mean_is_that_of_a_films_classes() -> None:
+    means = class_means(_films(), ["iou"])
+    assert len(means) == len(_films()) / 2
+    assert means.query("init == 'scratch' and split == 'test'")["iou"].tolist() == pytest.approx([0.3] * 6)
+
+
+def test_tuning_is_chosen_on_valid_films_alone() -> None:
+    films = with_class_means(_films())
+    assert chosen_tuning(films[films["class"] == ALL], "doll", 5) == "head"
+    table = differences(films)
+    rows = table.query("split == 'test' and `class` == 'all'").set_index(["first", "second", "chosen"])["iou"]
+    assert rows.to_dict() == pytest.approx(
+        {
+            ("doll/full", "scratch/full", ""): 0.6,
+            ("doll/head", "doll/full", ""): -0.3,
+            ("doll/head", "scratch/full", "best on valid"): 0.3,
+        }
+    )
+
+
+def test_summary_counts_seeds_and_films() -> None:
+    row = summarise(with_class_means(_films())).query("split == 'test' and init == 'doll' and `class` == 'heart'")
+    assert row[["tuning", "seeds", "films"]].values.tolist() == [["full", 2, 3], ["head", 2, 3]]
+    assert row["hd95"].tolist() == pytest.approx([0.2, 0.5])
+
+
+def test_iterations_are_read_off_the_curve() -> None:
+    curve = pd.DataFrame({"iteration": [10, 20, 30, 40], "iou": [0.1, 0.77, 0.75, 0.8]})
+    assert iterations_to_95(curve) == 20
+    assert iterations_to(curve, 0.78) == 40
+    assert np.isnan(iterations_to(curve, 0.9))
+    assert np.isnan(iterations_to_95(curve.iloc[:0]))
+
+
+def test_grid_goes_seed_by_seed() -> None:
+    cells = grid(["a", "b"], ["full"], [1, 5], 2)
+    assert len(cells) == 8
+    assert cells[:3] == [Cell("a", "full", 1, 0), Cell("b", "full", 1, 0), Cell("a", "full", 5, 0)]
+    assert [cell.seed for cell in cells] == [0] * 4 + [1] * 4
+    assert len({cell.name for cell in cells}) == 8
+
+
+def test_values_of_cells_are_found_by_pattern() -> None:
+    patterns = {"*/full": {"lr": 1, "decay": 2}, "doll/*": {"lr": 3}}
+    assert values_of(Cell("doll", "full", 1, 0), patterns) == {"lr": 3, "decay": 2}
+    assert values_of(Cell("scratch", "head", 1, 0), patterns) == {}
+
+
+@pytest.mark.parametrize(("iterations", "expected"), [(200, (20, 10)), (20, (20, 1)), (7, (7, 1))])
+def test_epochs_make_up_the_iterations(iterations: int, expected: tuple[int, int]) -> None:
+    assert epochs(iterations) == expected
+
+
+@pytest.mark.parametrize("iterations", [0, -20, 21, 210])
+def test_other_numbers_of_iterations_are_refused(iterations: int) -> None:
+    with pytest.raises(ValueError, match="multiple of 20"):
+        epochs(iterations)

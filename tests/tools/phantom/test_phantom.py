@@ -1,0 +1,208 @@
+"""The phantom: honest masks, CheXpert's layout, the same bytes for the same seed."""
+
+from __future__ import annotations
+
+import hashlib
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.ndimage import binary_dilation
+
+from doll_monai.findings import FINDINGS
+from doll_monai.utils.errors import InputError
+from doll_tools.phantom.dataset import write_dataset
+from doll_tools.phantom.film import Film, draw_film
+from doll_tools.phantom.findings import DRAW, OPACITIES
+
+FILMS = 80
+SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def films() -> list[Film]:
+    return [draw_film(np.random.default_rng([7, index]), SIZE) for index in range(FILMS)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("sets") / "Phantom-small"
+    write_dataset(output, count=60, seed=3, size=64)
+    return output
+
+
+def _width(mask: np.ndarray) -> int:
+    columns = np.flatnonzero(mask.any(0))
+    return int(columns[-1] - columns[0]) + 1
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        write_dataset(tmp_path / name / "set", count=10, seed=seed, size=64)
+    first, second, other = (_digests(tmp_path / name / "set") for name in "abc")
+    assert first == second
+    image = "train/patient00001/study1/view1_frontal.jpg"
+    assert first[image] != other[image]
+
+
+def test_a_film_does_not_depend_on_the_number_of_films(tmp_path: Path, folder: Path) -> None:
+    write_dataset(tmp_path / "Phantom-small", count=12, seed=3, size=64)
+    few, many = _digests(tmp_path / "Phantom-small"), _digests(folder)
+    assert all(many[name] == digest for name, digest in few.items() if not name.endswith((".csv", ".json")))
+
+
+def test_masks_have_the_films_size_and_lie_inside_the_body(films: list[Film]) -> None:
+    for film in films:
+        assert film.image.dtype == np.uint8
+        for mask in (*film.masks.values(), *film.structures.values()):
+            assert mask.shape == film.image.shape
+            assert not (mask & ~film.body).any()
+
+
+def test_every_finding_occurs_and_has_a_mask_exactly_where_it_is_positive(films: list[Film]) -> None:
+    for name in DRAW:
+        shown = [film for film in films if film.labels[name] == 1]
+        assert len(shown) >= 0.04 * FILMS, name
+    for film in films:
+        positive = {name for name in FINDINGS if film.labels[name] == 1}
+        assert set(film.masks) == positive - {"No Finding"}
+        assert all(mask.any() for mask in film.masks.values())
+
+
+def test_no_finding_allows_devices_only(films: list[Film]) -> None:
+    for film in films:
+        diseases = set(film.masks) - {"Support Devices"}
+        assert film.labels["No Finding"] == float(not diseases)
+    assert 0.15 < np.mean([film.labels["No Finding"] for film in films]) < 0.4
+
+
+def test_lung_opacity_is_the_union_of_the_specific_ones(films: list[Film]) -> None:
+    for film in films:
+        for name in set(OPACITIES) & set(film.masks):
+            assert not (film.masks[name] & ~film.masks["Lung Opacity"]).any()
+
+
+@pytest.mark.parametrize("name", sorted(set(DRAW) - {"Support Devices"}))
+def test_a_finding_changes_the_film_near_its_mask_only(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, total = 0.0, 0.0
+    for index in range(4):
+        pair = []
+        for chosen in ({}, {name: 0.9}):
+            monkeypatch.setattr("doll_tools.phantom.film.choose_findings", lambda rng, chosen=chosen: chosen)
+            pair.append(draw_film(np.random.default_rng(index), SIZE))
+        change = np.abs(pair[1].image.astype(float) - pair[0].image)
+        near = binary_dilation(pair[1].masks[name], iterations=2)
+        inside, total = inside + change[near].sum(), total + change.sum()
+    assert inside / total > 0.8
+
+
+def test_cardiomegaly_widens_the_heart(films: list[Film]) -> None:
+    ratios: dict[float, list[float]] = {0.0: [], 1.0: []}
+    for film in films:
+        lungs = film.structures["right_lung"] | film.structures["left_lung"]
+        ratios[film.labels["Cardiomegaly"]].append(_width(film.structures["heart"]) / _width(lungs))
+    assert np.mean(ratios[1.0]) > np.mean(ratios[0.0]) + 0.08
+
+
+def test_effusion_lies_at_the_base(films: list[Film]) -> None:
+    for film in (film for film in films if film.labels["Pleural Effusion"] == 1):
+        fluid = np.flatnonzero(film.masks["Pleural Effusion"].any(1))
+        lungs = np.flatnonzero((film.structures["right_lung"] | film.structures["left_lung"]).any(1))
+        assert fluid.mean() > lungs.mean()
+        assert fluid.max() > lungs.min() + 0.8 * (lungs.max() - lungs.min())
+
+
+def test_pneumothorax_is_darker_than_the_lung_of_the_other_side(films: list[Film]) -> None:
+    differences = []
+    for film in films:
+        if film.labels["Pneumothorax"] == 1:
+            mask = film.masks["Pneumothorax"]
+            right = (mask & film.structures["right_lung"]).sum() > (mask & film.structures["left_lung"]).sum()
+            lung = film.structures["right_lung" if right else "left_lung"]
+            differences.append(film.image[lung & ~mask].mean() - film.image[mask].mean())
+    assert np.mean(differences) > 5
+
+
+def test_csv_files_have_the_columns_and_paths_of_chexpert(folder: Path) -> None:
+    columns = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS]
+    for split in ("train", "valid"):
+        table = pd.read_csv(folder / f"{split}.csv")
+        assert list(table.columns) == columns
+        assert (
+            table["Path"]
+            .str.match(rf"Phantom-small/{split}/patient\d{{5}}/study[12]/view[12]_(frontal|lateral)\.jpg")
+            .all()
+        )
+        assert all((folder.parent / path).is_file() for path in table["Path"])
+    assert not list(folder.glob("*.part"))
+
+
+def test_train_has_uncertain_and_blank_labels_and_valid_only_the_truth(folder: Path) -> None:
+    train, valid = (pd.read_csv(folder / f"{split}.csv")[list(FINDINGS)] for split in ("train", "valid"))
+    shares = train.stack(future_stack=True).fillna("blank").value_counts(normalize=True)
+    assert set(shares.index) == {"blank", 0.0, 1.0, -1.0}
+    assert shares["blank"] > 0.4
+    assert shares[-1.0] < 0.1
+    assert set(np.unique(valid.to_numpy())) == {0.0, 1.0}
+
+
+def test_no_patient_is_in_both_splits(folder: Path) -> None:
+    names = [
+        set(pd.read_csv(folder / f"{split}.csv")["Path"].str.extract(r"(patient\d+)")[0])
+        for split in ("train", "valid")
+    ]
+    assert names[0]
+    assert names[1]
+    assert not names[0] & names[1]
+
+
+def test_truth_and_index_name_masks_of_the_films_size(folder: Path) -> None:
+    truth, index = pd.read_csv(folder / "truth.csv"), pd.read_csv(folder / "index.csv")
+    assert len(index) == 60
+    valid = pd.read_csv(folder / "valid.csv").query("`Frontal/Lateral` == 'Frontal'").set_index("Path")
+    shown = set(zip(truth["Path"], truth["finding"], strict=True))
+    for path, row in valid.iterrows():
+        assert {name for name in FINDINGS[1:] if row[name] == 1} == {finding for at, finding in shown if at == path}
+    for row in index.itertuples():
+        for name in ("right_lung", "left_lung", "heart", "clavicles", "infection"):
+            mask = np.asarray(Image.open(folder / getattr(row, name)))
+            assert mask.shape == np.asarray(Image.open(folder / row.image)).shape
+            assert set(np.unique(mask)) <= {0, 255}
+            assert mask.any() or name in ("infection", "clavicles")
+    for row in truth.itertuples():
+        assert np.asarray(Image.open(folder / row.mask)).any()
+
+
+def test_a_folder_with_a_data_set_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="choose another folder or delete it"):
+        write_dataset(folder, count=10, seed=0, size=64)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"count": 9}, {"size": 63}, {"seed": -1}, {"count": "many"}, {"valid_share": 1.5}], ids=str
+)
+def test_arguments_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=f"--{next(iter(wrong))}"):
+        write_dataset(**{"output": tmp_path / "set", "count": 10, "seed": 0, "size": 64} | wrong)
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_command_line_writes_a_set_and_then_refuses_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = f"--output {tmp_path / 'set'} --count 10 --seed 0 --size 64"
+    monkeypatch.setattr(sys, "argv", ["phantom", *options.split()])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    runpy.run_module("doll_tools.phantom", run_name="__main__")
+    assert (tmp_path / "set" / "train.csv").is_file()
+    with pytest.raises(InputError):
+        runpy.run_module("doll_tools.phantom", run_name="__main__")

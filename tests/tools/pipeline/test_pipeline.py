@@ -1,0 +1,318 @@
+"""Stages: skipped when done, anew when an input changed, continued after an interruption, tracked in MLflow."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+import doll_monai
+from doll_monai.utils.errors import InputError
+from doll_monai.utils.progress import duration
+from doll_tools.pipeline.description import fact_list, opening, pipeline_facts, stage_list
+from doll_tools.pipeline.plan import plan
+from doll_tools.pipeline.runner import Runner
+from doll_tools.pipeline.stages import Stage, bundle_run
+
+ROOT = Path(__file__).resolve().parents[3]
+TRACKING = ROOT / "bundles" / "mlflow.json"
+
+# Counts its runs in FOLDER.runs, notes in a file what its folder held before, and copies its input.
+WORK = """
+import pathlib, sys
+source, folder, fail = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+folder.mkdir(parents=True, exist_ok=True)
+runs = folder.with_suffix(".runs")
+runs.write_text(runs.read_text() + "x" if runs.exists() else "x")
+(folder / f"attempt_{len(runs.read_text())}").write_text("")
+print("working")
+if fail.exists():
+    print("first complaint", file=sys.stderr)
+    print("Error: The film is upside down.", file=sys.stderr)
+    sys.exit(3)
+(folder / "result").write_text(source.read_text().upper())
+"""
+
+
+@pytest.fixture(scope="module")
+def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One database for all tests, it takes seconds to make."""
+    return tmp_path_factory.mktemp("mlflow") / "mlruns"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.txt"
+    path.write_text("text")
+    return path
+
+
+def _stage(output: Path, name: str, source: Path, experiment: str | None = None) -> Stage:
+    folder = output / name
+    command = ["python", "-c", WORK, str(source), str(folder), str(output / f"{name}.fail")]
+    return Stage(name, command, [source], folder, [folder / "result"], experiment=experiment)
+
+
+def _two(output: Path, source: Path) -> list[Stage]:
+    first = _stage(output, "first", source)
+    return [first, _stage(output, "second", first.outputs[0])]
+
+
+def _run(output: Path, mlruns: Path, stages: list[Stage]) -> list[dict]:
+    return Runner(output, mlruns, TRACKING).run(stages, "a test")
+
+
+def _runs(output: Path, name: str) -> int:
+    path = output / f"{name}.runs"
+    return len(path.read_text()) if path.exists() else 0
+
+
+def test_fingerprint_depends_on_command_content_and_version(source, tmp_path, monkeypatch) -> None:
+    stage = _stage(tmp_path, "first", source)
+    before = stage.fingerprint()
+    stage.tracked = ["--tracking", "mlflow"]
+    stage.seconds = 99.0
+    assert stage.fingerprint() == before
+    source.touch()
+    assert stage.fingerprint() == before
+    source.write_text("other")
+    changed = stage.fingerprint()
+    stage.command = [*stage.command, "--more"]
+    longer = stage.fingerprint()
+    monkeypatch.setattr(doll_monai, "__version__", "9.9.9")
+    assert len({before, changed, longer, stage.fingerprint()}) == 4
+
+
+def test_fingerprint_of_a_missing_input_names_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"The stage first needs .*absent\.txt, which does not exist"):
+        _stage(tmp_path, "first", tmp_path / "absent.txt").fingerprint()
+
+
+def test_stages_run_in_order_and_are_skipped_when_done(source, mlruns, tmp_path, capfd) -> None:
+    records = _run(tmp_path, mlruns, _two(tmp_path, source))
+    assert (tmp_path / "second" / "result").read_text() == "TEXT"
+    assert [record["name"] for record in records] == ["first", "second"]
+    again = _run(tmp_path, mlruns, _two(tmp_path, source))
+    assert (_runs(tmp_path, "first"), _runs(tmp_path, "second")) == (1, 1)
+    assert again == records
+    assert "[2/2] second: done before" in capfd.readouterr().out
+
+
+def test_a_changed_input_empties_the_folder_and_runs_what_depends_on_it(source, mlruns, tmp_path) -> None:
+    _run(tmp_path, mlruns, _two(tmp_path, source))
+    source.write_text("other")
+    _run(tmp_path, mlruns, _two(tmp_path, source))
+    for name in ("first", "second"):
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["attempt_2", "result"]
+        assert (tmp_path / name / "result").read_text() == "OTHER"
+
+
+def test_a_change_without_effect_stops_there(source, mlruns, tmp_path) -> None:
+    _run(tmp_path, mlruns, _two(tmp_path, source))
+    source.write_text("TEXT")
+    _run(tmp_path, mlruns, _two(tmp_path, source))
+    assert (_runs(tmp_path, "first"), _runs(tmp_path, "second")) == (2, 1)
+
+
+def test_a_missing_output_runs_the_stage_again(source, mlruns, tmp_path) -> None:
+    _run(tmp_path, mlruns, _two(tmp_path, source))
+    (tmp_path / "first" / "result").unlink()
+    _run(tmp_path, mlruns, _two(tmp_path, source))
+    assert (_runs(tmp_path, "first"), _runs(tmp_path, "second")) == (2, 1)
+
+
+def test_a_failing_stage_says_its_last_line_and_is_continued(source, mlruns, tmp_path) -> None:
+    (tmp_path / "second.fail").write_text("")
+    with pytest.raises(InputError, match=r"^The stage second failed: The film is upside down\. \(see .*second\.log\)$"):
+        _run(tmp_path, mlruns, _two(tmp_path, source))
+    log = (tmp_path / "logs" / "second.log").read_text()
+    assert "first complaint" in log
+    assert "working" in log
+    (tmp_path / "second.fail").unlink()
+    _run(tmp_path, mlruns, _two(tmp_path, source))
+    assert (_runs(tmp_path, "first"), _runs(tmp_path, "second")) == (1, 2)
+    assert sorted(path.name for path in (tmp_path / "second").iterdir()) == ["attempt_1", "attempt_2", "result"]
+
+
+def test_an_interrupted_stage_finds_its_folder_as_it_was(source, mlruns, tmp_path, monkeypatch) -> None:
+    runner = Runner(tmp_path, mlruns, TRACKING)
+
+    def interrupt(stage: Stage) -> None:
+        stage.folder.mkdir()
+        (stage.folder / "half").write_text("")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(_two(tmp_path, source), "a test")
+    _run(tmp_path, mlruns, _two(tmp_path, source))
+    assert (tmp_path / "first" / "half").exists()
+    assert (tmp_path / "second" / "result").exists()
+
+
+def test_a_stage_that_writes_nothing_is_named(source, mlruns, tmp_path) -> None:
+    stage = Stage("idle", ["python", "-c", "pass"], [source], tmp_path / "idle", [tmp_path / "idle" / "result"])
+    with pytest.raises(InputError, match=r"The stage idle ended without writing .*result"):
+        _run(tmp_path, mlruns, [stage])
+
+
+def test_runs_are_in_mlflow_below_their_parent(source, mlruns, tmp_path) -> None:
+    stage = _stage(tmp_path, "first", source, experiment="some_bundle")
+    stage.command[2] = WORK + "\n(folder / 'arguments').write_text('\\n'.join(sys.argv[4:]))"
+    runner = Runner(tmp_path, mlruns, TRACKING)
+    (record,) = runner.run([stage], "a test")
+    artifact = tmp_path / "report.html"
+    artifact.write_text("report")
+    runner.log_metrics({"task.dice": 0.9}, [artifact], f"a test\n\n{stage_list(runner.client, [record])}")
+
+    client = MlflowClient(f"sqlite:///{mlruns / 'mlruns.db'}")
+    child = client.get_run(record["run_id"])
+    parent = client.get_run(child.data.tags["mlflow.parentRunId"])
+    assert client.get_experiment(child.info.experiment_id).name == "some_bundle"
+    assert client.get_experiment(parent.info.experiment_id).name == "pipeline"
+    assert child.info.status == parent.info.status == "FINISHED"
+    assert parent.data.metrics == {"task.dice": 0.9}
+    link = f"#/experiments/{child.info.experiment_id}/runs/{child.info.run_id}"
+    seconds = duration(record["seconds"])
+    assert parent.data.tags["mlflow.note.content"] == f"a test\n\n1. [first]({link}) in some_bundle, {seconds}"
+    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html"]
+    assert parent.info.artifact_uri.startswith((mlruns / "pipeline").as_uri())
+
+    arguments = (tmp_path / "first" / "arguments").read_text().splitlines()
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert options["--tracking"] == str(TRACKING)
+    assert options["--tracking_uri"] == runner.tracking_uri
+    assert options["--experiment_name"] == "some_bundle"
+    assert options["--run_name"] == child.info.run_name
+
+
+def test_a_resumed_pipeline_takes_up_its_runs(source, mlruns, tmp_path) -> None:
+    (tmp_path / "first.fail").write_text("")
+    with pytest.raises(InputError):
+        _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, experiment="some_bundle")])
+    first = json.loads((tmp_path / ".stages" / "first.json").read_text())["run_id"]
+    parent = json.loads((tmp_path / ".stages" / "pipeline.json").read_text())["run_id"]
+    (tmp_path / "first.fail").unlink()
+    (record,) = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, experiment="some_bundle")])
+    assert record["run_id"] == first
+    assert json.loads((tmp_path / ".stages" / "pipeline.json").read_text())["run_id"] == parent
+
+
+def test_a_resumed_pipeline_says_what_it_is_now(source, mlruns, tmp_path) -> None:
+    for description in ("two films", "three films"):
+        runner = Runner(tmp_path, mlruns, TRACKING)
+        runner.run([_stage(tmp_path, "first", source)], description)
+        run_id = json.loads((tmp_path / ".stages" / "pipeline.json").read_text())["run_id"]
+        assert runner.client.get_run(run_id).data.tags["mlflow.note.content"] == description
+
+
+def test_a_description_says_what_was_run_and_what_came_out() -> None:
+    settings = {"preset": "demo", "image_size": [128, 128], "members": ["a", "b"], "chexpert": "/data/films"}
+    settings |= {"task": "lung", "task_data": "/data/lungs", "device": "CPU, 2 threads, float32"}
+    assert fact_list(pipeline_facts(settings)).splitlines() == [
+        "- preset: demo, 128 x 128 pixels",
+        "- members of the committee: a, b",
+        "- films: films",
+        "- task: lung, films with masks: lungs",
+        "- computed on: CPU, 2 threads, float32",
+    ]
+    assert fact_list({"lung.dice_adapter": 0.91234, "labels.count": 440.0}) == (
+        "- lung.dice_adapter: 0.912\n- labels.count: 440"
+    )
+    assert "`report.html`** below Artifacts" in opening(Path("/run/report.html"))
+    assert "`/run/report.html`" in opening(Path("/run/report.html"))
+
+
+def test_a_skipped_stage_is_recorded_as_it_was_run(source, mlruns, tmp_path) -> None:
+    first = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, experiment="some_bundle")])
+    again = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, experiment="some_bundle")])
+    assert _runs(tmp_path, "first") == 1
+    assert again == first
+
+
+def test_a_failed_pipeline_is_not_shown_as_running(source, mlruns, tmp_path) -> None:
+    (tmp_path / "first.fail").write_text("")
+    runner = Runner(tmp_path, mlruns, TRACKING)
+    with pytest.raises(InputError):
+        runner.run([_stage(tmp_path, "first", source, experiment="some_bundle")], "a test")
+    for name in ("first", "pipeline"):
+        run_id = json.loads((tmp_path / ".stages" / f"{name}.json").read_text())["run_id"]
+        assert runner.client.get_run(run_id).info.status == "FAILED"
+
+
+def test_bundle_command_is_one_that_a_user_can_type() -> None:
+    command = bundle_run([Path("b/train.json")], Path("b"), image_size=[32, 32], network_def__tuning="full", seed=1)
+    assert " ".join(command) == (
+        "python -m monai.bundle run --config_file b/train.json --bundle_root b "
+        "--image_size [32, 32] --network_def::tuning full --seed 1"
+    )
+    assert "[32, 32]" in command
+    several = bundle_run([Path("a.json"), Path("b.json")], Path("b"))
+    assert several[several.index("--config_file") + 1] == "['a.json', 'b.json']"
+    stage = Stage("x", bundle_run([Path("a b.json")], Path("b")), [], Path("x"), [])
+    assert "'a b.json'" in stage.shell()
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"preset": "huge"}, "There is no preset 'huge'; there are: demo, full, small"),
+        ({"task": "liver"}, "There is no task 'liver'; there are: lung"),
+        ({"chexpert": Path("/absent")}, "The folder /absent does not exist"),
+        ({}, r"index\.csv does not exist"),
+    ],
+)
+def test_a_plan_with_a_mistake_is_refused(changed: dict, sentence: str, tmp_path: Path) -> None:
+    arguments = {"chexpert": tmp_path, "task": "lung", "task_data": tmp_path, "preset": "demo", **changed}
+    with pytest.raises(InputError, match=sentence):
+        plan(ROOT, tmp_path / "output", **arguments)
+
+
+def test_a_second_pipeline_is_kept_out_of_the_folder(source, mlruns, tmp_path) -> None:
+    with open(tmp_path / ".pipeline.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="Another pipeline is at work in"):
+            _run(tmp_path, mlruns, _two(tmp_path, source))
+    assert not (tmp_path / "first").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a stage ends with its killed pipeline on Linux alone")
+def test_a_stage_dies_with_its_killed_pipeline(source, mlruns, tmp_path) -> None:
+    program = textwrap.dedent(f"""
+        from pathlib import Path
+        from doll_tools.pipeline import Runner, Stage
+        work = "import os, pathlib, time; pathlib.Path('{tmp_path}/pid').write_text(str(os.getpid())); time.sleep(60)"
+        stage = Stage("long", ["python", "-c", work], [], Path("{tmp_path}/long"), [Path("{tmp_path}/long/result")])
+        Runner(Path("{tmp_path}"), Path("{mlruns}"), Path("{TRACKING}")).run([stage], "a test")
+    """)
+    pipeline = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pid = _wait_for(tmp_path / "pid")
+    pipeline.kill()
+    pipeline.wait()
+    for _ in range(50):
+        if not _alive(pid):
+            return
+        time.sleep(0.1)
+    pytest.fail("the stage outlived its pipeline")
+
+
+def _wait_for(path: Path) -> int:
+    for _ in range(600):
+        if path.is_file() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.1)
+    raise AssertionError(f"{path} did not appear")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

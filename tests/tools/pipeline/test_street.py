@@ -1,0 +1,102 @@
+"""The whole street on a tiny phantom: all four stages, from films to a segmentation model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from doll_monai.data.datalist import load_datalist
+from doll_monai.findings import FINDINGS
+from doll_monai.transforms.reading import LoadLabeld
+from doll_tools.phantom.dataset import write_dataset
+from doll_tools.pipeline.plan import Street
+from doll_tools.pipeline.runner import Runner
+
+ROOT = Path(__file__).resolve().parents[3]
+PRESET: dict[str, Any] = {
+    "members": ["resnet10_narrow", "densenet_tiny"],
+    "backbone_member": 0,
+    "gradcam_layers": ["layer4", "features.denseblock3"],
+    "image_size": [48, 48],
+    "num_workers": 0,
+    "classifier": {"max_epochs": 1, "batch_size": 8, "cache_rate": 1.0},
+    "labels": {"ig_steps": 4},
+    "pretraining": {"max_epochs": 1, "batch_size": 8, "cache_rate": 1.0},
+    "task_films": {"training": 5, "validation": 3},
+    "fine_tuning": {"max_epochs": 2, "batch_size": 5},
+    "adapter": {"learning_rate": 0.003},
+    "scratch": {"learning_rate": 0.001},
+    "expected_seconds": {},
+}
+
+
+def _run(folder: Path, quiet: bool = False) -> list[dict[str, Any]]:
+    street = Street(ROOT, folder / "run", folder / "phantom", "lung", folder / "phantom", PRESET)
+    runner = Runner(folder / "run", folder / "mlruns", ROOT / "bundles" / "mlflow.json", quiet=quiet)
+    return runner.run(street.stages(), "a test")
+
+
+def _modified(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_street_runs_from_films_to_a_segmentation_model_and_only_once(tmp_path: Path) -> None:
+    phantom, run = tmp_path / "phantom", tmp_path / "run"
+    write_dataset(phantom, count=60, seed=0, size=64)
+    records = _run(tmp_path)
+
+    logs = {path.stem: path.read_bytes() for path in run.glob("logs/*.log")}
+    assert set(logs) == {record["name"] for record in records}
+    assert {record["name"]: logs[record["name"]].count(b"(100 %)") for record in records if record["run_id"]} == {
+        record["name"]: 1 for record in records if record["run_id"]
+    }
+    assert all(b"\r" not in log for log in logs.values())
+    for model in ("members/resnet10_narrow", "members/densenet_tiny", "committee", "pretraining", "lung/adapter"):
+        weights = torch.load(run / model / "model.pt", weights_only=True)
+        assert all(bool(torch.isfinite(value).all()) for value in weights.values())
+    adapter = torch.load(run / "lung" / "adapter" / "adapter.pt", weights_only=True)
+    assert sum(value.numel() for value in adapter["model"].values()) < sum(
+        value.numel() for value in torch.load(run / "lung" / "scratch" / "model.pt", weights_only=True).values()
+    )
+    for folder in ("classifier", "lung/adapter/evaluation", "lung/scratch/evaluation"):
+        rows = list(csv.reader((run / folder / "metrics.csv").open()))
+        assert len(rows) > 0
+
+    labels = run / "labels"
+    films = json.loads((run / "chexpert" / "dataset.json").read_text())
+    for section in ("training", "validation"):
+        loaded = load_datalist(labels / "dataset.json", section, phantom, labels)
+        assert len(loaded) == len(films[section])
+        for record, film in zip(loaded, films[section], strict=True):
+            label = LoadLabeld("label", channels=14)(record)["label"]
+            assert label.shape == (14, 48, 48)
+            for channel, value in enumerate(film["label"]):
+                has_foreground = bool((label[channel] == 1).any())
+                assert has_foreground == (value == 1 and FINDINGS[channel] != "No Finding")
+    assert {row["observation"] for row in csv.DictReader((labels / "labels.csv").open())} <= set(FINDINGS)
+    assert (run / "localisation" / "test" / "localisation.csv").is_file()
+    task = json.loads((run / "task" / "dataset.json").read_text())
+    assert len(list((run / "lung" / "adapter" / "predictions").rglob("*.nii.gz"))) == len(task["test"])
+
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlruns' / 'mlruns.db'}")
+    tracked = [client.get_run(record["run_id"]) for record in records if record["run_id"]]
+    assert len(tracked) >= 8
+    assert {child.info.status for child in tracked} == {"FINISHED"}
+    (pretraining,) = (child for child in tracked if str(child.info.run_name).startswith("pretrain_"))
+    assert 0 <= pretraining.data.metrics["label_iou"] <= 1
+
+    before = _modified(run)
+    again = _run(tmp_path, quiet=True)
+    networks = {str(run / "configs" / name) for name in ("committee", "pretraining_network", "task_network")}
+    changed = {name for name, time in _modified(run).items() if before.get(name) != time}
+    assert {name.removesuffix(".json") for name in changed} <= {*networks, str(run / ".pipeline.lock")}
+    assert [record["run_id"] for record in again] == [record["run_id"] for record in records]
+    assert [record["seconds"] for record in again] == [record["seconds"] for record in records]

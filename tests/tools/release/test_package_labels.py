@@ -1,0 +1,271 @@
+"""A data set of labels: checkable, loadable, the same bytes again, and refused when anything is wrong with it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from doll_monai.data.label_files import write_label
+from doll_monai.data.label_store import LabelStore
+from doll_monai.findings import FINDINGS, FOREGROUND, IGNORE, finding_index
+from doll_monai.utils.errors import InputError
+from doll_tools.release.package import package_labels
+
+ROOT = Path(__file__).resolve().parents[3]
+EDEMA = finding_index("Edema")
+W, H = 12, 10
+
+
+def _records(folder: Path) -> list[dict[str, str]]:
+    return [{"image": str(folder / f"train/patient{number:05d}/view1.png")} for number in range(5)]
+
+
+def _store(films: Path, output: Path) -> LabelStore:
+    records = _records(films)
+    provenance = {"checkpoint_sha256": "ab12" * 16, "image_size": [W, H], "checkpoint": "/home/me/model.pt"}
+    sections = {"training": records[:3], "validation": records[3:]}
+    return LabelStore(output, films, sections, chunk_size=2, provenance=provenance)
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """A finished folder of five labels, as the label generation writes it; the films lie elsewhere."""
+    films, output = tmp_path / "films", tmp_path / "labels"
+    store = _store(films, output)
+    store.claim()
+    for number, chunk in enumerate(store.chunks):
+        rows, written = [], {}
+        for record in chunk:
+            label = np.zeros((len(FINDINGS), W, H), dtype=np.uint8)
+            label[0], label[EDEMA, :3] = IGNORE, FOREGROUND
+            written[record["image"]] = (label, np.diag([2.0, 2.0, 1.0, 1.0]))
+            known = {"image": store.relative(record["image"]), "probability": 0.75, "n_steps": 24, "agreement": 0.5}
+            rows.append({**known, "observation": "Edema", "completeness_error": 0.01, "foreground_share": 0.25})
+        store.write(number, written, rows, {})
+    store.finish()
+    for record in _records(films):
+        path = Path(record["image"])
+        path.parent.mkdir(parents=True)
+        Image.new("L", (40, 30), 90).save(path)
+    return output
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _program(labels: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "package_labels.py"), "--labels", str(labels)]
+    return subprocess.run(
+        [*command, "--output", str(output), *options], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+
+def test_an_earlier_table_has_no_agreement_and_maps_stay_behind(labels: Path, tmp_path: Path) -> None:
+    lines = (labels / "labels.csv").read_text().splitlines()
+    (labels / "labels.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    (labels / "maps").mkdir()
+    (labels / "maps" / "view1.png").touch()
+    package_labels(labels, tmp_path / "out")
+    packaged = (tmp_path / "out" / "labels.csv").read_text().splitlines()
+    assert packaged == [lines[0], *(line.removesuffix("0.5") for line in lines[1:])]
+    assert not (tmp_path / "out" / "maps").exists()
+
+
+def test_sums_are_those_that_sha256sum_checks(labels: Path, tmp_path: Path) -> None:
+    package_labels(labels, tmp_path / "out")
+    if shutil.which("sha256sum") is None:
+        pytest.skip("there is no sha256sum")
+    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    result = subprocess.run(check, cwd=tmp_path / "out", capture_output=True, text=True, check=True)
+    content = set(_bytes(tmp_path / "out")) - {"SHA256SUMS"}
+    assert {line.removesuffix(": OK") for line in result.stdout.splitlines()} == content
+
+
+def test_only_labels_and_what_describes_them_are_in_it(labels: Path, tmp_path: Path) -> None:
+    package_labels(labels, tmp_path / "out", films="synthetic")
+    before, after = _bytes(labels), _bytes(tmp_path / "out")
+    files = {name for name in before if name.startswith("labels/")}
+    assert set(after) == {*files, "README.md", "SHA256SUMS", "dataset.json", "labels.csv", "provenance.json"}
+    assert len(files) == 5
+    assert all(after[name] == before[name] for name in files)
+    # the table may write numbers as they stood, line by line
+    assert after["labels.csv"].decode().splitlines() == before["labels.csv"].decode().splitlines()
+    assert json.loads(after["dataset.json"]) == json.loads(before["dataset.json"])
+
+
+def test_the_same_labels_give_the_same_bytes_wherever_they_lie(labels: Path, tmp_path: Path) -> None:
+    package_labels(labels, tmp_path / "one" / "out")
+    shutil.copytree(labels, tmp_path / "elsewhere")
+    package_labels(tmp_path / "elsewhere", tmp_path / "two")
+    assert _bytes(tmp_path / "one" / "out") == _bytes(tmp_path / "two")
+
+
+def test_no_absolute_path_is_passed_on(labels: Path, tmp_path: Path) -> None:
+    (labels / "failures.csv").write_text(
+        f"image,reason\ntrain/patient00009/view1.png,The film {tmp_path}/films/x.png cannot be read\n"
+    )
+    package_labels(labels, tmp_path / "out", films=f"those in {tmp_path}/films")
+    for name, content in _bytes(tmp_path / "out").items():
+        if not name.endswith(".nii.gz"):
+            assert str(tmp_path) not in content.decode(), name
+            assert "/home/me" not in content.decode(), name
+    assert json.loads((tmp_path / "out" / "provenance.json").read_text())["checkpoint"] == "model.pt"
+    assert "The film x.png cannot be read" in (tmp_path / "out" / "failures.csv").read_text()
+    assert "1 further films could not be labelled" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_card_counts_and_says_that_nothing_was_evaluated(labels: Path, tmp_path: Path) -> None:
+    package_labels(labels, tmp_path / "out", name="My labels", films="synthetic films")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert card.startswith("# My labels\n")
+    assert "- 5 films: training 3, validation 2; 5 of them with a positive observation" in card
+    assert "| Edema | 5 | 5 | 0.250 | 0.750 | 0.010 |" in card
+    assert "| Fracture | 0 | 0 | - | - | - |" in card
+    assert "ab12" * 16 in card
+    assert "Not evaluated" in card
+    assert "films: synthetic films" in card
+
+
+def test_the_card_shows_the_table_of_quality(labels: Path, tmp_path: Path) -> None:
+    table = tmp_path / "evaluation" / "evaluation.csv"
+    table.parent.mkdir()
+    table.write_text(f"source,pairs,iou\nconsensus,30,0.2160001\n{tmp_path}/x.pt,30,\n")
+    package_labels(labels, tmp_path / "out", evaluation=table.parent)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| source | pairs | iou |\n| --- | --- | --- |\n| consensus | 30 | 0.216 |\n| x.pt | 30 |  |\n" in card
+    assert "Not evaluated" not in card
+    table.write_text("source\n" + "one\n" * 100)
+    for path, words in ((table, "100 rows"), (tmp_path / "none.csv", "does not exist")):
+        with pytest.raises(InputError, match=words):
+            package_labels(labels, tmp_path / "other", evaluation=path)
+
+
+def test_the_cards_examples_run(labels: Path, tmp_path: Path, monkeypatch) -> None:
+    package_labels(labels, tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "out")
+    examples = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)
+    shapes = []
+    for example in examples:
+        scope: dict[str, object] = {}
+        exec(example.replace("FILMS", str(tmp_path / "films")), scope)
+        shapes.append(tuple(scope["label"].shape))  # type: ignore[attr-defined]
+    assert shapes == [(len(FINDINGS), W, H), (W, H, len(FINDINGS))]
+
+
+def _first(labels: Path) -> Path:
+    return labels / "labels/train/patient00000/view1.nii.gz"
+
+
+def _rewrite(labels: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    label = np.asarray(nib.load(_first(labels)).dataobj).copy()
+    image = nib.Nifti1Image(change(label), np.eye(4))
+    _first(labels).write_bytes(gzip.compress(image.to_bytes()))
+
+
+def _with_text(labels: Path) -> None:
+    image = nib.load(_first(labels))
+    image.header["descrip"] = b"Jane Doe 1970-01-01"
+    nib.save(image, _first(labels))
+
+
+def _grey(label: np.ndarray) -> np.ndarray:
+    label[:4, :, :, 0] = 77
+    return label
+
+
+def _more_foreground(label: np.ndarray) -> np.ndarray:
+    label[:6, :, :, EDEMA] = FOREGROUND
+    return label
+
+
+def _edit(labels: Path, name: str, old: str, new: str) -> None:
+    text = (labels / name).read_text()
+    assert old in text
+    (labels / name).write_text(text.replace(old, new))
+
+
+MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no table yet": (lambda f: (f / "labels.csv").unlink(), "not finished, labels.csv is missing"),
+    "no datalist yet": (lambda f: (f / "dataset.json").unlink(), "not finished, dataset.json is missing"),
+    "label missing": (lambda f: _first(f).unlink(), "1 of 5 labels .* are missing"),
+    "label cut off": (lambda f: _first(f).write_bytes(_first(f).read_bytes()[:60]), "cannot be read"),
+    "label is no NIfTI": (lambda f: _first(f).write_bytes(gzip.compress(b"x" * 999)), "cannot be read"),
+    "label without content": (lambda f: _first(f).write_bytes(b""), "cannot be read"),
+    "label of another size": (lambda f: _rewrite(f, lambda x: x[1:]), r"uint8 \(11, 10, 1, 14\) instead of"),
+    "label of another type": (lambda f: _rewrite(f, lambda x: x.astype(np.float32)), "is float32"),
+    "film as a label": (lambda f: _rewrite(f, _grey), "other values than 0, 1 and 255"),
+    "label of another run": (lambda f: _rewrite(f, _more_foreground), "0.5000 of its pixels in Edema.*0.2500"),
+    "text in a label": (_with_text, "carries more than a label"),
+    "film slipped in": (lambda f: Image.new("L", (9, 9)).save(f / "labels/train/view1.png"), "view1.png"),
+    "film beside": (lambda f: Image.new("L", (9, 9)).save(f / "film.png"), "film.png; move them elsewhere"),
+    "NIfTI slipped in": (lambda f: write_label(f / "labels/x.nii.gz", np.zeros((14, W, H))), "x.nii.gz"),
+    "half-written file": (lambda f: (f / "labels" / ".a.nii.gz.7.tmp").write_bytes(b""), "a.nii.gz.7.tmp"),
+    "link": (lambda f: (f / "labels" / "y.nii.gz").symlink_to(_first(f)), "is a link"),
+    "table of others": (lambda f: _edit(f, "labels.csv", "patient00001", "patient00077"), "line 3: .*patient00077"),
+    "twice": (lambda f: _edit(f, "labels.csv", "patient00001", "patient00000"), "stands there twice"),
+    "no observation": (lambda f: _edit(f, "labels.csv", "Edema", "Edemas"), "'Edemas' is none of the 14"),
+    "column too many": (lambda f: _edit(f, "labels.csv", "n_steps", "n_steps,name"), "cells for|the column name"),
+    "path in the table": (lambda f: _edit(f, "labels.csv", ",24,", ",/home/me,"), "absolute path"),
+    "share that is no number": (lambda f: _edit(f, "labels.csv", ",0.25", ",nan"), "foreground_share 'nan' is no"),
+    "share that is blank": (lambda f: _edit(f, "labels.csv", ",0.25", ","), "foreground_share '' is no number"),
+    "probability that is a word": (lambda f: _edit(f, "labels.csv", ",0.75", ",high"), "probability 'high' is no"),
+    "absolute image": (lambda f: _edit(f, "dataset.json", '"train/', '"/data/train/'), "leads out of the data set"),
+    "label elsewhere": (lambda f: _edit(f, "dataset.json", '"labels/train', '"../labels/train'), "leads out"),
+    "label is a film": (lambda f: _edit(f, "dataset.json", "view1.nii.gz", "view1.png"), "is no labels"),
+    "other channels": (lambda f: _edit(f, "dataset.json", '"5": "Edema"', '"5": "Heartache"'), "other channels"),
+    "no JSON": (lambda f: (f / "dataset.json").write_text("{"), "cannot be read as JSON"),
+    "no hash": (lambda f: _edit(f, "provenance.json", "checkpoint_sha256", "hash"), "does not say"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_folder_with_a_mistake_is_refused_and_nothing_is_left_behind(mistake: str, labels: Path, tmp_path: Path):
+    spoil, words = MISTAKES[mistake]
+    spoil(labels)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(InputError, match=words):
+        package_labels(labels, tmp_path / "out")
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_an_output_that_is_there_is_left_alone(labels: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    package_labels(labels, tmp_path / "out")
+    before = _bytes(tmp_path / "out")
+    with pytest.raises(InputError, match="is there already"):
+        package_labels(labels, tmp_path / "out")
+    assert _bytes(tmp_path / "out") == before
+    with pytest.raises(InputError, match="is there already"):
+        package_labels(labels, labels)
+    with pytest.raises(InputError, match="lies in the folder of labels"):
+        package_labels(labels, labels / "out")
+    assert not (labels / "out").exists()
+
+
+@pytest.mark.parametrize(("folder", "words"), [("films", "no folder of labels"), ("nothing", "does not exist")])
+def test_another_folder_is_refused(folder: str, words: str, labels: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        package_labels(tmp_path / folder, tmp_path / "out")
+
+
+def test_the_program_packages_or_says_why_not_in_one_sentence(labels: Path, tmp_path: Path) -> None:
+    result = _program(labels, tmp_path / "out", "--films", "synthetic")
+    assert result.returncode == 0, result.stderr
+    assert "5 labels, checked; no film is included" in result.stdout
+    _first(labels).write_bytes(b"")
+    result = _program(labels, tmp_path / "other")
+    assert result.returncode == 1
+    assert "view1.nii.gz cannot be read" in result.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in result.stderr

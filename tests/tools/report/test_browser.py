@@ -1,0 +1,219 @@
+"""The page in a real browser: it loads without a network, the controls and the keys of the label browser work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_run import FILMS, SIZE, add_comparison, make_run, write_many_films
+
+from doll_tools.report.page import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+ORANGE, BLUE = (230, 159, 0), (86, 180, 233)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: chromium)"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the small run, with a comparison and a film that has no truth and no maps among the others."""
+    folder = tmp_path_factory.mktemp("browser")
+    run = make_run(folder)
+    add_comparison(run / "comparisons" / "lung", "lung")
+    return write_report(run, folder / "report.html")
+
+
+@pytest.fixture
+def page(chromium: Any, report: Path) -> Iterator[Any]:
+    """The open page; anything that it complains of, or wants from elsewhere, fails the test."""
+    opened = chromium.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    complaints: list[str] = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else complaints.append(r.url))
+    opened.goto(report.as_uri())
+    opened.locator("#label-browser").scroll_into_view_if_needed()
+    opened.wait_for_function("document.getElementById('facts').textContent !== ''")
+    yield opened
+    opened.close()
+    assert complaints == []
+
+
+def _facts(page: Any) -> str:
+    return str(page.locator("#facts").inner_text())
+
+
+def _pixels(page: Any, canvas: str) -> np.ndarray:
+    """A canvas as (H, W, 3)."""
+    script = """id => { const c = document.getElementById(id);
+        return [c.width, c.height, Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)]; }"""
+    width, height, values = page.evaluate(script, canvas)
+    return np.array(values, dtype=np.uint8).reshape(height, width, 4)[..., :3]
+
+
+def _near(pixels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    return (np.abs(pixels.astype(int) - colour) < 12).all(axis=-1)
+
+
+def test_the_worst_pair_comes_first_and_keys_step(page: Any) -> None:
+    """The one film with a known place comes first by IoU; by completeness the last film is the worst."""
+    assert page.locator("#position").inner_text() == "1 of 4"
+    assert FILMS[0] in _facts(page)
+    assert "IoU with the known place 1.000" in _facts(page)
+    page.select_option("#measure", "completeness")
+    page.wait_for_function(f"document.getElementById('facts').textContent.includes('{FILMS[3]}')")
+    assert "completeness error 0.900" in _facts(page)
+    page.locator("#measure").evaluate("element => element.blur()")
+    for key, number in (("ArrowRight", 2), ("ArrowRight", 1), ("ArrowLeft", 2), ("End", 0), ("Home", 3)):
+        page.keyboard.press(key)
+        page.wait_for_function(f"document.getElementById('facts').textContent.includes('{FILMS[number]}')")
+    page.keyboard.press("ArrowLeft")  # there is nothing before the first
+    assert page.locator("#position").inner_text() == "1 of 4"
+
+
+def test_buttons_step_too(page: Any) -> None:
+    page.click("#next")
+    page.wait_for_function("document.getElementById('position').textContent === '2 of 4'")
+    page.click("#previous")
+    page.wait_for_function("document.getElementById('position').textContent === '1 of 4'")
+
+
+def test_filters_choose_pairs(page: Any) -> None:
+    page.check("#known")
+    page.wait_for_function("document.getElementById('position').textContent === '1 of 1'")
+    page.uncheck("#known")
+    page.select_option("#measure", "agreement")
+    page.locator("#kept").fill("50")
+    page.wait_for_function("document.getElementById('position').textContent === '1 of 2'")
+    assert "agreement 0.200 to 0.400" in page.locator("#kept-text").inner_text()
+    assert page.locator("#observation option").all_inner_texts() == ["all", "Lung Opacity"]
+
+
+def test_the_label_is_drawn_where_it_is_and_opacity_fades_it(page: Any) -> None:
+    """Foreground of the small run: rows 8 to 19, columns 4 to 13 of 32."""
+    page.uncheck("#truth")
+    page.locator("#opacity").fill("100")
+    drawn, plain = _pixels(page, "overlay"), _pixels(page, "plain")
+    row, column = np.nonzero((drawn != plain).any(axis=-1))
+    scale = drawn.shape[0] / SIZE
+    assert np.allclose(
+        [row.min(), row.max() + 1, column.min(), column.max() + 1], np.array([8, 20, 4, 14]) * scale, atol=2
+    )
+    assert _near(drawn, ORANGE).sum() > 100
+    page.locator("#opacity").fill("0")
+    page.wait_for_timeout(200)
+    assert (_pixels(page, "overlay") == plain).all()
+    page.locator("#opacity").evaluate("element => element.blur()")
+    page.keyboard.press("+")
+    assert page.locator("#opacity-text").inner_text() == "10 %"
+    page.keyboard.press("-")
+    assert page.locator("#opacity-text").inner_text() == "0 %"
+
+
+def test_the_truth_is_outlined_and_a_key_takes_it_away(page: Any) -> None:
+    page.locator("#opacity").fill("0")
+    page.wait_for_timeout(200)
+    assert _near(_pixels(page, "overlay"), BLUE).sum() > 100
+    page.locator("#opacity").evaluate("element => element.blur()")
+    page.keyboard.press("t")
+    page.wait_for_timeout(200)
+    assert not _near(_pixels(page, "overlay"), BLUE).any()
+
+
+def test_members_maps_can_be_chosen_where_they_are_kept(page: Any) -> None:
+    """Of the second member's map the square is empty, of the first one all else."""
+    names = page.locator("#sources").inner_text().split()
+    assert names == ["label", "mean", "map", "resnet10", "densenet"]
+    page.uncheck("#truth")
+    page.locator("#opacity").fill("100")
+    page.locator("#opacity").evaluate("element => element.blur()")
+    bright = []
+    for key in ("3", "4"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(300)
+        bright.append(_near(_pixels(page, "overlay"), (253, 231, 37)))
+    square = np.s_[150:270, 90:180]
+    assert bright[0][square].mean() > 0.9
+    assert bright[1][square].mean() < 0.1
+    assert bright[1].mean() > 0.5 > bright[0].mean()
+    page.keyboard.press("End")
+    page.wait_for_function(f"!document.getElementById('facts').textContent.includes('{FILMS[0]}')")
+    assert page.locator("input[name=source]").last.is_disabled()
+
+
+def test_pictures_are_described(page: Any) -> None:
+    assert page.locator("img:not([alt]), svg:not([aria-label]), canvas:not([aria-label])").count() == 0
+    text = page.locator("#overlay").get_attribute("aria-label")
+    assert "label of Lung Opacity, its known place outlined" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"), [("wide", 1280, "light"), ("dark", 1280, "dark"), ("phone", 390, "light")]
+)
+def test_the_page_fits_and_a_picture_of_it_is_kept(
+    chromium: Any, report: Path, name: str, width: int, scheme: str
+) -> None:
+    """The pictures go to the folder that REPORT_SCREENSHOTS names, where CI collects them."""
+    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.goto(report.as_uri())
+    page.wait_for_function("document.getElementById('facts').textContent !== ''")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    folder = Path(os.environ.get("REPORT_SCREENSHOTS") or report.parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"report_{name}.png", full_page=True)
+    assert (folder / f"report_{name}.png").stat().st_size > 10_000
+    page.close()
+
+
+def test_on_paper_the_controls_are_left_out(page: Any) -> None:
+    page.emulate_media(media="print")
+    assert not page.locator("#label-browser").is_visible()
+    assert page.locator("img[alt^=Radiograph]").first.is_visible()
+
+
+def test_without_scripts_the_films_are_still_there(chromium: Any, report: Path) -> None:
+    page = chromium.new_page(java_script_enabled=False)
+    page.goto(report.as_uri())
+    assert page.locator("noscript").inner_text() or page.get_by_text("The browser needs JavaScript").count()
+    assert page.locator("img[alt^=Radiograph]").first.is_visible()
+    page.close()
+
+
+def test_a_page_of_a_thousand_films_is_small_and_opens_quickly(chromium: Any, tmp_path: Path) -> None:
+    """Films of 320 pixels with noise in them, two observations each, three members' maps, known places."""
+    run = write_many_films(make_run(tmp_path), 1000)
+    report = write_report(run, tmp_path / "report.html", films=1000)
+    assert report.stat().st_size < 30e6
+    seconds = []
+    for _ in range(3):  # the machine may be busy: the quickest counts
+        page = chromium.new_page()
+        started = time.perf_counter()
+        page.goto(report.as_uri())
+        page.wait_for_function("document.getElementById('facts').textContent !== ''")
+        seconds.append(time.perf_counter() - started)
+        assert page.locator("#position").inner_text() == "1 of 2000"
+        page.close()
+    print(f"{report.stat().st_size / 1e6:.1f} MB, opened in {min(seconds):.2f} s")
+    assert min(seconds) < 2
