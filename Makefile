@@ -1,6 +1,6 @@
-# make demo: install everything and run all stages on synthetic films
+# make demo: install everything and run all stages on synthetic images
 # make test: install everything and run the fast tests; make test-all: the slow ones
-# make label STUDIES=DIR: annotate the films in a folder; make label-test: the tests of that app
+# make label STUDIES=DIR: annotate the images in a folder; make label-test: the tests of that app
 
 PYTHON ?= python3
 VENV   := .venv
@@ -47,7 +47,7 @@ slow: $(READY)
 test-all: slow label-test
 
 label: $(LABEL)/.ready
-	@test -n "$(STUDIES)" || { echo "Error: give the folder of films, make label STUDIES=DIR."; exit 1; }
+	@test -n "$(STUDIES)" || { echo "Error: give the folder of images, make label STUDIES=DIR."; exit 1; }
 	$(LABEL)/bin/python -m doll_tools.annotate $(STUDIES) --run $(RUN) --port $(PORT)
 
 label-test: $(LABEL)/.ready

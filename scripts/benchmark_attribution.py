@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import run_program
 from doll_tools.evaluate.attribution_benchmark import AttributionBenchmark
 
@@ -38,11 +38,11 @@ def benchmark(
         networks: members of the classifier bundle (configs/members), with commas between.
         chexpert: folder in CheXpert's layout.
         output: file to write.
-        count: number of films.
+        count: number of images.
         reference_count: on how many of them the reference (captum, float32, 200 steps) is computed.
         size: side of the images in pixels.
         epochs: how long the networks are trained before, on train.csv.
-        seed: of the draw of films and of the training.
+        seed: of the draw of images and of the training.
         overrides: other values of the label bundle, for example '{ig_steps: 32}'.
         quiet: show no progress.
     """
@@ -54,7 +54,7 @@ def benchmark(
         BUNDLES, names, Path(chexpert).resolve(), count, reference_count, size, work, epochs, seed, overrides, quiet
     ).run()
     text = json.dumps(figures, indent=2)
-    write_whole(path, (text + "\n").encode())
+    write_atomic(path, (text + "\n").encode())
     print(text)
 
 

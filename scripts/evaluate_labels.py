@@ -39,22 +39,22 @@ def evaluate_labels(
     quiet: bool = False,
     **values: Any,
 ) -> None:
-    """Score the labels' maps against known places, compare them with chance and randomised networks, say a verdict.
+    """Score the labels' maps against known places, compare them with chance and randomized networks, say a verdict.
 
     Args:
-        chexpert: folder of the films, in CheXpert's layout.
+        chexpert: folder of the images, in CheXpert's layout.
         checkpoint: the committee's model.pt.
         output: folder for evaluation.csv, evaluation.json, evaluation.md, pairs.csv and MLflow.
         truth: truth.csv or boxes.csv, or CheXlocalize's JSON of masks; the first that is in chexpert by default.
-        datalist: the films' dataset.json; that in chexpert by default.
+        datalist: the images' dataset.json; that in chexpert by default.
         committee: configuration with network_def, see write_committee.py; the bundle's own by default.
         image_size: one number or two, as in label generation.
-        sections: with commas between; all of the datalist by default. Their films are never pooled.
-        choose_on: section whose films choose each source's best foreground share for the other sections.
-        sources: consensus, member_0, ..., gradcam, randomised, chance; with commas between, all by default.
+        sections: with commas between; all of the datalist by default. Their images are never pooled.
+        choose_on: section whose images choose each source's best foreground share for the other sections.
+        sources: consensus, member_0, ..., gradcam, randomized, chance; with commas between, all by default.
         resamples: draws of the 95 % intervals, 1000 or more.
-        seed: of the intervals and the randomised networks.
-        gate: true: exit with code 3 unless the labels of the films furthest from training pass.
+        seed: of the intervals and the randomized networks.
+        gate: true: exit with code 3 unless the labels of the images furthest from training pass.
         tracking_uri: of MLflow; SQLite in output by default.
         quiet: show no progress.
         values: any value of the label generation bundle, such as ig_steps or foreground_share.

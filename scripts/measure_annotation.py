@@ -1,7 +1,7 @@
 """Play the annotator of a running label app: how good proposals are before and after training, and what clicks add.
 
-Example, with the films of a table in one folder, served by ``make label STUDIES=FILMS``:
-    python scripts/measure_annotation.py --address http://127.0.0.1:8000 --csv FILMS/index.csv \
+Example, with the images of a table in one folder, served by ``make label STUDIES=IMAGES``:
+    python scripts/measure_annotation.py --address http://127.0.0.1:8000 --csv IMAGES/index.csv \
         --classes lungs=right_lung+left_lung --output output/annotation.json
 """
 
@@ -20,7 +20,7 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt, label
 
 from doll_monai.data.datalist import read_table
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError, run_program
 from doll_monai.utils.progress import Bar
 from doll_tools.prepare.masks import parse_classes
@@ -40,23 +40,23 @@ def measure(
     image: str = "image",
     quiet: bool = False,
 ) -> None:
-    """Save true masks of some films, train, and compare proposals for others with their true masks.
+    """Save true masks of some images, train, and compare proposals for others with their true masks.
 
     Args:
-        csv: table of films and masks; a film's id is its file's name.
+        csv: table of images and masks; an image's id is its file's name.
         classes: such as lungs=right_lung+left_lung, as for scripts/prepare_masks.py.
         output: JSON file for the figures.
         address: of the app.
         model: the task.
-        drawn: films whose true masks are saved, the first of the table.
-        asked: films that are asked about, the last of the table.
-        image: column of films.
+        drawn: images whose true masks are saved, the first of the table.
+        asked: images that are asked about, the last of the table.
+        image: column of images.
         quiet: show no progress.
     """
     server = _Server(address, model)
-    truth = _truth(csv, classes, image, server.films())
+    truth = _truth(csv, classes, image, server.images())
     if len(truth) < drawn + asked:
-        raise InputError(f"{csv} has {len(truth)} films that the app serves; {drawn} and {asked} are asked for.")
+        raise InputError(f"{csv} has {len(truth)} images that the app serves; {drawn} and {asked} are asked for.")
     names = list(truth)
     training, others = names[:drawn], {name: truth[name] for name in names[-asked:]}
     result: dict[str, Any] = {"model": model, "drawn": drawn, "asked": asked}
@@ -71,7 +71,7 @@ def measure(
     result["second_proposal"] = _mean(server.dice(others, bar))
     result["clicks"] = _clicks(server, others, bar)
     bar.close()
-    write_whole(output, json.dumps(result, indent=2).encode())
+    write_atomic(output, json.dumps(result, indent=2).encode())
     print(json.dumps(result, indent=2))
 
 
@@ -80,7 +80,7 @@ class _Server:
 
     def __init__(self, address: str, model: str) -> None:
         self.address, self.model = address, model
-        state = self._ask("GET", "/doll/films").json()
+        state = self._ask("GET", "/doll/images").json()
         if model not in state["tasks"]:
             raise InputError(f"{address} has no task {model}; it has {', '.join(state['tasks'])}.")
         self.classes: list[str] = state["tasks"][model]["classes"]
@@ -95,20 +95,20 @@ class _Server:
             raise InputError(f"{self.address}{path}: {answer.json().get('detail', answer.text)}")
         return answer
 
-    def films(self) -> list[str]:
-        return [film["id"] for film in self._ask("GET", "/doll/films").json()["films"]]
+    def images(self) -> list[str]:
+        return [image["id"] for image in self._ask("GET", "/doll/images").json()["images"]]
 
     def is_ready(self) -> bool:
-        return bool(self._ask("GET", "/doll/films").json()["tasks"][self.model]["ready"])
+        return bool(self._ask("GET", "/doll/images").json()["tasks"][self.model]["ready"])
 
-    def propose(self, film: str, clicks: Mapping[str, Any] | None = None) -> Masks:
+    def propose(self, image: str, clicks: Mapping[str, Any] | None = None) -> Masks:
         model = self.model.replace("_segmentation", "_clicks") if clicks else self.model
         form = {"params": json.dumps({"result_extension": ".png", **(clicks or {})})}
-        answer = self._ask("POST", f"/infer/{model}?image={film}&output=image", data=form)
+        answer = self._ask("POST", f"/infer/{model}?image={image}&output=image", data=form)
         mask = np.asarray(Image.open(io.BytesIO(answer.content)))
         return {name: (mask & bit) > 0 for name, bit in self.bits.items()}
 
-    def save(self, film: str, masks: Masks) -> None:
+    def save(self, image: str, masks: Masks) -> None:
         total = np.zeros(next(iter(masks.values())).shape, np.uint8)
         for name, mask in masks.items():
             total[mask] |= self.bits[name]
@@ -116,7 +116,7 @@ class _Server:
         Image.fromarray(total).save(buffer, "PNG")
         files = {"label": ("label.png", buffer.getvalue(), "image/png")}
         form = {"params": json.dumps({"classes": self.classes})}
-        self._ask("PUT", f"/datastore/label?image={film}&tag=final", files=files, data=form)
+        self._ask("PUT", f"/datastore/label?image={image}&tag=final", files=files, data=form)
 
     def train(self) -> dict[str, Any]:
         self._ask("POST", f"/train/{self.model}", json={})
@@ -128,22 +128,24 @@ class _Server:
         return stats
 
     def dice(self, truth: Mapping[str, Masks], bar: Bar) -> list[dict[str, float]]:
-        films = bar.along(truth)
-        return [{name: _dice(mask, truth[film][name]) for name, mask in self.propose(film).items()} for film in films]
+        images = bar.along(truth)
+        return [
+            {name: _dice(mask, truth[image][name]) for name, mask in self.propose(image).items()} for image in images
+        ]
 
 
 def _clicks(server: _Server, truth: Mapping[str, Masks], bar: Bar) -> dict[str, dict[str, float]]:
     """Dice after clicks of a class, each in the middle of the largest region that is wrong."""
     scores: dict[str, dict[str, list[float]]] = {}
-    for film, masks in bar.along(truth.items()):
+    for image, masks in bar.along(truth.items()):
         for name, mask in masks.items():
             given: dict[str, list[list[int]]] = {"foreground": [], "background": []}
-            found = server.propose(film)[name]
+            found = server.propose(image)[name]
             for number in range(1, max(CLICKS) + 1):
                 if (found != mask).any():
                     column, row = _middle_of_largest(found != mask)
                     given["foreground" if mask[row, column] else "background"].append([column, row])
-                    found = server.propose(film, {"label": name, **given})[name]
+                    found = server.propose(image, {"label": name, **given})[name]
                 if number in CLICKS:
                     scores.setdefault(name, {}).setdefault(str(number), []).append(_dice(found, mask))
     return {name: {count: round(float(np.mean(all)), 4) for count, all in by.items()} for name, by in scores.items()}
@@ -158,12 +160,12 @@ def _middle_of_largest(wrong: np.ndarray) -> tuple[int, int]:
     return int(column), int(row)
 
 
-def _truth(csv: str, classes: str, image: str, films: list[str]) -> dict[str, Masks]:
+def _truth(csv: str, classes: str, image: str, images: list[str]) -> dict[str, Masks]:
     columns = parse_classes(classes)
     folder, result = Path(csv).parent, {}
     for _, row in read_table(csv, [image, *(column for group in columns.values() for column in group)]):
         name = Path(row[image]).name.split(".")[0]
-        if name in films:
+        if name in images:
             result[name] = {
                 own: np.any([np.asarray(Image.open(folder / row[column])) > 127 for column in group], axis=0)
                 for own, group in columns.items()

@@ -1,8 +1,8 @@
-"""Make a data set that others can use from a finished folder of labels; films are never copied.
+"""Make a data set that others can use from a finished folder of labels; images are never copied.
 
 Example:
     python scripts/package_labels.py --labels output/labels --output output/doll_dataset \
---films "CheXpert-v1.0-small" --evaluation output/evaluation
+--images "CheXpert-v1.0-small" --evaluation output/evaluation
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def package(
     labels: str,
     output: str,
     evaluation: str | None = None,
-    films: str | None = None,
+    images: str | None = None,
     name: str = TITLE,
     quiet: bool = False,
 ) -> None:
@@ -28,7 +28,7 @@ def package(
         labels: the finished output_dir of the label generation.
         output: folder to make; it must not exist or be empty.
         evaluation: evaluation.csv or the folder that holds it, for the card; without it the card says "not evaluated".
-        films: which films the labels belong to, in a few words, for the card.
+        images: which images the labels belong to, in a few words, for the card.
         name: the card's title.
         quiet: show no progress.
     """
@@ -37,10 +37,10 @@ def package(
         str(output),
         evaluation=None if evaluation is None else str(evaluation),
         name=str(name),
-        films=None if films is None else str(films),
+        images=None if images is None else str(images),
         progress=partial(Bar, name="labels", quiet=quiet),
     )
-    print(f"{len(folder.records)} labels, checked; no film is included, only the films' relative paths.")
+    print(f"{len(folder.records)} labels, checked; no image is included, only the images' relative paths.")
     print(f"{output}/README.md")
 
 

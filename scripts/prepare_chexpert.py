@@ -1,4 +1,4 @@
-"""Write the ``dataset.json`` of CheXpert, of CheXlocalize's films, or of any data set in CheXpert's layout.
+"""Write the ``dataset.json`` of CheXpert, of CheXlocalize's images, or of any data set in CheXpert's layout.
 
 Examples:
     python scripts/prepare_chexpert.py --dataset_dir CheXpert-v1.0-small --output output/chexpert
@@ -39,7 +39,7 @@ def prepare_chexpert(
             are points, points.csv are written beside dataset.json.
         validation_share: share of the patients of train.csv for validation.
         seed: another seed, another split.
-        check: read every film, report, write nothing.
+        check: read every image, report, write nothing.
         patient_overlap: error, or drop: drop the rows of train.csv whose patient is in valid.csv too.
         quiet: show no progress.
     """
@@ -52,7 +52,7 @@ def prepare_chexpert(
         patient_overlap=patient_overlap,
         check_images="none" if check else "some",
     )
-    finish(prepared, output, check=check, progress=partial(Bar, name="films", quiet=quiet))
+    finish(prepared, output, check=check, progress=partial(Bar, name="images", quiet=quiet))
 
 
 if __name__ == "__main__":

@@ -26,18 +26,18 @@ def prepare_covid(
     check: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Write one label file a film and dataset.json; which of the two sets it is, is seen by its folders.
+    """Write one label file an image and dataset.json; which of the two sets it is, is seen by its folders.
 
     Args:
         dataset_dir: folder to which the set was unpacked.
         output: folder for dataset.json and labels/.
         classes: infection, lungs or both; lungs are in COVID-QU-Ex alone.
         groups: of COVID-QU-Ex: COVID-19, Non-COVID, Normal; by default COVID-19 for infection, all for lungs alone.
-        training: number of the owner's training films to take; all by default.
-        validation: number of films for validation; the owner's, or 10 % of the training patients by default.
-        test: number of the owner's test films to keep; all by default.
+        training: number of the owner's training images to take; all by default.
+        validation: number of images for validation; the owner's, or 10 % of the training patients by default.
+        test: number of the owner's test images to keep; all by default.
         seed: another seed, another choice within the owner's split.
-        check: read every film and mask, report, write nothing.
+        check: read every image and mask, report, write nothing.
         quiet: show no progress.
     """
     prepared = prepare(

@@ -1,8 +1,8 @@
-"""Write the ``dataset.json`` of one's own films: with a CSV of findings to classify, with folders of masks to segment.
+"""Write the ``dataset.json`` of one's own images: with a CSV of findings to classify, with folders of masks to segment.
 
 Examples:
     python scripts/prepare_folder.py --dataset_dir OWN --csv OWN/findings.csv --output output/own
-    python scripts/prepare_folder.py --dataset_dir OWN --images films --masks "lungs=right+left,heart" \
+    python scripts/prepare_folder.py --dataset_dir OWN --images images --masks "lungs=right+left,heart" \
 --output output/own
 """
 
@@ -35,23 +35,23 @@ def prepare_folder(
     check: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Take findings from a table, or masks from folders; films of one patient stay together.
+    """Take findings from a table, or masks from folders; images of one patient stay together.
 
     Args:
-        dataset_dir: folder to which films and masks are relative.
+        dataset_dir: folder to which images and masks are relative.
         output: folder for dataset.json and, with masks, labels/.
-        csv: table with a row a film and a column an observation: 1, 0, -1 or blank.
+        csv: table with a row an image and a column an observation: 1, 0, -1 or blank.
         masks: class=folder+folder,class=folder: the classes and the folders of their masks.
-        images: with masks, the folder of the films.
-        image: with csv, the name of the column of films.
+        images: with masks, the folder of the images.
+        image: with csv, the name of the column of images.
         patient: with csv, the name of the column of patients; with masks, a regular expression that finds the patient
-            in a film's path. Without it every film stands alone, unless the table has a column patient.
-        empty_if_absent: with masks, a film that has a mask in one folder and none in another has nothing there.
-        training: number of films for training; 70 % by default, the same for validation, 10 %, and test, 20 %.
-        validation: number of films for validation; what neither training nor validation takes is for test.
-        test: number of films for test at the most.
+            in an image's path. Without it every image stands alone, unless the table has a column patient.
+        empty_if_absent: with masks, an image that has a mask in one folder and none in another has nothing there.
+        training: number of images for training; 70 % by default, the same for validation, 10 %, and test, 20 %.
+        validation: number of images for validation; what neither training nor validation takes is for test.
+        test: number of images for test at the most.
         seed: another seed, another split.
-        check: read every film and mask, report, write nothing.
+        check: read every image and mask, report, write nothing.
         quiet: show no progress.
     """
     if (csv is None) == (masks is None):
@@ -81,7 +81,7 @@ def prepare_folder(
             test=test,
             seed=seed,
         )
-    finish(prepared, output, check=check, progress=partial(Bar, name="films", quiet=quiet))
+    finish(prepared, output, check=check, progress=partial(Bar, name="images", quiet=quiet))
 
 
 if __name__ == "__main__":

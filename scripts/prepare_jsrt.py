@@ -1,4 +1,4 @@
-"""Write label files and the ``dataset.json`` of JSRT's raw films with SCR's masks.
+"""Write label files and the ``dataset.json`` of JSRT's raw images with SCR's masks.
 
 Example:
     python scripts/prepare_jsrt.py --dataset_dir JSRT --scr_dir SCR --output output/jsrt --training 5 --validation 10
@@ -27,19 +27,19 @@ def prepare_jsrt(
     check: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Join SCR's masks, enlarge them to the films' size, write one label file a film and dataset.json.
+    """Join SCR's masks, enlarge them to the images' size, write one label file an image and dataset.json.
 
     Args:
-        dataset_dir: folder of the .IMG films.
+        dataset_dir: folder of the .IMG images.
         output: folder for dataset.json and labels/.
         scr_dir: folder to which SCR was unpacked; dataset_dir by default.
         classes: name=mask+mask,...; masks are right_lung, left_lung, heart, right_clavicle and left_clavicle.
         train_fold: SCR's fold to learn from, 1 or 2; the other one is for test.
-        training: number of films for training; all that remain of the fold by default.
-        validation: number of films for validation; 10 % of the fold by default.
-        test: number of films of the other fold to keep; all by default.
+        training: number of images for training; all that remain of the fold by default.
+        validation: number of images for validation; 10 % of the fold by default.
+        test: number of images of the other fold to keep; all by default.
         seed: another seed, another choice within the fold.
-        check: read every film and mask, report, write nothing.
+        check: read every image and mask, report, write nothing.
         quiet: show no progress.
     """
     prepared = prepare(

@@ -1,8 +1,8 @@
-"""Write label files and the ``dataset.json`` of lungs: Montgomery, Shenzhen, or any folder of films and masks.
+"""Write label files and the ``dataset.json`` of lungs: Montgomery, Shenzhen, or any folder of images and masks.
 
 Examples:
     python scripts/prepare_lungs.py --dataset_dir NLM --output output/lungs --training 10 --validation 10
-    python scripts/prepare_lungs.py --dataset_dir OWN --images films --masks lung_masks --output output/lungs
+    python scripts/prepare_lungs.py --dataset_dir OWN --images images --masks lung_masks --output output/lungs
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ def prepare_lungs(
     check: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Join the masks of both lungs, write one label file a film and dataset.json.
+    """Join the masks of both lungs, write one label file an image and dataset.json.
 
     Args:
         dataset_dir: folder above MontgomerySet, ChinaSet_AllFiles and Shenzhen's masks, or one's own folder.
         output: folder for dataset.json and labels/.
-        images: folder of one's own films, below dataset_dir.
+        images: folder of one's own images, below dataset_dir.
         masks: folder of their masks, or FOLDER+FOLDER for one a lung.
-        patient: regular expression that finds the patient in a film's path; without it every film stands alone.
-        training: number of films for training; 70 % by default, the same for validation, 10 %, and test, 20 %.
-        validation: number of films for validation; what neither training nor validation takes is for test.
-        test: number of films for test at the most.
+        patient: regular expression that finds the patient in an image's path; without it every image stands alone.
+        training: number of images for training; 70 % by default, the same for validation, 10 %, and test, 20 %.
+        validation: number of images for validation; what neither training nor validation takes is for test.
+        test: number of images for test at the most.
         seed: another seed, another split.
-        check: read every film and mask, report, write nothing.
+        check: read every image and mask, report, write nothing.
         quiet: show no progress.
     """
     if (images is None) != (masks is None):

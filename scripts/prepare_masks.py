@@ -1,4 +1,4 @@
-"""Write label files and the ``dataset.json`` of films with hand-drawn masks.
+"""Write label files and the ``dataset.json`` of images with hand-drawn masks.
 
 Example:
     python scripts/prepare_masks.py --csv index.csv --classes "lungs=right_lung+left_lung" --output output/lungs \
@@ -31,20 +31,20 @@ def prepare_masks(
     check: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Join mask columns to classes, write one label file a film and dataset.json.
+    """Join mask columns to classes, write one label file an image and dataset.json.
 
     Args:
-        csv: table with a column of films and columns of masks; a blank cell is an empty mask.
+        csv: table with a column of images and columns of masks; a blank cell is an empty mask.
         classes: name=column+column,name=column: the classes and the columns whose union each is.
         output: folder for dataset.json and labels/.
-        training: number of films for training.
-        validation: number of films for validation.
-        test: number of films for test at the most; all the rest by default.
+        training: number of images for training.
+        validation: number of images for validation.
+        test: number of images for test at the most; all the rest by default.
         seed: another seed, another split.
-        image: name of the column of films.
-        patient: name of the column of patients; without it, "patient" where there is one, else every film stands alone.
-        dataset_dir: folder to which films and masks are relative; the folder of the table by default.
-        check: read the films and masks, report, write nothing.
+        image: name of the column of images.
+        patient: name of the column of patients; without it, "patient" where there is one, else every image stands alone.
+        dataset_dir: folder to which images and masks are relative; the folder of the table by default.
+        check: read the images and masks, report, write nothing.
         quiet: show no progress.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -64,7 +64,7 @@ def prepare_masks(
         check=check,
     )
     for section, records in sections.items():
-        print(f"{section}: {len(records)} films")
+        print(f"{section}: {len(records)} images")
     if check:
         print("All of them and their masks are there and readable; nothing was written.")
         return

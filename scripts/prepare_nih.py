@@ -28,17 +28,17 @@ def prepare_nih(
 
     Args:
         dataset_dir: folder with Data_Entry_2017.csv, train_val_list.txt, test_list.txt, BBox_List_2017.csv and the
-            folders of films.
+            folders of images.
         output: folder for dataset.json and boxes.csv.
-        training: number of films for training; all that remain by default.
-        validation: number of films for validation; those of 10 % of the patients by default.
-        test: number of films of the test list to keep; all by default.
+        training: number of images for training; all that remain by default.
+        validation: number of images for validation; those of 10 % of the patients by default.
+        test: number of images of the test list to keep; all by default.
         seed: another seed, another split.
-        check: read every film, report, write nothing.
+        check: read every image, report, write nothing.
         quiet: show no progress.
     """
     prepared = prepare(str(dataset_dir), training=training, validation=validation, test=test, seed=seed)
-    finish(prepared, output, check=check, progress=partial(Bar, name="films", quiet=quiet))
+    finish(prepared, output, check=check, progress=partial(Bar, name="images", quiet=quiet))
 
 
 if __name__ == "__main__":

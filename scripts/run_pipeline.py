@@ -29,8 +29,8 @@ def run_pipeline(
     """Run every stage that is not done; the same command continues after an interruption.
 
     Args:
-        chexpert: data set in CheXpert's layout: train.csv, valid.csv and films.
-        task_data: folder with index.csv: films and their masks.
+        chexpert: data set in CheXpert's layout: train.csv, valid.csv and images.
+        task_data: folder with index.csv: images and their masks.
         output: folder for everything that is made.
         task: the segmentation task: lung.
         preset: demo, small or full; see scripts/doll_tools/pipeline/presets.

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from doll_monai.data.datalist import write_whole
+from doll_monai.data.datalist import write_atomic
 from doll_monai.utils.errors import run_program
 from doll_tools.pipeline.plan import committee_definition
 
@@ -26,7 +26,7 @@ def write_committee(members: str | Sequence[str], output: str) -> None:
     """
     names = members.split(",") if isinstance(members, str) else list(members)
     content = {"network_def": committee_definition(MEMBERS, names)}
-    write_whole(output, (json.dumps(content, indent=4) + "\n").encode())
+    write_atomic(output, (json.dumps(content, indent=4) + "\n").encode())
     print(output)
 
 

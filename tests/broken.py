@@ -39,12 +39,12 @@ class Done:
 
 
 def write_world(folder: Path) -> None:
-    """Films in CheXpert's layout, others with masks, and finished results of every kind below ``done``."""
-    write_dataset(folder / "films", count=12, seed=0, size=SIZE)
-    films = folder / "new"
-    films.mkdir()
+    """Images in CheXpert's layout, others with masks, and finished results of every kind below ``done``."""
+    write_dataset(folder / "images", count=12, seed=0, size=SIZE)
+    images = folder / "new"
+    images.mkdir()
     grey = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
-    Image.fromarray(grey).save(films / "film.png")
+    Image.fromarray(grey).save(images / "image.png")
     done = folder / "done"
     done.mkdir()
     for bundle in (CLASSIFIER, LUNGS, GENERATION):

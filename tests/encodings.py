@@ -1,4 +1,4 @@
-"""One film in every encoding in which radiographs come, to try whatever reads them."""
+"""One image in every encoding in which radiographs come, to try whatever reads them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image
 from skimage.io import imsave
 
 DEPTH = 16
-"""Factor from the film's 8 bits to the 12 that detectors have."""
+"""Factor from the image's 8 bits to the 12 that detectors have."""
 SPACING = (0.3, 0.2)
 """Distance of rows and of columns in mm, of the encodings that say it."""
 PATIENT = {
@@ -47,8 +47,8 @@ def dicom(pixels: np.ndarray, extra: Elements | None = None, syntax: str = _EXPL
         extra: (group, element) to type and value, instead of or beside what the pixels say.
         syntax: transfer syntax, explicit or implicit little endian.
     """
-    colours = 3 if pixels.ndim == 3 and pixels.shape[2] == 3 else 1
-    height, width = pixels.shape[-2:] if colours == 1 else pixels.shape[:2]
+    colors = 3 if pixels.ndim == 3 and pixels.shape[2] == 3 else 1
+    height, width = pixels.shape[-2:] if colors == 1 else pixels.shape[:2]
     bits = 12 if pixels.dtype == np.uint16 else 8 * pixels.itemsize
     elements: dict[tuple[int, int], tuple[str, Any]] = {
         **PATIENT,
@@ -58,9 +58,9 @@ def dicom(pixels: np.ndarray, extra: Elements | None = None, syntax: str = _EXPL
         (0x0018, 0x1164): ("DS", f"{SPACING[0]}\\{SPACING[1]}"),
         (0x0020, 0x000D): ("UI", "1.2.3"),
         (0x0020, 0x000E): ("UI", "1.2.3.1"),
-        (0x0028, 0x0002): ("US", colours),
-        (0x0028, 0x0004): ("CS", "MONOCHROME2" if colours == 1 else "RGB"),
-        **({(0x0028, 0x0006): ("US", 0)} if colours > 1 else {}),
+        (0x0028, 0x0002): ("US", colors),
+        (0x0028, 0x0004): ("CS", "MONOCHROME2" if colors == 1 else "RGB"),
+        **({(0x0028, 0x0006): ("US", 0)} if colors > 1 else {}),
         (0x0028, 0x0010): ("US", height),
         (0x0028, 0x0011): ("US", width),
         (0x0028, 0x0030): ("DS", f"{SPACING[0]}\\{SPACING[1]}"),
@@ -127,7 +127,7 @@ def _with_opacity(grey: np.ndarray) -> Image.Image:
     return Image.fromarray(np.stack([grey, grey, grey, opacity], axis=-1))
 
 
-def _colour(grey: np.ndarray) -> Image.Image:
+def _color(grey: np.ndarray) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
@@ -171,8 +171,8 @@ def _itk(grey: np.ndarray, path: Path, kind: type = np.uint16, turned: bool = Fa
     itk.imwrite(image, str(path), compression=compression)
 
 
-def _deep_colour_png(grey: np.ndarray, path: Path) -> None:
-    """Colours of 16 bits, which Pillow does not write."""
+def _deep_color_png(grey: np.ndarray, path: Path) -> None:
+    """Colors of 16 bits, which Pillow does not write."""
     height, width = grey.shape
     rows = np.stack([_deep(grey)] * 3, axis=-1).astype(">u2").reshape(height, -1)
     chunks = {
@@ -187,7 +187,7 @@ def _deep_colour_png(grey: np.ndarray, path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
-def _deep_colour_tiff(grey: np.ndarray, path: Path) -> None:
+def _deep_color_tiff(grey: np.ndarray, path: Path) -> None:
     imsave(path, np.stack([_deep(grey)] * 3, axis=-1), check_contrast=False)
 
 
@@ -197,14 +197,14 @@ _WINDOW = {(0x0028, 0x1050): ("DS", "700"), (0x0028, 0x1051): ("DS", "90")}
 ENCODINGS: dict[str, Writer] = {
     "grey.png": _picture,
     "grey16.png": partial(_picture, make=lambda grey: Image.fromarray(_deep(grey))),
-    "colour.png": partial(_picture, make=_colour),
-    "colour16.png": _deep_colour_png,
+    "color.png": partial(_picture, make=_color),
+    "color16.png": _deep_color_png,
     "palette.png": partial(_picture, make=_palette),
     "opacity.png": partial(_picture, make=_with_opacity),
     "grey_opacity.png": partial(_picture, make=lambda grey: _with_opacity(grey).convert("LA")),
     "turned16.png": partial(_turned, orientation=8, stored=partial(np.rot90, k=-1), depth=DEPTH),
     "grey.jpg": partial(_picture, quality=95),
-    "colour.jpg": partial(_picture, make=_colour, quality=95, progressive=True),
+    "color.jpg": partial(_picture, make=_color, quality=95, progressive=True),
     "inks.jpg": partial(_picture, make=_inks, quality=95),
     "turned.jpg": partial(_turned, orientation=6, stored=np.rot90, quality=95),
     "mirrored.jpeg": partial(_turned, orientation=2, stored=np.fliplr, quality=95),
@@ -212,7 +212,7 @@ ENCODINGS: dict[str, Writer] = {
     "grey.bmp": _picture,
     "grey.tif": _picture,
     "grey16.tif": partial(_picture, make=lambda grey: Image.fromarray(_deep(grey))),
-    "colour16.tif": _deep_colour_tiff,
+    "color16.tif": _deep_color_tiff,
     "float.tif": partial(_picture, make=lambda grey: Image.fromarray(grey.astype(np.float32) / 255)),
     "inks.tiff": partial(_picture, make=_inks),
     "packed.tiff": partial(_picture, compression="tiff_lzw"),
@@ -228,7 +228,7 @@ ENCODINGS: dict[str, Writer] = {
     "window.dcm": partial(_dicom, extra=_WINDOW),
     "signed.dcm": partial(_dicom, stored=lambda grey: grey.astype(np.int16) * DEPTH - 2000),
     "signed_inverted.dcm": partial(_dicom, stored=lambda grey: 2000 - grey.astype(np.int16) * DEPTH, extra=_INVERTED),
-    "colour.dcm": partial(_dicom, stored=lambda grey: np.stack([grey] * 3, axis=-1)),
+    "color.dcm": partial(_dicom, stored=lambda grey: np.stack([grey] * 3, axis=-1)),
     "implicit.dcm": partial(_dicom, syntax=_IMPLICIT),
     "jpeg.dcm": partial(_compressed_dicom, compression="JPEG"),
     "jpeg2000.dcm": partial(_compressed_dicom, compression="JPEG2000"),
@@ -242,15 +242,15 @@ ENCODINGS: dict[str, Writer] = {
     "turned.mha": partial(_itk, kind=np.float64, turned=True),
     "grey.nrrd": partial(_itk, compression=True),
 }
-"""File name to the function that writes a film, (H, W) ``uint8``, to a path of that type."""
+"""File name to the function that writes an image, (H, W) ``uint8``, to a path of that type."""
 LOSSY = tuple(name for name in ENCODINGS if name.endswith((".jpg", ".jpeg")))
 """Encodings that change the grey values a little."""
 
 
-def write_encodings(film: np.ndarray, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write a film, (H, W) ``uint8``, in every encoding to a folder; returns the files."""
+def write_encodings(image: np.ndarray, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write an image, (H, W) ``uint8``, in every encoding to a folder; returns the files."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, write in ENCODINGS.items():
-        write(film, folder / name)
+        write(image, folder / name)
     return [folder / name for name in ENCODINGS]

@@ -1,6 +1,6 @@
 """ReLU on the bits of its numbers, for networks in evaluation mode that learn no more.
 
-On CPUs the path spends most of its time in ReLUs and normalisations, which read and write memory and compute hardly
+On CPUs the path spends most of its time in ReLUs and normalizations, which read and write memory and compute hardly
 anything. Cutting off negative numbers is the maximum with zero of the same bits read as integers, and the gradient's
 mask a multiplication of integers by one or zero; both are several times faster than arithmetic in ``bfloat16``.
 """
@@ -76,7 +76,7 @@ class BitReLU(nn.Module):
 def fuse_relu(traced: fx.GraphModule) -> None:
     """Rewrite a network in evaluation mode, in place, to one with the same output and gradient at less cost.
 
-    A ReLU goes behind the max-pooling that follows it, the scale of a normalisation between two layers
+    A ReLU goes behind the max-pooling that follows it, the scale of a normalization between two layers
     into the convolution behind its ReLU, and a ReLU in front of a convolution becomes a ``BitReLU``.
     """
     for node in list(traced.graph.nodes):
@@ -118,7 +118,7 @@ def _behind_pooling(traced: fx.GraphModule, relu: fx.Node) -> None:
 
 
 def _fold(traced: fx.GraphModule, norm: Any, relu: fx.Node) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Shift and slope that are left of a normalisation when the convolution behind its ReLU has taken the scale.
+    """Shift and slope that are left of a normalization when the convolution behind its ReLU has taken the scale.
 
     max(s x + t, 0) is |s| max(x sign(s) + t / |s|, 0); the slope is 1 or -1, and s itself where that is nearly zero.
     """

@@ -84,7 +84,7 @@ def nested(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Path-averaged gradients (P, C, h, w) and steps (P,) of a group's P pairs of image and target.
 
-    Every image is on its own after the first steps, so that its result does not depend on what its neighbours need.
+    Every image is on its own after the first steps, so that its result does not depend on what its neighbors need.
 
     Args:
         group: the images.

@@ -63,7 +63,7 @@ _paths: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Path]] = weakref.WeakKey
 def path_through(network: Callable[[torch.Tensor], torch.Tensor], compile_rest: bool = False) -> Path:
     """The path through a network in evaluation mode; kept until a parameter or buffer of it changes.
 
-    Batch normalisations that directly follow a convolution are folded into it. A network that ``torch.fx`` cannot
+    Batch normalizations that directly follow a convolution are folded into it. A network that ``torch.fx`` cannot
     trace, or whose first layer is no convolution of the image, is taken as a whole.
 
     Args:

@@ -16,14 +16,14 @@ from typing import Any
 
 from monai.data import load_decathlon_datalist
 
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 
 SECTIONS: tuple[str, ...] = ("training", "validation", "test")
 """Names of a datalist's sections, in the order in which they are written."""
 LOOKED_FOR = 20
-"""Images of a section that are looked for, to notice a wrong ``dataset_dir``: a film may be missing, not all."""
+"""Images of a section that are looked for, to notice a wrong ``dataset_dir``: an image may be missing, not all."""
 
 
 def write_datalist(path: str | os.PathLike[str], sections: Mapping[str, Sequence[dict]], **extra: Any) -> None:
@@ -48,11 +48,11 @@ def write_datalist(path: str | os.PathLike[str], sections: Mapping[str, Sequence
     for name in filled:
         records = ",\n".join(f"    {json.dumps(record, allow_nan=False)}" for record in sections[name])
         parts.append(f'  "{name}": [\n{records}\n  ]')
-    write_whole(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+    write_atomic(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
 def datalist_hash(datalist: str | os.PathLike[str]) -> str:
-    """SHA-256 of a datalist, as hexadecimal digits: which films and labels a training saw.
+    """SHA-256 of a datalist, as hexadecimal digits: which images and labels a training saw.
 
     Raises:
         InputError: when the file is missing.

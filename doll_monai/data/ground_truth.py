@@ -22,17 +22,17 @@ Place = str | tuple[float, ...] | RunLengths
 BOX = ("x", "y", "width", "height")
 
 
-class Truth:
+class GroundTruth:
     """Masks or boxes of findings, from a CSV with one row a place, or from a JSON file of CheXlocalize.
 
     The CSV's columns are ``Path`` (as in CheXpert's own CSV files, with or without the data set's folder in front),
     ``finding``, and either ``mask`` (a picture below ``dataset_dir``) or ``x, y, width, height`` (fractions of the
-    film's width and height). Several rows of one film and finding are united. CheXlocalize (Saporta et al. 2022) names
-    films by the last three parts of their path, ``patient64541_study1_view1_frontal``; see ``read_run_lengths``.
+    image's width and height). Several rows of one image and finding are united. CheXlocalize (Saporta et al. 2022) names
+    images by the last three parts of their path, ``patient64541_study1_view1_frontal``; see ``read_run_lengths``.
 
     Args:
         path: the CSV or JSON file; None is a truth that knows nothing.
-        dataset_dir: folder of the films.
+        dataset_dir: folder of the images.
 
     Raises:
         InputError: when the file is missing, lacks a column or names an unknown finding.
@@ -44,8 +44,8 @@ class Truth:
         if path is None:
             return
         if Path(path).suffix.lower() == ".json":
-            for film, channel, mask in read_run_lengths(path):
-                self._places.setdefault(film, []).append((channel, mask))
+            for radiograph, channel, mask in read_run_lengths(path):
+                self._places.setdefault(radiograph, []).append((channel, mask))
             return
         for line, row in read_table(path, ("Path", "finding")):
             if "mask" not in row and not set(BOX) <= set(row):
@@ -68,7 +68,7 @@ class Truth:
         return bool(self._known(image))
 
     def channels(self, image: str | os.PathLike) -> set[int]:
-        """Observations of which a place is known in a film; no mask is read."""
+        """Observations of which a place is known in an image; no mask is read."""
         return {channel for channel, _ in self._known(image)}
 
     def _known(self, image: str | os.PathLike) -> list[tuple[int, Place]]:
@@ -81,11 +81,11 @@ class Truth:
         return Path(os.path.relpath(image, self.dataset_dir)).as_posix()
 
     def masks(self, image: str | os.PathLike, size: tuple[int, ...]) -> dict[int, torch.Tensor]:
-        """The places known in one film.
+        """The places known in one image.
 
         Args:
-            image: the film.
-            size: (W, H) of the wanted grid, which covers the whole film.
+            image: the image.
+            size: (W, H) of the wanted grid, which covers the whole image.
 
         Returns:
             Observation's channel to its mask, (W, H) bool; empty when nothing is known.
@@ -128,13 +128,15 @@ def _resized(picture: Image.Image, size: tuple[int, ...]) -> torch.Tensor:
     return torch.from_numpy(np.asarray(picture.resize((size[0], size[1]), Image.Resampling.BOX)).T > 127)
 
 
-def records_with_truth(sections: Mapping[str, Sequence[dict[str, Any]]], truth: Truth) -> list[dict[str, Any]]:
-    """The records of all sections whose film has a place known.
+def records_with_ground_truth(
+    sections: Mapping[str, Sequence[dict[str, Any]]], truth: GroundTruth
+) -> list[dict[str, Any]]:
+    """The records of all sections whose image has a place known.
 
     Raises:
         InputError: when there is none.
     """
     records = [record for section in sections.values() for record in section if record["image"] in truth]
     if not records:
-        raise InputError(f"The truth knows no place in any film of the sections {', '.join(sections)}.")
+        raise InputError(f"The truth knows no place in any image of the sections {', '.join(sections)}.")
     return records

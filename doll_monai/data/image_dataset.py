@@ -1,4 +1,4 @@
-"""Films of a long run, of which some cannot be read."""
+"""Images of a long run, of which some cannot be read."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from doll_monai.utils.errors import InputError, sentence_of
 logger = logging.getLogger(__name__)
 
 ON_ERROR = ("skip", "raise")
-"""What can be done with a film that cannot be read."""
+"""What can be done with an image that cannot be read."""
 
 
-class FilmDataset(Dataset):
-    """Transformed records, each with the reason why its film could not be read as ``error``, "" where it could.
+class ImageDataset(Dataset):
+    """Transformed records, each with the reason why its image could not be read as ``error``, "" where it could.
 
-    A black film takes the place of one that cannot be read. It goes through the same transforms and has the same
-    targets, so the batch is computed as if the film were good, and the results of the others have the same bytes.
+    A black image takes the place of one that cannot be read. It goes through the same transforms and has the same
+    targets, so the batch is computed as if the image were good, and the results of the others have the same bytes.
 
     Args:
         data: records with an ``image`` path.
-        transform: the first transform reads the film, and raises ``InputError`` when it cannot.
-        dataset_dir: folder of the films.
+        transform: the first transform reads the image, and raises ``InputError`` when it cannot.
+        dataset_dir: folder of the images.
         on_error: ``skip`` or ``raise``.
 
     Raises:
-        InputError: for another ``on_error``; with ``raise``, for a bad film; when ``dataset_dir`` is gone or empty, as
+        InputError: for another ``on_error``; with ``raise``, for a bad image; when ``dataset_dir`` is gone or empty, as
             a file system is that vanished.
     """
 
@@ -60,17 +60,17 @@ class FilmDataset(Dataset):
                 raise
             if not _has_content(self.dataset_dir):
                 raise InputError(
-                    f"The folder {self.dataset_dir} of the films is gone or empty; when it is back, "
+                    f"The folder {self.dataset_dir} of the images is gone or empty; when it is back, "
                     "the same command continues."
                 ) from error
         logger.warning(f"Skipped: {reason}")
         return {**self._stand_in(record), "error": reason}
 
     def _stand_in(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        film = MetaTensor(torch.zeros(1, 2, 2), affine=torch.eye(4), meta={"filename_or_obj": record["image"]})
+        image = MetaTensor(torch.zeros(1, 2, 2), affine=torch.eye(4), meta={"filename_or_obj": record["image"]})
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Divide by zero")
-            result: dict[str, Any] = self.transform({**record, "image": film}, start=1)
+            result: dict[str, Any] = self.transform({**record, "image": image}, start=1)
         return result
 
 

@@ -1,7 +1,7 @@
-"""JSRT's raw films (Shiraishi et al. 2000): 2048 x 2048, 12 bit, big-endian, without a header.
+"""JSRT's raw images (Shiraishi et al. 2000): 2048 x 2048, 12 bit, big-endian, without a header.
 
 The database's page (db.jsrt.or.jp) gives size, depth, byte order and the 0.175 mm of a pixel. Large numbers stand for
-dark film, the lungs; radiographs elsewhere show bone bright, so values are turned round.
+dark image, the lungs; radiographs elsewhere show bone bright, so values are turned round.
 """
 
 from __future__ import annotations
@@ -12,38 +12,38 @@ from pathlib import Path
 import numpy as np
 
 SIDE = 2048
-"""Pixels of a film's width and height."""
+"""Pixels of an image's width and height."""
 SPACING = 0.175
 """Width and height of a pixel in mm."""
 LARGEST = 4095
 """Largest value of 12 bits."""
 
 
-def is_raw_film(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's name is that of a raw film: ``.IMG``, in any case, without the ``.hdr`` of an Analyze image."""
+def is_raw_image(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's name is that of a raw image: ``.IMG``, in any case, without the ``.hdr`` of an Analyze image."""
     path = Path(path)
     return path.suffix.lower() == ".img" and not any(path.with_suffix(suffix).exists() for suffix in (".hdr", ".HDR"))
 
 
-def read_raw_film(path: str | os.PathLike[str]) -> np.ndarray:
-    """A film with bone bright.
+def read_raw_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """An image with bone bright.
 
     Returns:
         (H, W) uint16 in 0 ... 4095, 4095 minus what is in the file.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        OSError: when its length is not that of a film, or a value has more than 12 bits.
+        OSError: when its length is not that of an image, or a value has more than 12 bits.
     """
     length = os.path.getsize(path)
     if length != 2 * SIDE * SIDE:
-        raise OSError(f"it has {length} bytes, a raw film of JSRT {2 * SIDE * SIDE}")
+        raise OSError(f"it has {length} bytes, a raw image of JSRT {2 * SIDE * SIDE}")
     values = np.fromfile(path, dtype=">u2")
     if int(values.max()) > LARGEST:
         raise OSError(f"it has values above {LARGEST}, so it is not of 12 bits or not big-endian")
     return np.uint16(LARGEST) - values.reshape(SIDE, SIDE).astype(np.uint16)
 
 
-def film_affine() -> np.ndarray:
-    """The affine of a film and of its label, (4, 4): 0.175 mm a pixel."""
+def image_affine() -> np.ndarray:
+    """The affine of an image and of its label, (4, 4): 0.175 mm a pixel."""
     return np.diag([SPACING, SPACING, 1.0, 1.0])

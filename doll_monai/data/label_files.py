@@ -8,7 +8,7 @@ import os
 import nibabel as nib
 import numpy as np
 
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 
 
 def label_file(label: np.ndarray, affine: np.ndarray | None = None) -> bytes:
@@ -16,7 +16,7 @@ def label_file(label: np.ndarray, affine: np.ndarray | None = None) -> bytes:
 
     Args:
         label: (W, H, 1, T) ``uint8``; ``LoadImaged(ensure_channel_first=True)`` gives it back as (T, W, H, 1).
-        affine: (4, 4) such that the label overlays its film; identity by default.
+        affine: (4, 4) such that the label overlays its image; identity by default.
     """
     image = nib.Nifti1Image(label, np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64))
     image.header.set_xyzt_units("mm")
@@ -48,4 +48,4 @@ def write_label(path: str | os.PathLike[str], label: np.ndarray, affine: np.ndar
         InputError: when it cannot be written.
     """
     stored = np.moveaxis(np.asarray(label, dtype=np.uint8), 0, -1)[:, :, np.newaxis, :]
-    write_whole(path, label_file(stored, affine))
+    write_atomic(path, label_file(stored, affine))

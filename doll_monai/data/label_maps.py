@@ -1,4 +1,4 @@
-"""Small maps of the members, kept to be looked at: a picture a film, one row an observation, one column a source."""
+"""Small maps of the members, kept to be looked at: a picture an image, one row an observation, one column a source."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LEVELS = 32
 _KEY = "observations"
 
 
-def film_hash(film: str) -> str:
-    """SHA-256 of a film's relative path: an order that knows nothing of what is in the film."""
-    return hashlib.sha256(film.encode()).hexdigest()
+def image_hash(image: str) -> str:
+    """SHA-256 of an image's relative path: an order that knows nothing of what is in the image."""
+    return hashlib.sha256(image.encode()).hexdigest()
 
 
-def kept_films(films: Iterable[str], count: int) -> frozenset[str]:
-    """The ``count`` films with the smallest hashes, the same whatever their order and however they are shared."""
-    return frozenset(heapq.nsmallest(count, films, key=film_hash))
+def kept_images(images: Iterable[str], count: int) -> frozenset[str]:
+    """The ``count`` images with the smallest hashes, the same whatever their order and however they are shared."""
+    return frozenset(heapq.nsmallest(count, images, key=image_hash))
 
 
 def grid(size: Sequence[int], side: int = SIDE) -> tuple[int, int]:
@@ -58,7 +58,7 @@ def map_sheet(maps: np.ndarray, observations: Sequence[str]) -> bytes:
 
 
 def read_map_sheet(path: Path, sources: int) -> dict[str, np.ndarray]:
-    """The maps of one film.
+    """The maps of one image.
 
     Args:
         path: file that ``map_sheet`` made the content of.

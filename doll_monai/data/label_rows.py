@@ -1,4 +1,4 @@
-"""What a chunk of labels leaves behind: rows of the table, and films that could not be read."""
+"""What a chunk of labels leaves behind: rows of the table, and images that could not be read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 
 COLUMNS = ("image", "observation", "probability", "completeness_error", "n_steps", "foreground_share", "agreement")
 """Columns of ``labels.csv``; earlier tables lack ``agreement``."""
@@ -18,7 +18,7 @@ FAILURE_COLUMNS = ("image", "reason")
 
 
 def write_chunk(path: Path, rows: Sequence[Mapping[str, Any]], failures: Mapping[str, str]) -> None:
-    """Write one chunk's file: its rows, then one line with a ``reason`` for each film without a label.
+    """Write one chunk's file: its rows, then one line with a ``reason`` for each image without a label.
 
     Args:
         path: the file.
@@ -44,4 +44,4 @@ def write_table(path: str | os.PathLike[str], columns: Sequence[str], lines: Ite
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(lines)
-    write_whole(path, buffer.getvalue().encode())
+    write_atomic(path, buffer.getvalue().encode())

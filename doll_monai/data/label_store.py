@@ -18,11 +18,11 @@ import torch
 import doll_monai
 from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_files import write_label
-from doll_monai.data.label_maps import kept_films, map_sheet
+from doll_monai.data.label_maps import kept_images, map_sheet
 from doll_monai.data.label_rows import COLUMNS, FAILURE_COLUMNS, read_chunk, write_chunk, write_table
 from doll_monai.data.provenance import claim_folder
 from doll_monai.findings import CHANNEL_DEF
-from doll_monai.utils.atomic import remove_leftovers, write_whole
+from doll_monai.utils.atomic import remove_leftovers, write_atomic
 from doll_monai.utils.background import BackgroundTasks
 from doll_monai.utils.errors import InputError
 
@@ -34,19 +34,19 @@ class LabelStore:
 
     Work is cut into chunks of the datalist, the same ones whatever is already done and however many processes share
     it; so a resumed or a sharded run gives the same bytes. A chunk is done when its rows are written, which happens
-    after its label files. Films that could not be read are listed in ``failures.csv``; their chunk is done again when
+    after its label files. Images that could not be read are listed in ``failures.csv``; their chunk is done again when
     one of them can be read.
 
     Args:
         output_dir: the folder.
-        dataset_dir: folder of the films; label files mirror it below ``output_dir/labels``.
+        dataset_dir: folder of the images; label files mirror it below ``output_dir/labels``.
         sections: section name to records (``image`` absolute), as ``load_datalist`` gives them.
         chunk_size: records in a chunk; must be the batch size.
         provenance: what the labels depend on: settings and checkpoint hash. Anything JSON has.
         rank: this process's number.
         world_size: how many processes share the work.
-        on_error: with ``raise``, a chunk with a film that could not be read is never done.
-        kept_maps: number of films whose members' maps are kept below ``output_dir/maps``, small and to be looked at:
+        on_error: with ``raise``, a chunk with an image that could not be read is never done.
+        kept_maps: number of images whose members' maps are kept below ``output_dir/maps``, small and to be looked at:
             those with the smallest hashes of their names.
     """
 
@@ -84,7 +84,7 @@ class LabelStore:
         """Write ``provenance.json``, or compare with the one that is there; delete what a killed process left over.
 
         Raises:
-            InputError: when the folder holds labels that were made otherwise, or two films have one label file.
+            InputError: when the folder holds labels that were made otherwise, or two images have one label file.
         """
         if self._claimed:
             return
@@ -106,7 +106,9 @@ class LabelStore:
         """Relative images whose maps are kept, the same for every process."""
         if self.kept_maps == 0:
             return frozenset()
-        return kept_films((self.relative(record["image"]) for chunk in self.chunks for record in chunk), self.kept_maps)
+        return kept_images(
+            (self.relative(record["image"]) for chunk in self.chunks for record in chunk), self.kept_maps
+        )
 
     def pending(self) -> list[dict[str, Any]]:
         """Records of this process's chunks that are not done, each with its chunk's number as ``chunk``."""
@@ -118,7 +120,7 @@ class LabelStore:
         ]
 
     def _done(self, number: int) -> bool:
-        """Whether a chunk has its rows and label files, and no film that could be read by now."""
+        """Whether a chunk has its rows and label files, and no image that could be read by now."""
         if not self._rows_path(number).is_file():
             return False
         _, failures = read_chunk(self._rows_path(number))
@@ -169,7 +171,7 @@ class LabelStore:
             for image, (label, affine) in labels.items():
                 write_label(self.output_dir / self.label_path(image), label, affine)
             for image, (values, observations) in (maps or {}).items():
-                write_whole(self.output_dir / self.map_path(image), map_sheet(values, observations))
+                write_atomic(self.output_dir / self.map_path(image), map_sheet(values, observations))
             write_chunk(self._rows_path(chunk), rows, failures)
 
         self._tasks.submit(work)
@@ -186,7 +188,7 @@ class LabelStore:
         """When all chunks are done, by whichever process, write ``labels.csv``, ``failures.csv``, ``dataset.json``.
 
         Raises:
-            InputError: when a chunk could not be written, or none of the films could be read.
+            InputError: when a chunk could not be written, or none of the images could be read.
         """
         self.wait()
         parts = [self._rows_path(number) for number in range(len(self.chunks))]
@@ -206,7 +208,7 @@ class LabelStore:
         }
         if not any(sections.values()):
             raise InputError(
-                f"None of the films could be read, so there is no label; {self.output_dir / 'failures.csv'} has why."
+                f"None of the images could be read, so there is no label; {self.output_dir / 'failures.csv'} has why."
             )
         write_datalist(self.output_dir / "dataset.json", sections, labels=CHANNEL_DEF)
 
@@ -217,10 +219,10 @@ class LabelStore:
             return
         write_table(path, FAILURE_COLUMNS, failures.items())
         count = sum(len(chunk) for chunk in self.chunks)
-        logger.warning(f"{len(failures):,} of {count:,} films could not be read and have no label; see {path}.")
+        logger.warning(f"{len(failures):,} of {count:,} images could not be read and have no label; see {path}.")
 
     def _datalist_hash(self) -> str:
-        """Hash of which films with which labels are in which section."""
+        """Hash of which images with which labels are in which section."""
         content = [
             (name, [(self.relative(record["image"]), record.get("label")) for record in records])
             for name, records in self.sections.items()
@@ -237,9 +239,9 @@ class LabelStore:
 
 @cache
 def _loader() -> Callable[[Mapping[Hashable, Any]], Mapping[Hashable, Any]]:
-    from doll_monai.transforms.reading import LoadFilmd  # which itself reads label files with this package
+    from doll_monai.transforms.reading import LoadRadiographd  # which itself reads label files with this package
 
-    return LoadFilmd("image")
+    return LoadRadiographd("image")
 
 
 def _readable(image: Path) -> bool:

@@ -4,16 +4,16 @@ from doll_monai.handlers.agreement import MapAgreement
 from doll_monai.handlers.captum_sources import CaptumHandler
 from doll_monai.handlers.chance import ChanceScorer
 from doll_monai.handlers.early_learning import EarlyLearningCorrection
-from doll_monai.handlers.engine import every, film_meta, run_unless_done
+from doll_monai.handlers.engine import every, image_meta, run_unless_done
 from doll_monai.handlers.explainer import SOURCES, Explainer, check_source
 from doll_monai.handlers.gradcam import GradCAMHandler
 from doll_monai.handlers.integrated_gradients import IntegratedGradientsHandler
 from doll_monai.handlers.label_writer import LabelWriter
-from doll_monai.handlers.localisation import LocalisationScorer, label_shares, localisation_sources, with_label_shares
+from doll_monai.handlers.localization import LocalizationScorer, label_shares, localization_sources, with_label_shares
 from doll_monai.handlers.overlay_sheet import OverlaySheet
 from doll_monai.handlers.overlay_writer import OverlayWriter
 from doll_monai.handlers.progress import ProgressHandler
-from doll_monai.handlers.randomised import RandomisedExplainer, explained_keys, gate_sources
+from doll_monai.handlers.randomized import RandomizedExplainer, explained_keys, gate_sources
 from doll_monai.handlers.roc_curves import RocCurves
 from doll_monai.handlers.tracking import (
     TrackedRun,
@@ -37,12 +37,12 @@ __all__ = [
     "GradCAMHandler",
     "IntegratedGradientsHandler",
     "LabelWriter",
-    "LocalisationScorer",
+    "LocalizationScorer",
     "MapAgreement",
     "OverlaySheet",
     "OverlayWriter",
     "ProgressHandler",
-    "RandomisedExplainer",
+    "RandomizedExplainer",
     "RocCurves",
     "TrackedRun",
     "TrainingState",
@@ -56,10 +56,10 @@ __all__ = [
     "every",
     "executed_configuration",
     "explained_keys",
-    "film_meta",
     "gate_sources",
+    "image_meta",
     "label_shares",
-    "localisation_sources",
+    "localization_sources",
     "run_unless_done",
     "with_label_shares",
 ]

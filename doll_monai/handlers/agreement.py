@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from doll_monai.data.ground_truth import Truth
+from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import FINDINGS
-from doll_monai.handlers.localisation import label_shares
+from doll_monai.handlers.localization import label_shares
 from doll_monai.handlers.pair_table import PairTable, Row
 from doll_monai.metrics.maps import brightest, chance_overlap, overlap, rank_correlation, rolled, structural_agreement
 
 MapPair = tuple[np.ndarray, np.ndarray]
 
-LIKENESS = [f"{maps}_{measure}" for maps in ("agreement", "randomised", "unrelated") for measure in ("rank", "ssim")]
-LIKENESS += ["randomised_iou", "unrelated_iou"]
+LIKENESS = [f"{maps}_{measure}" for maps in ("agreement", "randomized", "unrelated") for measure in ("rank", "ssim")]
+LIKENESS += ["randomized_iou", "unrelated_iou"]
 """Columns of the comparisons."""
 
-CONSENSUS = ("consensus", "randomised")
+CONSENSUS = ("consensus", "randomized")
 """Keys of the two means whose foregrounds are compared."""
 
 
@@ -35,16 +35,16 @@ class MapAgreement(PairTable):
     over its pairs of maps:
 
     - ``agreement``: every two members; empty for a lone member;
-    - ``randomised``: each member and itself with parameters drawn anew, the model-randomisation sanity check;
+    - ``randomized``: each member and itself with parameters drawn anew, the model-randomization sanity check;
     - ``unrelated``: each member and its own map moved elsewhere (``rolled``), what unrelated maps have in common.
 
-    ``randomised_iou`` is the IoU of the consensus' foreground with that of the randomised committee,
+    ``randomized_iou`` is the IoU of the consensus' foreground with that of the randomized committee,
     ``unrelated_iou`` the mean over all places where the latter could lie (``chance_overlap``).
 
     Args:
         truth: the known places; only pairs with one are compared, the same that are scored.
-        members: number K of members; the output has ``attribution_k``, ``randomised_k``, (T, W, H) >= 0, and
-            ``completeness_error_k``, (T,), and the means ``consensus`` and ``randomised``.
+        members: number K of members; the output has ``attribution_k``, ``randomized_k``, (T, W, H) >= 0, and
+            ``completeness_error_k``, (T,), and the means ``consensus`` and ``randomized``.
         foreground_share: the label's, one number or by observation.
         path: CSV file to write.
         seed: of the places to which maps are moved.
@@ -52,7 +52,7 @@ class MapAgreement(PairTable):
 
     def __init__(
         self,
-        truth: Truth,
+        truth: GroundTruth,
         members: int,
         foreground_share: float | Mapping[str, float],
         path: str | os.PathLike,
@@ -67,17 +67,17 @@ class MapAgreement(PairTable):
     def rows(self, image: str, channel: int, mask: torch.Tensor, item: Mapping[str, Any]) -> Iterable[Row]:
         """One row; the place itself is of no concern."""
         real = [np.asarray(item[f"attribution_{k}"][channel].cpu()) for k in self.members]
-        random = [np.asarray(item[f"randomised_{k}"][channel].cpu()) for k in self.members]
-        # of the film and observation alone, so that order and batches do not matter
+        random = [np.asarray(item[f"randomized_{k}"][channel].cpu()) for k in self.members]
+        # of the image and observation alone, so that order and batches do not matter
         generator = np.random.default_rng([self.seed, zlib.crc32(image.encode()), channel])
         moved = [rolled(values, generator) for values in real]
         regions = [brightest(np.asarray(item[key][channel].cpu()), self.shares[channel]) for key in CONSENSUS]
         row: dict[str, float] = {"label_share": self.shares[channel]}
         row |= {f"completeness_{k}": float(item[f"completeness_error_{k}"][channel]) for k in self.members}
         row |= _alike("agreement", combinations(real, 2))
-        row |= _alike("randomised", zip(real, random, strict=True))
+        row |= _alike("randomized", zip(real, random, strict=True))
         row |= _alike("unrelated", zip(real, moved, strict=True))
-        row["randomised_iou"] = overlap(*regions)
+        row["randomized_iou"] = overlap(*regions)
         row["unrelated_iou"] = chance_overlap(regions[1], regions[0])
         figures = {name: round(value, 5) for name, value in row.items()}
         return [{"image": image, "observation": FINDINGS[channel], **figures}]

@@ -1,4 +1,4 @@
-"""Captum's randomised attributions of each member while an evaluator runs: GradientShap and NoiseTunnel."""
+"""Captum's randomized attributions of each member while an evaluator runs: GradientShap and NoiseTunnel."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class CaptumHandler(Explainer):
     generators is left as it was. ``completeness_error_k`` is NaN, since the random points have no end to compare with.
 
     Args:
-        networks, output_prefix, target_key, image_key, unlocalised: see ``Explainer``.
+        networks, output_prefix, target_key, image_key, unlocalized: see ``Explainer``.
         method: ``gradient_shap`` or ``noise_tunnel``.
         inferer: runs the networks, for example an ``AutocastInferer``; must give logits.
         n_samples: random samples of each image.
-        stdevs: standard deviation of the noise, in units of the normalised film.
+        stdevs: standard deviation of the noise, in units of the normalized image.
         baselines: grey value of the uniform baseline image.
         n_steps: steps of Integrated Gradients for ``noise_tunnel``.
         quadrature: captum's name of their rule, such as ``gausslegendre``.
@@ -53,7 +53,7 @@ class CaptumHandler(Explainer):
         output_prefix: str = "attribution",
         target_key: str = CommonKeys.LABEL,
         image_key: str = CommonKeys.IMAGE,
-        unlocalised: Sequence[str] = ("No Finding",),
+        unlocalized: Sequence[str] = ("No Finding",),
         inferer: Inferer | None = None,
         n_samples: int = 16,
         stdevs: float = 0.1,
@@ -63,7 +63,7 @@ class CaptumHandler(Explainer):
         internal_batch_size: int = 64,
         seed: int = 0,
     ) -> None:
-        super().__init__(networks, output_prefix, target_key, image_key, unlocalised)
+        super().__init__(networks, output_prefix, target_key, image_key, unlocalized)
         if method not in ("gradient_shap", "noise_tunnel"):
             raise InputError(f"The method must be 'gradient_shap' or 'noise_tunnel', not '{method}'.")
         if n_samples < 1 or stdevs < 0:

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from doll_monai.data.ground_truth import Truth
+from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import FINDINGS
-from doll_monai.handlers.localisation import COLUMNS
+from doll_monai.handlers.localization import COLUMNS
 from doll_monai.handlers.pair_table import PairTable, Row
 from doll_monai.metrics.maps import brightest, chance_overlap
 
 
 class ChanceScorer(PairTable):
-    """Scores the regions of a map at all places of the film; writes rows like those of ``LocalisationScorer``.
+    """Scores the regions of a map at all places of the image; writes rows like those of ``LocalizationScorer``.
 
     The region has the shape and size of the map's brightest ``share``, its place is random: ``iou`` is the mean over
-    all shifts (``chance_overlap``), ``hit`` the share of the film that is truth. The source is called ``chance``.
+    all shifts (``chance_overlap``), ``hit`` the share of the image that is truth. The source is called ``chance``.
 
     Args:
         truth: the known places.
@@ -29,7 +29,9 @@ class ChanceScorer(PairTable):
         key: the map, (T, W, H) >= 0.
     """
 
-    def __init__(self, truth: Truth, shares: Sequence[float], path: str | os.PathLike, key: str = "consensus") -> None:
+    def __init__(
+        self, truth: GroundTruth, shares: Sequence[float], path: str | os.PathLike, key: str = "consensus"
+    ) -> None:
         super().__init__(truth, COLUMNS, path)
         self.shares = list(shares)
         self.key = key

@@ -30,7 +30,7 @@ class EarlyLearningCorrection:
 
     The paper's: IoU by class, curve, both thresholds, average over scales, consistency term. Ours: the scales (the
     paper's medical data had 0.7, 1 and 1.5), ``min_epochs``, and that predictions correct the labels of each batch
-    anew. Labels are corrected only on films whose label has foreground of the observation, since a classifier's
+    anew. Labels are corrected only on images whose label has foreground of the observation, since a classifier's
     negative finding is no place to find it; and never such that no foreground is left, since confidence comes first on
     background.
 
@@ -134,7 +134,7 @@ class EarlyLearningCorrection:
         self._union = union if self._union is None else self._union + union
 
     def _correctable(self, label: torch.Tensor) -> torch.Tensor:
-        """(B, T) bool: the observation is being corrected and the film's label has it."""
+        """(B, T) bool: the observation is being corrected and the image's label has it."""
         if not any(self.corrected):
             return torch.zeros(label.shape[:2], dtype=torch.bool, device=label.device)
         return _has_foreground(label, self.ignore_index) & torch.tensor(self.corrected, device=label.device)
@@ -185,7 +185,7 @@ def correct_labels(
     Args:
         label: (B, T, H, W) with 0, 1 and ``ignore_index``.
         probability: (B, T, H, W) predictions.
-        pairs: (B, T) bool, the films and observations to correct; one that would lose all foreground stays as it is.
+        pairs: (B, T) bool, the images and observations to correct; one that would lose all foreground stays as it is.
         confidence: a prediction p counts where max(p, 1 - p) is above.
         ignore_index: pixel value that is ignored.
         fill_ignored: whether ignored pixels are replaced too.

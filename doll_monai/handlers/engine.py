@@ -29,8 +29,8 @@ def data_loader_of(engine: Engine) -> Any:
     return engine.data_loader  # type: ignore[attr-defined]
 
 
-def film_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Metadata of each film of a decollated batch; MONAI's savers find the file name in it."""
+def image_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Metadata of each image of a decollated batch; MONAI's savers find the file name in it."""
     return [item[CommonKeys.IMAGE].meta for item in batch]
 
 

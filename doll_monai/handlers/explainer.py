@@ -28,7 +28,7 @@ class Explainer:
         output_prefix: results are ``{prefix}_0`` ... ``{prefix}_{K-1}`` in the engine's output, (B, T, H, W).
         target_key: (B, T) targets; those from 0.5 on are explained.
         image_key: (B, 1, H, W) images.
-        unlocalised: observations that have no place in an image and are not explained.
+        unlocalized: observations that have no place in an image and are not explained.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class Explainer:
         output_prefix: str,
         target_key: str = CommonKeys.LABEL,
         image_key: str = CommonKeys.IMAGE,
-        unlocalised: Sequence[str] = ("No Finding",),
+        unlocalized: Sequence[str] = ("No Finding",),
     ) -> None:
         self.networks = list(networks)
         self.output_prefix = output_prefix
         self.target_key = target_key
         self.image_key = image_key
-        self.unlocalised = [finding_index(name) for name in unlocalised]
+        self.unlocalized = [finding_index(name) for name in unlocalized]
 
     def attach(self, engine: Engine) -> None:
         """Explain after each forward pass of the engine, before it post-processes."""
@@ -54,7 +54,7 @@ class Explainer:
         image = image.as_tensor() if isinstance(image, MetaTensor) else image
         wanted = output_of(engine)[self.target_key] >= 0.5
         if wanted.shape[1] == len(FINDINGS):
-            wanted[:, self.unlocalised] = False
+            wanted[:, self.unlocalized] = False
         for number, network in enumerate(self.networks):
             with frozen(network):
                 self.explain(engine, number, network, image, wanted.to(image.device))

@@ -20,7 +20,7 @@ class GradCAMHandler(Explainer):
     """Adds MONAI's Grad-CAM of each member to the engine's output; large means important.
 
     Args:
-        networks, output_prefix, target_key, image_key, unlocalised: see ``Explainer``.
+        networks, output_prefix, target_key, image_key, unlocalized: see ``Explainer``.
         target_layers: name of the layer to explain, one for each network, such as ``layer4``.
 
     Raises:
@@ -34,9 +34,9 @@ class GradCAMHandler(Explainer):
         output_prefix: str = "gradcam",
         target_key: str = CommonKeys.LABEL,
         image_key: str = CommonKeys.IMAGE,
-        unlocalised: Sequence[str] = ("No Finding",),
+        unlocalized: Sequence[str] = ("No Finding",),
     ) -> None:
-        super().__init__(networks, output_prefix, target_key, image_key, unlocalised)
+        super().__init__(networks, output_prefix, target_key, image_key, unlocalized)
         if len(target_layers) != len(self.networks):
             raise InputError(
                 f"There are {len(self.networks)} networks but {len(target_layers)} target layers for Grad-CAM; "

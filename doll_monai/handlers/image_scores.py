@@ -1,4 +1,4 @@
-"""Scores of every film and class, in the film's own size, while a bundle evaluates."""
+"""Scores of every image and class, in the image's own size, while a bundle evaluates."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from monai.utils import CommonKeys
 
 from doll_monai.data.datalist import load_datalist
 from doll_monai.handlers.engine import batch_of, output_of
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.visualize.overlays import Overlays
 
 VALID, TEST, ELSEWHERE = "valid", "test", "elsewhere"
 SPLITS = (VALID, TEST, ELSEWHERE)
-"""Films to choose on, to report on, and from another data set."""
+"""Images to choose on, to report on, and from another data set."""
 METRICS = ("dice", "iou", "hd95")
-COLUMNS = ["split", "film", "patient", "class", *METRICS]
-FILE = "films.csv"
+COLUMNS = ["split", "image", "patient", "class", *METRICS]
+FILE = "images.csv"
 
 
-def scored_films(
+def scored_images(
     datalist: str, dataset_dir: str, label_dir: str, elsewhere: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The films that are scored.
+    """The images that are scored.
 
     Args:
-        datalist, dataset_dir, label_dir: of the task; its ``validation`` and ``test`` films are taken.
-        elsewhere: ``datalist``, ``dataset_dir`` and ``label_dir`` of another data set, whose ``test`` films are taken.
+        datalist, dataset_dir, label_dir: of the task; its ``validation`` and ``test`` images are taken.
+        elsewhere: ``datalist``, ``dataset_dir`` and ``label_dir`` of another data set, whose ``test`` images are taken.
 
     Returns:
         records with full paths and with ``split``, one of ``SPLITS``.
@@ -51,14 +51,14 @@ def scored_films(
 
 
 def class_scores(prediction: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
-    """Scores of one class in one film.
+    """Scores of one class in one image.
 
     Args:
         prediction, truth: (W, H), 0 and 1.
 
     Returns:
         ``dice`` and ``iou``: of an empty truth 1 when the prediction is empty too, else 0. ``hd95``: the 95th
-        percentile of the Hausdorff distance as a share of the film's diagonal; 0 when both are empty, 1 (the whole
+        percentile of the Hausdorff distance as a share of the image's diagonal; 0 when both are empty, 1 (the whole
         diagonal) when one is.
     """
     pair = (prediction > 0.5).float()[None, None], (truth > 0.5).float()[None, None]
@@ -75,14 +75,14 @@ def _hausdorff(prediction: torch.Tensor, truth: torch.Tensor) -> float:
     return distance / math.hypot(*truth.shape[-2:])
 
 
-class FilmScores:
-    """Writes ``films.csv`` and the pictures of the best, the median and the worst test film.
+class ImageScores:
+    """Writes ``images.csv`` and the pictures of the best, the median and the worst test image.
 
-    Works on the engine's decollated, post-processed output, and on ``film``, ``patient`` and ``split`` of its batch.
+    Works on the engine's decollated, post-processed output, and on ``name``, ``patient`` and ``split`` of its batch.
 
     Args:
         classes: name of each channel of the prediction.
-        elsewhere: its ``classes`` are those that the films from elsewhere have labels of, in the labels' order.
+        elsewhere: its ``classes`` are those that the images from elsewhere have labels of, in the labels' order.
         output_dir: folder for the files.
     """
 
@@ -107,13 +107,13 @@ class FilmScores:
             channels = [self.classes.index(name) for name in classes]
             prediction, truth = item[CommonKeys.PRED][channels].cpu(), item[CommonKeys.LABEL].cpu()
             scores = [class_scores(*masks) for masks in zip(prediction, truth, strict=True)]
-            film = {name: record[name] for name in ("split", "film", "patient")}
-            self._rows += [{**film, "class": name, **values} for name, values in zip(classes, scores, strict=True)]
+            image = {"split": record["split"], "image": record["name"], "patient": record["patient"]}
+            self._rows += [{**image, "class": name, **values} for name, values in zip(classes, scores, strict=True)]
             if record["split"] == TEST:
                 iou = sum(values["iou"] for values in scores) / len(scores)
                 path = Path(item[CommonKeys.IMAGE].meta["filename_or_obj"])
                 self.overlays.add(iou, path, prediction.numpy() > 0.5, truth.numpy() > 0.5)
 
     def _write(self, _engine: Engine) -> None:
-        write_whole(self.folder / "overlays.png", self.overlays.picture())
-        write_whole(self.folder / FILE, pd.DataFrame(self._rows, columns=COLUMNS).to_csv(index=False).encode())
+        write_atomic(self.folder / "overlays.png", self.overlays.picture())
+        write_atomic(self.folder / FILE, pd.DataFrame(self._rows, columns=COLUMNS).to_csv(index=False).encode())

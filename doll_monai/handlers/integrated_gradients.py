@@ -24,11 +24,11 @@ class IntegratedGradientsHandler(Explainer):
     ``n_steps_k`` (B, T; 0 there). The median completeness error of a run is the metric ``completeness_error``.
 
     Args:
-        networks, output_prefix, target_key, image_key, unlocalised: see ``Explainer``.
+        networks, output_prefix, target_key, image_key, unlocalized: see ``Explainer``.
         inferer: runs the networks, for example an ``AutocastInferer``; must give logits.
         n_steps: steps of the quadrature.
         method: ``nested``, ``gausslegendre`` or ``riemann_middle``.
-        baselines: grey value of the uniform baseline image, in units of the normalised film.
+        baselines: grey value of the uniform baseline image, in units of the normalized image.
         internal_batch_size: images times steps in one forward pass.
         engine: ``doll`` or ``captum``.
         tolerance, max_steps: when ``nested`` takes more steps, and how many at most.
@@ -41,7 +41,7 @@ class IntegratedGradientsHandler(Explainer):
         output_prefix: str = "attribution",
         target_key: str = CommonKeys.LABEL,
         image_key: str = CommonKeys.IMAGE,
-        unlocalised: Sequence[str] = ("No Finding",),
+        unlocalized: Sequence[str] = ("No Finding",),
         inferer: Inferer | None = None,
         n_steps: int = 50,
         method: str = "gausslegendre",
@@ -52,7 +52,7 @@ class IntegratedGradientsHandler(Explainer):
         max_steps: int = 64,
         compile_network: bool = False,
     ) -> None:
-        super().__init__(networks, output_prefix, target_key, image_key, unlocalised)
+        super().__init__(networks, output_prefix, target_key, image_key, unlocalized)
         self.inferer = inferer or SimpleInferer()
         self.n_steps = n_steps
         self.method = method

@@ -27,7 +27,7 @@ class LabelWriter:
     """Hands each chunk's labels, and one table row an (image, positive observation), to the store.
 
     Works on the engine's decollated, post-processed output. The store writes in the background; when all chunks are
-    done, the table and ``dataset.json`` are put together. A film with an ``error`` in the batch gets no label.
+    done, the table and ``dataset.json`` are put together. An image with an ``error`` in the batch gets no label.
 
     Args:
         store: where labels go.

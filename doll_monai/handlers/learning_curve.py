@@ -13,7 +13,7 @@ def slope_fall(values: Sequence[float]) -> float:
     """How far the slope of a learning curve has fallen since the first epoch, (f'(1) - f'(t)) / f'(1).
 
     ``f(t) = a (1 - exp(-b t^c))`` is fitted to the values of the epochs t = 1, 2, ...; Liu et al. 2022
-    (ADELE, arXiv 2110.03740) take the magnitude of the change, here a slope that grows is no sign of memorisation.
+    (ADELE, arXiv 2110.03740) take the magnitude of the change, here a slope that grows is no sign of memorization.
 
     Args:
         values: one value in [0, 1] for each epoch, three at least.

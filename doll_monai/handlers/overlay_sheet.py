@@ -1,4 +1,4 @@
-"""One picture of an evaluation: the best, the median and the worst film."""
+"""One picture of an evaluation: the best, the median and the worst image."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from monai.utils import CommonKeys
 
 from doll_monai.findings import FOREGROUND, IGNORE
 from doll_monai.handlers.engine import batch_of, output_of
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.visualize.overlays import Overlays
 
 
 class OverlaySheet:
-    """Writes the best, the median and the worst film by mean IoU, the truth in blue, the prediction dashed in orange.
+    """Writes the best, the median and the worst image by mean IoU, the truth in blue, the prediction dashed in orange.
 
     Args:
         path: PNG file to write when the run is complete.
-        only_labelled: leave out the channels whose label has no foreground in a film; films without any are left out.
+        only_labeled: leave out the channels whose label has no foreground in an image; images without any are left out.
     """
 
-    def __init__(self, path: str | os.PathLike, only_labelled: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike, only_labeled: bool = False) -> None:
         self.path = path
-        self.only_labelled = only_labelled
+        self.only_labeled = only_labeled
         self._overlays = Overlays()
 
     def attach(self, engine: Engine) -> None:
@@ -35,11 +35,11 @@ class OverlaySheet:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def __call__(self, engine: Engine) -> None:
-        for film, item in zip(batch_of(engine), output_of(engine), strict=True):
+        for image, item in zip(batch_of(engine), output_of(engine), strict=True):
             prediction, label = (np.asarray(item[key].cpu()) for key in (CommonKeys.PRED, CommonKeys.LABEL))
-            kept = (label == FOREGROUND).any((1, 2)) | (not self.only_labelled)
+            kept = (label == FOREGROUND).any((1, 2)) | (not self.only_labeled)
             if kept.any():
-                path = Path(film[CommonKeys.IMAGE].meta["filename_or_obj"])
+                path = Path(image[CommonKeys.IMAGE].meta["filename_or_obj"])
                 prediction, label = prediction[kept] > 0.5, label[kept]
                 self._overlays.add(mean_iou(prediction, label), path, prediction, label == FOREGROUND)
 
@@ -47,7 +47,7 @@ class OverlaySheet:
         self._overlays = Overlays()
 
     def _write(self, _engine: Engine) -> None:
-        write_whole(self.path, self._overlays.picture())
+        write_atomic(self.path, self._overlays.picture())
 
 
 def mean_iou(prediction: np.ndarray, label: np.ndarray) -> float:

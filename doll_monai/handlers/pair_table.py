@@ -13,9 +13,9 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
-from doll_monai.data.ground_truth import Truth
+from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.handlers.engine import output_of
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 
 Row = Mapping[str, Any]
 
@@ -31,7 +31,7 @@ class PairTable(ABC):
     """
 
     def __init__(
-        self, truth: Truth, columns: Sequence[str], path: str | os.PathLike, target_key: str = CommonKeys.LABEL
+        self, truth: GroundTruth, columns: Sequence[str], path: str | os.PathLike, target_key: str = CommonKeys.LABEL
     ) -> None:
         self.truth = truth
         self.columns = list(columns)
@@ -44,10 +44,10 @@ class PairTable(ABC):
         """The rows of a pair.
 
         Args:
-            image: the film's path below ``dataset_dir``.
+            image: the image's path below ``dataset_dir``.
             channel: of the observation.
             mask: (W, H) bool, where the finding is.
-            item: the film's post-processed output.
+            item: the image's post-processed output.
         """
 
     def attach(self, engine: Engine) -> None:
@@ -69,4 +69,4 @@ class PairTable(ABC):
                     yield self.truth.relative(path), channel, mask, item
 
     def _write(self, _engine: Engine) -> None:
-        write_whole(self.path, pd.DataFrame(self._rows, columns=self.columns).to_csv(index=False).encode())
+        write_atomic(self.path, pd.DataFrame(self._rows, columns=self.columns).to_csv(index=False).encode())

@@ -12,11 +12,11 @@ from monai.utils import CommonKeys
 
 from doll_monai.findings import FINDINGS
 from doll_monai.handlers.engine import output_of
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 
 COLUMNS = 4
 CURVE = "#0072b2"
-"""Blue of the colour-blind-safe palette of Okabe and Ito (2008)."""
+"""Blue of the color-blind-safe palette of Okabe and Ito (2008)."""
 
 
 class RocCurves:
@@ -48,7 +48,7 @@ class RocCurves:
     def _write(self, _engine: Engine) -> None:
         curves = roc_curves(np.stack(self._predictions), np.stack(self._targets))
         if curves:
-            write_whole(self.path, draw_curves(curves))
+            write_atomic(self.path, draw_curves(curves))
 
 
 def roc_curves(prediction: np.ndarray, target: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
@@ -59,7 +59,7 @@ def roc_curves(prediction: np.ndarray, target: np.ndarray) -> dict[str, tuple[np
         target: (N, 14), 0 or 1, negative where ignored.
 
     Returns:
-        observation to (1 - specificity, sensitivity, number of films that have it), thresholds falling.
+        observation to (1 - specificity, sensitivity, number of images that have it), thresholds falling.
     """
     from sklearn.metrics import roc_curve  # takes a second, which other commands should not wait for
 

@@ -12,7 +12,7 @@ NAMES = {
     "checkpoint_sha256": "checkpoint hash",
     "datalist_sha256": "datalist hash",
     "epoch_length": "batches per epoch",
-    "films": "training films",
+    "images": "training images",
     "loss_name": "loss",
     "max_epochs": "epochs",
     "noise_stdev": "noise standard deviation",

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from skimage.util import montage
 
-from doll_monai.visualize.pictures import LABEL_COLOUR, TRUTH_COLOUR, outlines
+from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR, outlines
 
 EACH = 16
 """Of this many validations, and of as many after them, each is pictured."""
@@ -25,8 +25,8 @@ def picture_of(image: torch.Tensor, label: torch.Tensor | None, prediction: torc
     grey = (np.asarray(image.cpu())[0].T.clip(0, 1) * 255).astype(np.uint8)
     picture = np.stack([grey] * 3, -1)
     if label is not None and label.ndim == 3:
-        picture = outlines(picture, _masks(label), TRUTH_COLOUR)
-    return outlines(picture, _masks(prediction), LABEL_COLOUR, dashed=True)
+        picture = outlines(picture, _masks(label), TRUTH_COLOR)
+    return outlines(picture, _masks(prediction), LABEL_COLOR, dashed=True)
 
 
 def _masks(channels: torch.Tensor) -> np.ndarray:

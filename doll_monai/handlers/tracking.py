@@ -75,7 +75,7 @@ class TrackedRun(MLFlowHandler):
         parameters: what the run depends on; a continued run keeps those that it has.
         classes: names of the channels. Metrics with details by channel (such as MONAI's ``MeanDice``) are logged as
             ``dice_lungs``, beside their mean.
-        overlays: number of films of the first batch that are drawn at each validation, label outlined in blue,
+        overlays: number of images of the first batch that are drawn at each validation, label outlined in blue,
             prediction dashed in orange, where predictions are images; 0 draws none. The last picture is the artifact
             ``overlays.png``. All are shown with a slider through the epochs, from the 33rd validation on every second,
             from the 65th on every fourth and so on: of 160 validations 68, two small files each.
@@ -177,7 +177,7 @@ class TrackedRun(MLFlowHandler):
         self.client.create_model_version(name, source=f"runs:/{run_id}/model", run_id=run_id)
 
     def _by_class(self, details: Mapping[str, Any]) -> dict[str, float]:
-        """``dice_lungs``: mean over the films whose value is a number."""
+        """``dice_lungs``: mean over the images whose value is a number."""
         scores = {}
         for name, values in details.items():
             if not isinstance(values, torch.Tensor) or values.ndim != 2 or values.shape[1] != len(self.classes):
@@ -192,7 +192,7 @@ class TrackedRun(MLFlowHandler):
         if self._drawn:
             return
         output = output_of(engine)
-        for film in output[: self.overlays] if isinstance(output, list) else ():
-            image, prediction = film.get(CommonKeys.IMAGE), film.get(CommonKeys.PRED)
+        for radiograph in output[: self.overlays] if isinstance(output, list) else ():
+            image, prediction = radiograph.get(CommonKeys.IMAGE), radiograph.get(CommonKeys.PRED)
             if image is not None and prediction is not None and prediction.ndim == 3:
-                self._drawn.append(picture_of(image, film.get(CommonKeys.LABEL), prediction))
+                self._drawn.append(picture_of(image, radiograph.get(CommonKeys.LABEL), prediction))

@@ -1,4 +1,4 @@
-"""Which checkpoint transfers best: a linear probe on a few annotated films, instead of the fit to wrong labels."""
+"""Which checkpoint transfers best: a linear probe on a few annotated images, instead of the fit to wrong labels."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from doll_monai.utils.errors import InputError
 
 
 class TransferProbe:
-    """Metric of an evaluator: IoU that a linear probe on the frozen features reaches on held-out annotated films.
+    """Metric of an evaluator: IoU that a linear probe on the frozen features reaches on held-out annotated images.
 
     Each time the evaluator's epoch is over, features are taken in front of the network's last convolution, a logistic
-    regression (a 1 x 1 convolution) is fitted to the training films' masks, and its logits, interpolated to the mask's
-    size, are compared with the validation films' masks. Nothing of it is random and the network is left as it was.
+    regression (a 1 x 1 convolution) is fitted to the training images' masks, and its logits, interpolated to the mask's
+    size, are compared with the validation images' masks. Nothing of it is random and the network is left as it was.
     That early checkpoints often transfer better than well fitted ones is the reason; the probe itself is ours.
 
-    Its films count as annotated films: whoever reports how well few films suffice reports on others.
+    Its images count as annotated images: whoever reports how well few images suffice reports on others.
 
     Args:
         network: the network that is pre-trained.
-        training: films with ``image`` (1, H, W) and ``label`` (T, H, W) of 0 and 1, all of one size.
-        validation: the films to score, likewise.
+        training: images with ``image`` (1, H, W) and ``label`` (T, H, W) of 0 and 1, all of one size.
+        validation: the images to score, likewise.
         device: where the network is.
         inferer: runs the network; plainly by default.
         head: module in which the last convolution is sought; None is the whole network. A module counts as last in the
             order in which the network declares its parts.
         penalty: weight of the squared weights beside the mean cross-entropy; features have mean 0 and deviation 1.
-        batch_size: films that go through the network at once.
+        batch_size: images that go through the network at once.
 
     Raises:
-        InputError: when there is no film, or no convolution in ``head``.
+        InputError: when there is no image, or no convolution in ``head``.
     """
 
     def __init__(
@@ -55,7 +55,9 @@ class TransferProbe:
         batch_size: int = 8,
     ) -> None:
         if len(training) == 0 or len(validation) == 0:
-            raise InputError("The probe needs annotated films in both 'training' and 'validation'; see probe_datalist.")
+            raise InputError(
+                "The probe needs annotated images in both 'training' and 'validation'; see probe_datalist."
+            )
         self.network = network
         self.training = training
         self.validation = validation
@@ -73,7 +75,7 @@ class TransferProbe:
         engine.state.metrics[name] = self.score()
 
     def score(self) -> float:
-        """Mean IoU over validation films and classes; a film without truth counts 1 if nothing is predicted, else 0."""
+        """Mean IoU over validation images and classes; an image without truth counts 1 if nothing is predicted, else 0."""
         features, label = self._features(self.training)
         target = F.interpolate(label, size=features.shape[-2:], mode="area")
         weight, bias = fit_linear_probe(_pixels(features), _pixels(target), self.penalty)
@@ -82,8 +84,8 @@ class TransferProbe:
         logits = F.interpolate(logits, size=label.shape[-2:], mode="bilinear", align_corners=False)
         return float(compute_iou(logits > 0, label, include_background=True, ignore_empty=False).mean())
 
-    def _features(self, films: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (N, C, h, w) and labels (N, T, H, W) of all films."""
+    def _features(self, images: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (N, C, h, w) and labels (N, T, H, W) of all images."""
         features: list[torch.Tensor] = []
         labels: list[torch.Tensor] = []
 
@@ -93,8 +95,8 @@ class TransferProbe:
         handle = self.last.register_forward_pre_hook(keep)
         try:
             with eval_mode(self.network):
-                for start in range(0, len(films), self.batch_size):
-                    items: list[Any] = [films[i] for i in range(start, min(start + self.batch_size, len(films)))]
+                for start in range(0, len(images), self.batch_size):
+                    items: list[Any] = [images[i] for i in range(start, min(start + self.batch_size, len(images)))]
                     self.inferer(_stack(items, CommonKeys.IMAGE).to(self.device), self.network)
                     labels.append(_stack(items, CommonKeys.LABEL).float().to(self.device))
         finally:
@@ -129,7 +131,7 @@ def fit_linear_probe(
     Args:
         features: (N, C).
         target: (N, T) in [0, 1].
-        penalty: weight of the squared weights of standardised features.
+        penalty: weight of the squared weights of standardized features.
         iterations: L-BFGS steps at the most.
 
     Returns:

@@ -47,8 +47,8 @@ class NoiseRobustDiceLoss(nn.Module):
         return (present * error / size.clamp(min=1)).sum() / present.sum().clamp(min=1)
 
 
-class GeneralisedCrossEntropyLoss(nn.Module):
-    """Generalised cross-entropy (Zhang & Sabuncu 2018), binary in each channel.
+class GeneralizedCrossEntropyLoss(nn.Module):
+    """Generalized cross-entropy (Zhang & Sabuncu 2018), binary in each channel.
 
     With ``c`` the probability that the network gives to what the label says, and ``w`` = 1 on foreground and
     ``background_weight`` on background::

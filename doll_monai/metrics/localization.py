@@ -1,4 +1,4 @@
-"""How well each source of maps finds the known places, with the foreground share chosen on other films."""
+"""How well each source of maps finds the known places, with the foreground share chosen on other images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIN_OBSERVATION_PAIRS = 5
 """With fewer of one observation, it takes the source's best share over all observations."""
 
 
-def localisation_summary(test: pd.DataFrame, validation: pd.DataFrame | None) -> dict[str, Any]:
+def localization_summary(test: pd.DataFrame, validation: pd.DataFrame | None) -> dict[str, Any]:
     """Mean IoU and pointing-game hits of all sources over the pairs of a table.
 
     Each source takes, for each observation, its own best share of the validation table (``choose_shares``). Chance is
@@ -25,8 +25,8 @@ def localisation_summary(test: pd.DataFrame, validation: pd.DataFrame | None) ->
     an IoU of s t / (s + t - s t); a random pixel hits with probability t.
 
     Args:
-        test: rows of ``doll_monai.handlers.localisation.COLUMNS``.
-        validation: the same of other films, or None.
+        test: rows of ``doll_monai.handlers.localization.COLUMNS``.
+        validation: the same of other images, or None.
 
     Returns:
         ``pairs``, ``threshold``, ``iou_*`` and ``hit_*`` of ``consensus``, ``single``, ``members``, ``gradcam`` and

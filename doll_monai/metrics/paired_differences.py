@@ -1,4 +1,4 @@
-"""Means over films and seeds, differences between cells, and their intervals."""
+"""Means over images and seeds, differences between cells, and their intervals."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from doll_monai.metrics.bootstrap import LEVEL, RESAMPLES
 
 Interval = tuple[float, float, float]
 CELL = ["init", "tuning", "shots"]
-FILM = ["seed", "film", "patient"]
+IMAGE = ["seed", "image", "patient"]
 ALL = "all"
-"""Stands for the mean over all classes of a film."""
+"""Stands for the mean over all classes of an image."""
 
 
 def crossed_interval(table: pd.DataFrame, column: str, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """Mean over the rows, and its 95 % percentile bootstrap interval over seeds and patients.
 
     Seeds and patients are drawn independently of each other, each with replacement, and a row counts as often as its
-    seed times its patient were drawn (the "pigeonhole" bootstrap of crossed factors, Owen 2007). All films of a patient
+    seed times its patient were drawn (the "pigeonhole" bootstrap of crossed factors, Owen 2007). All images of a patient
     are drawn together. With a single seed the interval is over patients alone; of two or three seeds it is too narrow.
 
     Args:
@@ -81,24 +81,24 @@ def _ends(means: npt.NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def class_means(films: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """Each film's mean over its classes, as rows of the class ``all``; films with one class give the same numbers."""
-    keys = [*CELL, *FILM, "split"]
-    return films.groupby(keys, as_index=False, sort=False)[list(metrics)].mean().assign(**{"class": ALL})
+def class_means(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Each image's mean over its classes, as rows of the class ``all``; images with one class give the same numbers."""
+    keys = [*CELL, *IMAGE, "split"]
+    return images.groupby(keys, as_index=False, sort=False)[list(metrics)].mean().assign(**{"class": ALL})
 
 
 def paired(first: pd.DataFrame, second: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Value of the first cell minus that of the second, for every seed and film that both have.
+    """Value of the first cell minus that of the second, for every seed and image that both have.
 
     Args:
-        first, second: rows of one cell, class and split; one a seed and film.
+        first, second: rows of one cell, class and split; one a seed and image.
         column: of the values.
 
     Returns:
-        ``seed``, ``film``, ``patient`` and the difference in the column.
+        ``seed``, ``image``, ``patient`` and the difference in the column.
     """
-    both = first.merge(second[[*FILM, column]], on=FILM, suffixes=("", "_second"), validate="one_to_one")
-    return both.assign(**{column: both[column] - both[f"{column}_second"]})[[*FILM, column]]
+    both = first.merge(second[[*IMAGE, column]], on=IMAGE, suffixes=("", "_second"), validate="one_to_one")
+    return both.assign(**{column: both[column] - both[f"{column}_second"]})[[*IMAGE, column]]
 
 
 def pairs_of_cells(cells: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
@@ -108,14 +108,14 @@ def pairs_of_cells(cells: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str
             yield first, second
 
 
-def chosen_tuning(films: pd.DataFrame, init: str, shots: int) -> str:
-    """The tuning of an initialisation whose IoU on ``valid`` films is best; test films are not looked at.
+def chosen_tuning(images: pd.DataFrame, init: str, shots: int) -> str:
+    """The tuning of an initialization whose IoU on ``valid`` images is best; test images are not looked at.
 
     Args:
-        films: with the class ``all``.
+        images: with the class ``all``.
         init, shots: of the cells.
     """
-    rows = films[(films["split"] == "valid") & (films["init"] == init) & (films["shots"] == shots)]
+    rows = images[(images["split"] == "valid") & (images["init"] == init) & (images["shots"] == shots)]
     return str(rows.groupby("tuning", sort=False)["iou"].mean().idxmax())
 
 

@@ -4,7 +4,7 @@ from doll_monai.networks.adapter_file import load_adapter, save_adapter
 from doll_monai.networks.adapters import TUNINGS, AdaptedNetwork
 from doll_monai.networks.committee import Committee, consensus_keys, member_keys
 from doll_monai.networks.conv_adapter import AdapterBlock, ConvAdapter
-from doll_monai.networks.initialisation import start_from_backbone, start_from_network
+from doll_monai.networks.initialization import start_from_backbone, start_from_network
 from doll_monai.networks.multi_task import MultiTaskNetwork
 from doll_monai.networks.parameters import (
     ParameterCount,
@@ -14,7 +14,7 @@ from doll_monai.networks.parameters import (
     trainable_parameters,
 )
 from doll_monai.networks.pspnet import DilatedResNet, PSPNet, PyramidPooling
-from doll_monai.networks.randomise import randomise
+from doll_monai.networks.randomize import randomize
 from doll_monai.networks.scale_shift import ScaleShift
 from doll_monai.networks.weights import (
     assemble_committee,
@@ -48,7 +48,7 @@ __all__ = [
     "load_weights",
     "member_keys",
     "parameter_groups",
-    "randomise",
+    "randomize",
     "save_adapter",
     "save_weights",
     "start_from_backbone",

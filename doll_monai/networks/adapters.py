@@ -39,8 +39,8 @@ class AdaptedNetwork(nn.Module):
     =============== ====================================================================================
     ``adapter``     a ``ConvAdapter`` behind each module whose whole name matches ``targets``
     ``lora``        a correction of low rank to each convolution in ``targets`` (LoRA, arXiv 2106.09685)
-    ``scale_shift`` a scale and a shift behind each normalisation in ``targets`` (SSF, arXiv 2210.08823)
-    ``bias``        biases in ``targets``, shifts of normalisations among them (BitFit, arXiv 2106.10199)
+    ``scale_shift`` a scale and a shift behind each normalization in ``targets`` (SSF, arXiv 2210.08823)
+    ``bias``        biases in ``targets``, shifts of normalizations among them (BitFit, arXiv 2106.10199)
     ``head``        nothing
     ``full``        everything
     =============== ====================================================================================
@@ -135,7 +135,7 @@ class AdaptedNetwork(nn.Module):
     def merge(self) -> nn.Module:
         """The same network without adapters, a copy in evaluation mode: as fast as the pre-trained one, scriptable.
 
-        Corrections of low rank are added to their convolutions, scales and shifts multiplied into the normalisations
+        Corrections of low rank are added to their convolutions, scales and shifts multiplied into the normalizations
         before them. The output is the same but for rounding.
 
         Raises:

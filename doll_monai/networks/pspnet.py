@@ -93,7 +93,7 @@ class PyramidPooling(nn.Module):
 
     Args:
         in_channels: C.
-        bins: regions a side; the branch of one region has no batch normalisation, so that a batch of one trains.
+        bins: regions a side; the branch of one region has no batch normalization, so that a batch of one trains.
 
     Shape: (B, C, h, w) -> (B, 2 C, h, w) where the number of bins divides C.
     """

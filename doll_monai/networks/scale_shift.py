@@ -1,4 +1,4 @@
-"""A scale and a shift for each channel behind the normalisations of a frozen network (SSF, arXiv 2210.08823)."""
+"""A scale and a shift for each channel behind the normalizations of a frozen network (SSF, arXiv 2210.08823)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from doll_monai.networks.conv_adapter import AdapterBlock
 from doll_monai.networks.places import inside, replace_module, within
 from doll_monai.utils.errors import InputError
 
-Normalisation = nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d | nn.GroupNorm | nn.LayerNorm
+Normalization = nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d | nn.GroupNorm | nn.LayerNorm
 
 
 class ScaleShift(nn.Module):
@@ -35,33 +35,33 @@ class ScaleShift(nn.Module):
 
 
 def insert_scale_shift(network: nn.Module, targets: Sequence[str], head: str) -> None:
-    """Put a ``ScaleShift`` behind every normalisation outside the head, in place.
+    """Put a ``ScaleShift`` behind every normalization outside the head, in place.
 
     Args:
         network: any network.
-        targets: regular expressions; normalisations of this name, or inside a module of this name, are taken.
+        targets: regular expressions; normalizations of this name, or inside a module of this name, are taken.
         head: name of the module that gets none.
 
     Raises:
-        InputError: when there is no normalisation.
+        InputError: when there is no normalization.
     """
     found = [
         (name, module)
         for name, module in network.named_modules()
-        if isinstance(module, Normalisation) and inside(name, targets) and not within(name, head)
+        if isinstance(module, Normalization) and inside(name, targets) and not within(name, head)
     ]
     if not found:
-        raise InputError(f"The network has no normalisation in {list(targets)} to scale and shift; choose others.")
+        raise InputError(f"The network has no normalization in {list(targets)} to scale and shift; choose others.")
     for name, norm in found:
         replace_module(network, name, AdapterBlock(norm, ScaleShift(_shape(norm))))
 
 
 def fold_scale_shift(network: nn.Module) -> None:
-    """Multiply scales and shifts into the normalisations before them, and take them out, in place."""
+    """Multiply scales and shifts into the normalizations before them, and take them out, in place."""
     for name, block in list(network.named_modules()):
         if isinstance(block, AdapterBlock) and isinstance(block.adapter, ScaleShift):
             norm, adapter = block.base, block.adapter
-            assert isinstance(norm, Normalisation)
+            assert isinstance(norm, Normalization)
             scale, shift = 1 + adapter.scale.detach(), adapter.shift.detach()
             if not isinstance(norm, nn.LayerNorm):
                 scale, shift = scale.flatten(), shift.flatten()
@@ -70,7 +70,7 @@ def fold_scale_shift(network: nn.Module) -> None:
             replace_module(network, name, norm)
 
 
-def _shape(norm: Normalisation) -> tuple[int, ...]:
+def _shape(norm: Normalization) -> tuple[int, ...]:
     if isinstance(norm, nn.LayerNorm):
         return norm.normalized_shape
     return (norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features, 1, 1)

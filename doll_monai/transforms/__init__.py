@@ -1,22 +1,22 @@
-"""Dictionary transforms: reading films and labels, image-level targets, and the steps from attribution to label."""
+"""Dictionary transforms: reading images and labels, image-level targets, and the steps from attribution to label."""
 
 from doll_monai.transforms.attribution import (
     AttributionMagnituded,
     AttributionToLabeld,
     MultiplyByInputd,
-    NormaliseAttributiond,
+    NormalizeAttributiond,
 )
 from doll_monai.transforms.observations import ObservationTargetsd, ZeroIgnoredd, check_observations
-from doll_monai.transforms.reading import LoadFilmd, LoadLabeld
+from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd
 from doll_monai.transforms.superpixels import SuperpixelAveraged
 
 __all__ = [
     "AttributionMagnituded",
     "AttributionToLabeld",
-    "LoadFilmd",
     "LoadLabeld",
+    "LoadRadiographd",
     "MultiplyByInputd",
-    "NormaliseAttributiond",
+    "NormalizeAttributiond",
     "ObservationTargetsd",
     "SuperpixelAveraged",
     "ZeroIgnoredd",

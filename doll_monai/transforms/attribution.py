@@ -59,7 +59,7 @@ class AttributionMagnituded(MapTransform):
         return result
 
 
-class NormaliseAttributiond(MapTransform):
+class NormalizeAttributiond(MapTransform):
     """Bring each channel to a scale that does not depend on the member's logits, before members are averaged.
 
     Args:
@@ -90,7 +90,7 @@ class AttributionToLabeld(MapTransform):
 
     For a positive observation the brightest ``foreground_share`` of the image is foreground, the next
     ``ignore_share`` is ignored, the rest is background. A negative observation is background everywhere, an ignored
-    one is ignored everywhere; so is one that has no place in the image (``unlocalised``), and a positive one that the
+    one is ignored everywhere; so is one that has no place in the image (``unlocalized``), and a positive one that the
     committee does not see itself (``min_probability``).
 
     Args:
@@ -98,7 +98,7 @@ class AttributionToLabeld(MapTransform):
         target_key: (T,) targets in [0, 1], negative where ignored; positive from 0.5 on.
         foreground_share: share of the pixels, one for all or by observation, with ``default`` for the rest.
         ignore_share: likewise.
-        unlocalised: observations that have no place.
+        unlocalized: observations that have no place.
         min_probability: a positive observation whose probability is below is ignored; one number or by observation,
             with ``default`` for the rest; 0 lets everything pass.
         logits_key: (T,) logits of the committee, whose sigmoid is the probability; needed for ``min_probability`` only.
@@ -115,7 +115,7 @@ class AttributionToLabeld(MapTransform):
         target_key: str = "label",
         foreground_share: float | Mapping[str, float] = 0.1,
         ignore_share: float | Mapping[str, float] = 0.1,
-        unlocalised: Sequence[str] = ("No Finding",),
+        unlocalized: Sequence[str] = ("No Finding",),
         min_probability: float | Mapping[str, float] = 0.0,
         logits_key: str = "logits",
     ) -> None:
@@ -125,7 +125,7 @@ class AttributionToLabeld(MapTransform):
         self.foreground = _by_observation(foreground_share, 0.1)
         self.ignored = _by_observation(ignore_share, 0.1)
         self.min_probability = _by_observation(min_probability, 0.0)
-        self.unlocalised = {finding_index(name) for name in unlocalised}
+        self.unlocalized = {finding_index(name) for name in unlocalized}
         for foreground, ignored in zip(self.foreground, self.ignored, strict=True):
             if min(foreground, ignored) < 0 or foreground + ignored > 1:
                 raise ValueError(f"Shares must lie in [0, 1] and so must their sum, not {foreground} and {ignored}.")
@@ -153,7 +153,7 @@ class AttributionToLabeld(MapTransform):
     def _label(self, attribution: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         label = torch.full(attribution.shape, BACKGROUND, dtype=torch.uint8)
         for channel in range(len(attribution)):
-            if channel in self.unlocalised or target[channel] < 0:
+            if channel in self.unlocalized or target[channel] < 0:
                 label[channel] = IGNORE
             elif target[channel] >= 0.5:
                 label[channel] = self._regions(attribution[channel], channel)

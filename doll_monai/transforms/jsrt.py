@@ -1,4 +1,4 @@
-"""JSRT's raw films for ``LoadImage``."""
+"""JSRT's raw images for ``LoadImage``."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from monai.config import PathLike
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
-from doll_monai.data.jsrt_image import film_affine, is_raw_film, read_raw_film
+from doll_monai.data.jsrt_image import image_affine, is_raw_image, read_raw_image
 
 
 class JsrtReader(ImageReader):
-    """Read raw ``.IMG`` films of JSRT: bone bright, width first as ``PILReader`` has it, 0.175 mm a pixel.
+    """Read raw ``.IMG`` images of JSRT: bone bright, width first as ``PILReader`` has it, 0.175 mm a pixel.
 
     Several files are stacked as channels. An ``.img`` with a ``.hdr`` beside it is an Analyze image and left to others.
     """
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
-        """Whether all files are raw films by their names."""
-        return all(is_raw_film(os.fspath(name)) for name in ensure_tuple(filename))
+        """Whether all files are raw images by their names."""
+        return all(is_raw_image(os.fspath(name)) for name in ensure_tuple(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> list[np.ndarray]:
-        """The films, each (H, W) uint16; see ``read_raw_film`` for what is raised."""
-        return [read_raw_film(os.fspath(name)) for name in ensure_tuple(data)]
+        """The images, each (H, W) uint16; see ``read_raw_image`` for what is raised."""
+        return [read_raw_image(os.fspath(name)) for name in ensure_tuple(data)]
 
     def get_data(self, img: Sequence[np.ndarray]) -> tuple[np.ndarray, dict]:
-        """Films and their metadata.
+        """Images and their metadata.
 
         Args:
             img: what ``read`` gave.
@@ -37,12 +37,12 @@ class JsrtReader(ImageReader):
         Returns:
             (W, H), or (files, W, H) for several; and the metadata.
         """
-        films = [film.T for film in img]
+        images = [image.T for image in img]
         meta: dict[str, Any] = {
-            MetaKeys.AFFINE: film_affine(),
-            MetaKeys.ORIGINAL_AFFINE: film_affine(),
+            MetaKeys.AFFINE: image_affine(),
+            MetaKeys.ORIGINAL_AFFINE: image_affine(),
             MetaKeys.SPACE: SpaceKeys.RAS,
-            MetaKeys.SPATIAL_SHAPE: np.asarray(films[0].shape),
-            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan") if len(films) == 1 else 0,
+            MetaKeys.SPATIAL_SHAPE: np.asarray(images[0].shape),
+            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan") if len(images) == 1 else 0,
         }
-        return (films[0] if len(films) == 1 else np.stack(films)), meta
+        return (images[0] if len(images) == 1 else np.stack(images)), meta

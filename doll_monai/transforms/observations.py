@@ -117,7 +117,7 @@ def check_observations(
         the records.
 
     Raises:
-        InputError: when no observation is there in some films and absent in others, as the policies have it, or a
+        InputError: when no observation is there in some images and absent in others, as the policies have it, or a
             record has no labels.
     """
     policies = ObservationTargets(uncertain, unmentioned)
@@ -125,12 +125,12 @@ def check_observations(
     targets.targets = policies
     bare = next((record for record in records if "label" not in record), None)
     if bare is not None:
-        raise InputError(f"The film {bare.get('image')} has no labels of observations; add them to the datalist.")
+        raise InputError(f"The image {bare.get('image')} has no labels of observations; add them to the datalist.")
     known = torch.stack([targets(record)["label"] for record in records])
     learnt = ((known >= 0.5).any(0) & ((known >= 0) & (known < 0.5)).any(0)).sum()
     if not learnt:
         raise InputError(
-            f"None of the {len(FINDINGS)} observations is known to be there in one training film and absent in another"
+            f"None of the {len(FINDINGS)} observations is known to be there in one training image and absent in another"
             "; check the labels, and what uncertain and unmentioned stand for."
         )
     return list(records)

@@ -1,7 +1,7 @@
-"""The readers behind ``LoadFilmd``: Pillow for pictures, nibabel for NIfTI, ITK for DICOM, MetaImage and NRRD.
+"""The readers behind ``LoadRadiographd``: Pillow for pictures, nibabel for NIfTI, ITK for DICOM, MetaImage and NRRD.
 
 Which of them reads a file depends on the file's name alone, never on what else is installed. Each of them looks at the
-header first and refuses what is no film before memory is taken for its pixels.
+header first and refuses what is no image before memory is taken for its pixels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from doll_monai.utils.errors import InputError
 from doll_monai.utils.pictures import MAX_PIXELS, ORIENTATION, open_picture, upright
 
 MAX_CHANNELS = 4
-"""Colours and opacity."""
+"""Colors and opacity."""
 GREY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
 """Pillow's modes whose numbers are brightness; ``I;16`` and its variants are as well."""
 HEADER_BYTES = 65536
@@ -33,9 +33,9 @@ MIN_IS_WHITE = 0
 PHOTOMETRIC_INTERPRETATION = 262
 
 
-def film_readers() -> list[ImageReader]:
+def image_readers() -> list[ImageReader]:
     """The readers in the order in which ``LoadImage`` keeps them: the last one that takes a file's name reads it."""
-    return [ItkFilmReader(), NiftiFilmReader(), PictureReader()]
+    return [ItkImageReader(), NiftiImageReader(), PictureReader()]
 
 
 def check_header(path: Any, shape: Sequence[int], channels: int = 1) -> None:
@@ -43,20 +43,20 @@ def check_header(path: Any, shape: Sequence[int], channels: int = 1) -> None:
 
     Args:
         path: the file, for the error.
-        shape: lengths of all axes but that of the colours; width and height first.
-        channels: number of colours.
+        shape: lengths of all axes but that of the colors; width and height first.
+        channels: number of colors.
 
     Raises:
-        InputError: when there are other axes than two, too many colours, or more than ``MAX_PIXELS``.
+        InputError: when there are other axes than two, too many colors, or more than ``MAX_PIXELS``.
     """
     if len(shape) < 2 or min(shape) < 1 or prod(shape[2:]) != 1:
         size = " x ".join(map(str, shape))
-        raise InputError(f"The film {path} is no two-dimensional image but {size}; remove it from the datalist.")
+        raise InputError(f"The image {path} is no two-dimensional image but {size}; remove it from the datalist.")
     if channels > MAX_CHANNELS:
-        raise InputError(f"The film {path} has {channels} values a pixel; save it in grey or colours.")
+        raise InputError(f"The image {path} has {channels} values a pixel; save it in grey or colors.")
     if prod(shape) > MAX_PIXELS:
         raise InputError(
-            f"The film {path} claims {shape[0]} x {shape[1]} pixels, films have {MAX_PIXELS:,} at the most; remove it "
+            f"The image {path} claims {shape[0]} x {shape[1]} pixels, images have {MAX_PIXELS:,} at the most; remove it "
             "from the datalist."
         )
 
@@ -64,7 +64,7 @@ def check_header(path: Any, shape: Sequence[int], channels: int = 1) -> None:
 class PictureReader(PILReader):
     """Pictures of one page by Pillow, as a viewer shows them: EXIF's orientation applied, palettes and inks resolved.
 
-    Colours of 16 bits, of which Pillow would keep eight, are read by ITK and averaged.
+    Colors of 16 bits, of which Pillow would keep eight, are read by ITK and averaged.
     """
 
     suffixes = ("png", "jpg", "jpeg", "bmp", "tif", "tiff")
@@ -81,22 +81,22 @@ class PictureReader(PILReader):
                 # The second picture of an MPO, as telephones write it, is a preview.
                 pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
                 check_header(path, (*picture.size, pages))
-                return _deep_colour(path, picture) if _is_deep_colour(picture) else _as_brightness(upright(picture))
+                return _deep_color(path, picture) if _is_deep_color(picture) else _as_brightness(upright(picture))
         except Image.DecompressionBombError as error:
             raise InputError(
-                f"The film {path} claims more pixels than the {MAX_PIXELS:,} of films; remove it from the datalist."
+                f"The image {path} claims more pixels than the {MAX_PIXELS:,} of images; remove it from the datalist."
             ) from error
 
 
-def _is_deep_colour(picture: Any) -> bool:
+def _is_deep_color(picture: Any) -> bool:
     """Whether a file of 16 bits has become a picture of eight."""
     return picture.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in picture.tile)
 
 
-def _deep_colour(path: str, picture: Image.Image) -> Image.Image:
+def _deep_color(path: str, picture: Image.Image) -> Image.Image:
     exif = picture.getexif()
     if picture.format == "TIFF" and exif.get(ORIENTATION, 1) != 1:
-        raise InputError(f"The film {path} has 16 bits a colour and is turned by a tag; save it upright.")
+        raise InputError(f"The image {path} has 16 bits a color and is turned by a tag; save it upright.")
     kind = itk.PNGImageIO if picture.format == "PNG" else itk.TIFFImageIO
     values = itk.array_from_image(_read_itk(path, kind))
     if values.shape[-1] in (2, 4):
@@ -114,7 +114,7 @@ def _as_brightness(picture: Image.Image) -> Image.Image:
     return picture if picture.mode in GREY_OR_RGB else picture.convert("RGB")
 
 
-class NiftiFilmReader(NibabelReader):
+class NiftiImageReader(NibabelReader):
     """NIfTI by nibabel, as it is stored: its affine goes along, and turns nothing."""
 
     def read(self, data: Any, **kwargs: Any) -> Any:
@@ -125,11 +125,11 @@ class NiftiFilmReader(NibabelReader):
         check_header(path, shape[:3], *shape[3:4])
         check_header(path, (*shape[:3], *shape[4:]))
         if image.get_data_dtype().kind not in "iuf":
-            raise InputError(f"The film {path} holds colours or complex numbers; save it in grey.")
+            raise InputError(f"The image {path} holds colors or complex numbers; save it in grey.")
         return super().read(data)
 
 
-class ItkFilmReader(ITKReader):
+class ItkImageReader(ITKReader):
     """DICOM, MetaImage and NRRD by ITK, without any of the file's tags.
 
     ITK applies the rescale slope and intercept of DICOM and turns MONOCHROME1 into MONOCHROME2; a display window it
@@ -182,7 +182,7 @@ def _check_nrrd(path: str) -> None:
 
 
 def _read_itk(path: str, kind: Any) -> Any:
-    """A file as an ITK image of float values, vectors of them where there are colours."""
+    """A file as an ITK image of float values, vectors of them where there are colors."""
     file = kind.New()
     file.SetFileName(path)
     file.ReadImageInformation()
@@ -195,8 +195,8 @@ def _read_itk(path: str, kind: Any) -> Any:
 
 
 def _single(data: Any) -> str:
-    """The name of the file; several files are no film."""
+    """The name of the file; several files are no image."""
     names = (data,) if isinstance(data, str | Path) else tuple(data)
     if len(names) != 1:
-        raise InputError(f"A film is one file, not the {len(names)} of {', '.join(map(str, names))}.")
+        raise InputError(f"An image is one file, not the {len(names)} of {', '.join(map(str, names))}.")
     return str(names[0])

@@ -17,7 +17,7 @@ from PIL import UnidentifiedImageError
 
 from doll_monai.data.label_files import read_label
 from doll_monai.transforms.jsrt import JsrtReader
-from doll_monai.transforms.readers import film_readers
+from doll_monai.transforms.readers import image_readers
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.pictures import upright
 
@@ -26,27 +26,27 @@ SAMPLED = 1_000_000
 """About the number of pixels from which percentiles are taken."""
 
 
-class LoadFilmd(MapTransform):
+class LoadRadiographd(MapTransform):
     """Read a radiograph as one grey channel, whatever its file type.
 
     PNG, JPEG, BMP, TIFF, NIfTI (``.nii``, ``.nii.gz``), MetaImage (``.mha``) and NRRD are known by their names; a file
-    of any other name must be DICOM. Colours are averaged, palettes and inks (CMYK) resolved before; an opacity channel
+    of any other name must be DICOM. Colors are averaged, palettes and inks (CMYK) resolved before; an opacity channel
     and trailing axes of length one are dropped.
 
     The result is a ``MetaTensor`` (1, W, H) ``float32``: MONAI puts the width first, pictures and boxes need it
     transposed. Its values are the file's own, above the lowest: 0 is the darkest pixel, so that the zeros with which
-    ``Resized`` smooths across the edge are black in every film. Beside that,
+    ``Resized`` smooths across the edge are black in every image. Beside that,
 
     - **DICOM**: slope and intercept are applied and MONOCHROME1 is inverted. Window and VOI LUT are not: they are
-      missing in many files and a matter of taste in the others, so bundles scale every film between its 1st and 99th
+      missing in many files and a matter of taste in the others, so bundles scale every image between its 1st and 99th
       percentile instead, which makes a DICOM and the PNG exported from it the same.
-    - **Pictures** are turned as their EXIF data or TIFF tag say. The grid that viewers display is the film's own
+    - **Pictures** are turned as their EXIF data or TIFF tag say. The grid that viewers display is the image's own
       grid, to which predictions return.
-    - **Borders** that would take the contrast of the film are brought to its darkest or brightest grey; see
+    - **Borders** that would take the contrast of the image are brought to its darkest or brightest grey; see
       ``clip_border``.
 
     The grid of DICOM, NIfTI, MetaImage and NRRD is the stored one: their affine goes along, so that a prediction lies
-    on its film, but turns nothing. The metadata are the file's name and geometry alone, whatever the file's type; a
+    on its image, but turns nothing. The metadata are the file's name and geometry alone, whatever the file's type; a
     patient's name, dates and numbers stay behind.
 
     Args:
@@ -61,7 +61,7 @@ class LoadFilmd(MapTransform):
     def __init__(self, keys: KeysCollection = "image") -> None:
         super().__init__(keys)
         self.load = LoadImage(image_only=True, ensure_channel_first=True)
-        self.load.readers = film_readers()
+        self.load.readers = image_readers()
         self.load.register(JsrtReader())
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -71,85 +71,85 @@ class LoadFilmd(MapTransform):
         return result
 
     def _read(self, path: Any) -> torch.Tensor:
-        film = _load(self.load, path, "film").float()
-        if film.shape[0] in (2, 4):
-            film = film[:-1]
-        film = film.mean(dim=0, keepdim=True)
-        if film.ndim != 3 or min(film.shape[1:]) < 2:
-            size = " x ".join(str(length) for length in film.shape[1:])
-            raise InputError(f"The film {path} is no two-dimensional image but {size}; remove it from the datalist.")
-        if not bool(torch.isfinite(film).all()):
-            raise InputError(f"The film {path} holds values that are no numbers; remove it from the datalist.")
-        values = clip_border(film.as_tensor() if isinstance(film, MetaTensor) else film)
+        image = _load(self.load, path, "image").float()
+        if image.shape[0] in (2, 4):
+            image = image[:-1]
+        image = image.mean(dim=0, keepdim=True)
+        if image.ndim != 3 or min(image.shape[1:]) < 2:
+            size = " x ".join(str(length) for length in image.shape[1:])
+            raise InputError(f"The image {path} is no two-dimensional image but {size}; remove it from the datalist.")
+        if not bool(torch.isfinite(image).all()):
+            raise InputError(f"The image {path} holds values that are no numbers; remove it from the datalist.")
+        values = clip_border(image.as_tensor() if isinstance(image, MetaTensor) else image)
         values = values - values.min()
-        if not isinstance(film, MetaTensor):
+        if not isinstance(image, MetaTensor):
             return values
-        meta = _common_meta(film)
+        meta = _common_meta(image)
         if not bool(torch.isfinite(meta["affine"]).all()) or float(torch.linalg.det(meta["affine"])) == 0:
-            raise InputError(f"The affine of the film {path} is no position in space; correct the file.")
+            raise InputError(f"The affine of the image {path} is no position in space; correct the file.")
         return MetaTensor(values, meta=meta)
 
 
-def clip_border(film: torch.Tensor) -> torch.Tensor:
-    """Bring a border that would take a film's contrast to the darkest or brightest grey of what is inside.
+def clip_border(image: torch.Tensor) -> torch.Tensor:
+    """Bring a border that would take an image's contrast to the darkest or brightest grey of what is inside.
 
     A border are the outermost rows and columns that have one value: collimators, padding, frames drawn by a scanner;
-    what is left of it after JPEG, within a 64th of the film's range, is border as well. One that is darker than the 1st
+    what is left of it after JPEG, within a 64th of the image's range, is border as well. One that is darker than the 1st
     or brighter than the 99th percentile of the inside shifts these percentiles, a frame of 65535 around 12 bits to the
-    point where nothing is seen. The film is clipped to the percentiles of its inside then; every other film comes back
+    point where nothing is seen. The image is clipped to the percentiles of its inside then; every other image comes back
     as it is.
 
     Args:
-        film: (1, W, H) float.
+        image: (1, W, H) float.
     """
-    inside, levels = film[0], []
+    inside, levels = image[0], []
     for tolerance in (0.0, BORDER_TOLERANCE):
         inside, found = _without_border(inside, tolerance)
         levels += found
     if not levels or min(inside.shape) < 2:
-        return film
+        return image
     low, high = np.percentile(inside.flatten()[:: max(inside.numel() // SAMPLED, 1)].numpy(), (1, 99))
     if high > low and (min(levels) < low or max(levels) > high):
-        return film.clamp(float(low), float(high))
-    return film
+        return image.clamp(float(low), float(high))
+    return image
 
 
-def _without_border(film: torch.Tensor, tolerance: float) -> tuple[torch.Tensor, list[float]]:
-    """The inside of a film, (W, H), and the levels of the borders that are found.
+def _without_border(image: torch.Tensor, tolerance: float) -> tuple[torch.Tensor, list[float]]:
+    """The inside of an image, (W, H), and the levels of the borders that are found.
 
     Args:
-        film: (W, H), or anything empty.
-        tolerance: share of the film's range by which a border's values differ at the most.
+        image: (W, H), or anything empty.
+        tolerance: share of the image's range by which a border's values differ at the most.
     """
-    if film.numel() == 0:
-        return film, []
-    tolerance *= float(film.max() - film.min())
+    if image.numel() == 0:
+        return image, []
+    tolerance *= float(image.max() - image.min())
     widths, levels = [], []
     for across in (1, 0):
-        lowest, highest = film.amin(dim=across), film.amax(dim=across)
+        lowest, highest = image.amin(dim=across), image.amax(dim=across)
         for low, high in ((lowest, highest), (lowest.flip(0), highest.flip(0))):
             level = (low[0] + high[0]) / 2
             constant = (level - low <= tolerance) & (high - level <= tolerance)
             widths.append(int(constant.int().cumprod(0).sum()))
             levels.append(float(level))
     left, right, top, bottom = widths
-    inside = film[left : max(film.shape[0] - right, 0), top : max(film.shape[1] - bottom, 0)]
+    inside = image[left : max(image.shape[0] - right, 0), top : max(image.shape[1] - bottom, 0)]
     return inside, [level for width, level in zip(widths, levels, strict=True) if width]
 
 
-def _common_meta(film: MetaTensor) -> dict[str, Any]:
-    """What every file type says of a film, so that films of several types can stand in one batch.
+def _common_meta(image: MetaTensor) -> dict[str, Any]:
+    """What every file type says of an image, so that images of several types can stand in one batch.
 
     Everything else that a reader found stays behind: header fields of NIfTI, tags of DICOM.
     """
-    affine = torch.as_tensor(to_affine_nd(3, film.affine))
+    affine = torch.as_tensor(to_affine_nd(3, image.affine))
     return {
-        "filename_or_obj": film.meta["filename_or_obj"],
+        "filename_or_obj": image.meta["filename_or_obj"],
         "affine": affine,
         "original_affine": affine.clone(),
-        "spatial_shape": torch.tensor(film.shape[1:]),
+        "spatial_shape": torch.tensor(image.shape[1:]),
         "original_channel_dim": float("nan"),
-        "space": film.meta.get("space", SpaceKeys.RAS),
+        "space": image.meta.get("space", SpaceKeys.RAS),
     }
 
 

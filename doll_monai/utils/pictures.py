@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 MAX_PIXELS = 100_000_000
-"""Pixels of a film at the most: detectors of today have up to about 30 million, scanners of film fewer."""
+"""Pixels of an image at the most: detectors of today have up to about 30 million, scanners of image fewer."""
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "PPM", "WEBP")
 """Pillow's names of what is taken for a picture; it hands some of the others to whatever program is installed."""
 ORIENTATION = 274
@@ -42,7 +42,7 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
 def upright(picture: Image.Image, exif: Image.Exif | None = None) -> Image.Image:
     """A picture with the orientation applied that its EXIF data or TIFF tag asks for.
 
-    This, the displayed grid, is where people draw masks and boxes, so it is the grid of films, masks and predictions.
+    This, the displayed grid, is where people draw masks and boxes, so it is the grid of images, masks and predictions.
 
     Args:
         picture: as stored.

@@ -21,7 +21,7 @@ DRAWN = " |{bar}|"
 
 
 class Bar(tqdm):
-    """Counts what is done: ``films: 120/960 (12 %), 5.3 films/s, 3 min left``, in a terminal with a bar behind.
+    """Counts what is done: ``images: 120/960 (12 %), 5.3 images/s, 3 min left``, in a terminal with a bar behind.
 
     A line is written at the start, every 20 s, and at the end. No carriage return goes anywhere but to a terminal.
 
@@ -40,7 +40,7 @@ class Bar(tqdm):
         iterable: Iterable[Any] | None = None,
         *,
         name: str,
-        unit: str = "film",
+        unit: str = "image",
         total: int | None = None,
         quiet: bool | str = False,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Drawing on films: tints and outlines of masks, and pictures as ``data:`` addresses."""
+"""Drawing on images: tints and outlines of masks, and pictures as ``data:`` addresses."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from PIL import Image
 from skimage.morphology import dilation, disk, erosion
 
 from doll_monai.findings import FOREGROUND
-from doll_monai.transforms.reading import LoadFilmd, LoadLabeld
+from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd
 from doll_monai.utils.errors import InputError
 
-LABEL_COLOUR = (230, 159, 0)
-TRUTH_COLOUR = (86, 180, 233)
-"""Orange and sky blue of the colour-blind-safe palette of Okabe and Ito (2008)."""
+LABEL_COLOR = (230, 159, 0)
+TRUTH_COLOR = (86, 180, 233)
+"""Orange and sky blue of the color-blind-safe palette of Okabe and Ito (2008)."""
 PICTURE_SIZE = 240
 
 
 @cache
-def _loader(kind: type[LoadFilmd] | type[LoadLabeld]) -> LoadFilmd | LoadLabeld:
+def _loader(kind: type[LoadRadiographd] | type[LoadLabeld]) -> LoadRadiographd | LoadLabeld:
     """One loader a kind: MONAI asks for all its readers, and says which are missing, each time one is made."""
     return kind()
 
 
-def read_film(path: str | Path, side: int = PICTURE_SIZE) -> np.ndarray | None:
-    """A film as a picture, (H, W, 3) ``uint8`` whose longer side is ``side``; None when it cannot be read."""
+def read_image(path: str | Path, side: int = PICTURE_SIZE) -> np.ndarray | None:
+    """An image as a picture, (H, W, 3) ``uint8`` whose longer side is ``side``; None when it cannot be read."""
     try:
-        values = _loader(LoadFilmd)({"image": path})["image"][0].numpy().T
+        values = _loader(LoadRadiographd)({"image": path})["image"][0].numpy().T
     except InputError:
         return None
     low, high = np.percentile(values, (1, 99))
@@ -52,37 +52,37 @@ def read_mask(path: Path, channel: int | None = None) -> np.ndarray | None:
     return label if channel is None else label[channel]
 
 
-def _fit(mask: np.ndarray, film: np.ndarray) -> np.ndarray:
+def _fit(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
     grey = Image.fromarray(mask.astype(np.uint8) * 255).resize(
-        (film.shape[1], film.shape[0]), Image.Resampling.BILINEAR
+        (image.shape[1], image.shape[0]), Image.Resampling.BILINEAR
     )
     return np.asarray(grey) > 127
 
 
-def tint(film: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A film (H, W, 3) ``uint8`` with a mask of any size tinted and outlined in the labels' colour."""
-    tinted = film.copy()
-    inside = _fit(mask, film)
-    tinted[inside] = (0.6 * film[inside] + 0.4 * np.array(LABEL_COLOUR)).astype(np.uint8)
-    return outline(tinted, mask, LABEL_COLOUR)
+def tint(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """An image (H, W, 3) ``uint8`` with a mask of any size tinted and outlined in the labels' color."""
+    tinted = image.copy()
+    inside = _fit(mask, image)
+    tinted[inside] = (0.6 * image[inside] + 0.4 * np.array(LABEL_COLOR)).astype(np.uint8)
+    return outline(tinted, mask, LABEL_COLOR)
 
 
-def outlines(film: np.ndarray, masks: np.ndarray, colour: tuple[int, int, int], dashed: bool = False) -> np.ndarray:
-    """A film (H, W, 3) with the foreground of each channel of a label (T, h, w) outlined."""
+def outlines(image: np.ndarray, masks: np.ndarray, color: tuple[int, int, int], dashed: bool = False) -> np.ndarray:
+    """An image (H, W, 3) with the foreground of each channel of a label (T, h, w) outlined."""
     for mask in masks:
-        film = outline(film, mask == FOREGROUND, colour, dashed)
-    return film
+        image = outline(image, mask == FOREGROUND, color, dashed)
+    return image
 
 
-def outline(film: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], dashed: bool = False) -> np.ndarray:
-    """A film (H, W, 3) with a mask (h, w), enlarged to its size, outlined; dashed where two outlines may coincide."""
-    inside = np.pad(_fit(mask, film), 1)
+def outline(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int], dashed: bool = False) -> np.ndarray:
+    """An image (H, W, 3) with a mask (h, w), enlarged to its size, outlined; dashed where two outlines may coincide."""
+    inside = np.pad(_fit(mask, image), 1)
     edge = (dilation(inside, disk(1)) & ~erosion(inside, disk(1)))[1:-1, 1:-1]
     if dashed:
         row, column = np.indices(edge.shape)
         edge &= (row + column) % 12 < 7
-    drawn = film.copy()
-    drawn[edge] = colour
+    drawn = image.copy()
+    drawn[edge] = color
     return drawn
 
 

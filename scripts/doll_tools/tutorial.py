@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-MAP_COLOURS = "cividis"
-"""Colour map that is safe for the colour-blind (Nuñez et al. 2018)."""
+MAP_COLORS = "cividis"
+"""Color map that is safe for the color-blind (Nuñez et al. 2018)."""
 
 
-def film_grid(
+def image_grid(
     rows: Sequence[tuple[str, Sequence[np.ndarray]]], columns: Sequence[str], note: str = "", side: float = 1.9
 ) -> Figure:
-    """A figure with a row a film and a column a picture of it.
+    """A figure with a row an image and a column a picture of it.
 
     Args:
-        rows: text at the left, and pictures: colours (H, W, 3) ``uint8``, or a map (H, W) of numbers, which
+        rows: text at the left, and pictures: colors (H, W, 3) ``uint8``, or a map (H, W) of numbers, which
             is drawn from its least to its largest.
         columns: texts above the columns.
         note: text below the figure.
@@ -27,7 +27,7 @@ def film_grid(
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, (name, pictures) in zip(axes, rows, strict=True):
         for place, picture in zip(line, pictures, strict=True):
-            place.imshow(picture, cmap=MAP_COLOURS)
+            place.imshow(picture, cmap=MAP_COLORS)
             place.set(xticks=[], yticks=[])
             place.spines[:].set_visible(False)
         line[0].set_ylabel(name, fontsize=8)

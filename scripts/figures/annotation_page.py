@@ -1,6 +1,6 @@
-"""Draw docs/annotate.png: the label app's page, on synthetic films, in Chromium.
+"""Draw docs/annotate.png: the label app's page, on synthetic images, in Chromium.
 
-Example, beside a running app that serves synthetic films (in the app's own environment):
+Example, beside a running app that serves synthetic images (in the app's own environment):
     python scripts/figures/annotation_page.py --address http://127.0.0.1:8000 --output docs/annotate.png
 """
 
@@ -12,7 +12,7 @@ from doll_monai.utils.errors import run_program
 
 
 def draw(output: str, address: str = "http://127.0.0.1:8000") -> None:
-    """Take a picture of the page with the first film's proposal.
+    """Take a picture of the page with the first image's proposal.
 
     Args:
         output: PNG to write.

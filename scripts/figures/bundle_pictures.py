@@ -1,7 +1,7 @@
-"""The pictures in the documentation of five bundles: what each makes of synthetic films.
+"""The pictures in the documentation of five bundles: what each makes of synthetic images.
 
 Example, after make demo:
-    python scripts/figures/bundle_pictures.py --demo output/demo --task_films output/phantom_task \
+    python scripts/figures/bundle_pictures.py --demo output/demo --task_images output/phantom_task \
 --output output/figures
 
 The classifier's picture is roc.png of its own evaluation.
@@ -23,21 +23,21 @@ CLASSES = {
     "jsrt_cxr_segmentation": "lungs=right_lung+left_lung,heart=heart,clavicles=clavicles",
     "covid_cxr_segmentation": "infection=infection",
 }
-FILMS = {"training": 10, "validation": 10}
+IMAGES = {"training": 10, "validation": 10}
 
 
-def bundle_pictures(demo: str, task_films: str, output: str, epochs: int = 160) -> None:
+def bundle_pictures(demo: str, task_images: str, output: str, epochs: int = 160) -> None:
     """Write NAME.png for each bundle.
 
     Args:
         demo: output folder of run_pipeline.py --preset demo.
-        task_films: folder of the task's films, whose index.csv names masks of lungs, heart, clavicles and infection.
+        task_images: folder of the task's images, whose index.csv names masks of lungs, heart, clavicles and infection.
         output: folder for the pictures, and for the models of the tasks that the demo has none of.
-        epochs: epochs of training for these, on ten films.
+        epochs: epochs of training for these, on ten images.
     """
     from doll_tools.report.overview import write_overview
 
-    run, films, folder = Path(demo).resolve(), Path(task_films).resolve(), Path(output).resolve()
+    run, images, folder = Path(demo).resolve(), Path(task_images).resolve(), Path(output).resolve()
     if not (run / "pipeline.json").is_file():
         raise InputError(f"{demo} is not the output folder of a finished run_pipeline.py.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,14 +49,14 @@ def bundle_pictures(demo: str, task_films: str, output: str, epochs: int = 160) 
     network = run / "configs" / "pretraining_network.json"
     _evaluate("doll_cxr_segmentation", network, run / "pretraining" / "model.pt", folder, values | own)
     network = run / "configs" / "task_network.json"
-    own = {"dataset_dir": films, "label_dir": run / "task"}
+    own = {"dataset_dir": images, "label_dir": run / "task"}
     _evaluate("lung_cxr_segmentation", network, run / "lung" / "adapter" / "model.pt", folder, values | own)
     rate = _executed(run, "fine_tune_adapter")["learning_rate"]
     for bundle, classes in CLASSES.items():
         labels, model = folder / bundle / "labels", folder / bundle / "model"
-        numbers = {"csv": films / "index.csv", "classes": classes, "output": labels, **FILMS}
+        numbers = {"csv": images / "index.csv", "classes": classes, "output": labels, **IMAGES}
         _run([sys.executable, str(ROOT / "scripts" / "prepare_masks.py")], numbers)
-        own = {"dataset_dir": films, "label_dir": labels}
+        own = {"dataset_dir": images, "label_dir": labels}
         training = {"pretrained": run / "pretraining" / "model.pt", "ckpt_dir": model, "learning_rate": rate}
         _bundle(bundle, ["train"], network, values | own | training | {"max_epochs": epochs})
         _evaluate(bundle, network, model / "model.pt", folder, values | own)

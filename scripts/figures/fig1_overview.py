@@ -1,14 +1,14 @@
-"""Fig. 1: the four stages as one diagram, with one film of a run on its way through them.
+"""Fig. 1: the four stages as one diagram, with one image of a run on its way through them.
 
 Example, after make demo:
     python scripts/figures/fig1_overview.py
 
-and of another run and its comparisons, one folder of compare_initialisations a task, each with the start doll, the
+and of another run and its comparisons, one folder of compare_initializations a task, each with the start doll, the
 tuning adapter and --keep_weights true:
     python scripts/figures/fig1_overview.py --run output/small --comparisons output/comparison --output fig1.pdf
 
-The film is the first validation film with a label of the observation in the order of the hashes of their names; the
-masks of the tasks are of the median test film of adapters. Without --comparisons, see fig4_fine_tuning_curves.py. A
+The image is the first validation image with a label of the observation in the order of the hashes of their names; the
+masks of the tasks are of the median test image of adapters. Without --comparisons, see fig4_fine_tuning_curves.py. A
 figure of the kind that the paper has, drawn by us with pictures of our own run; nothing of the paper is copied.
 """
 
@@ -52,8 +52,8 @@ def draw(
     parts = overview_parts(folder, tasks, observation, Path(output).parent / "predictions", ROOT)
     print(write_figure(draw_overview(parts), Path(output), dpi))
     for task in parts.tasks:
-        score = mean_iou(task.film.masks["doll"], task.film.truth)
-        print(f"{', '.join(task.classes)}: {task.film.image}, IoU {score:.3f}")
+        score = mean_iou(task.image.masks["doll"], task.image.truth)
+        print(f"{', '.join(task.classes)}: {task.image.image}, IoU {score:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Fig. 2: DoLLs beside the truth, of one film an observation: film, each member's map, label, IoU.
+"""Fig. 2: DoLLs beside the truth, of one image an observation: image, each member's map, label, IoU.
 
 Example, after make demo:
     python scripts/figures/fig2_dolls_beside_truth.py
 
-and of a run on films whose places are known by masks (truth.csv) or boxes (boxes.csv):
+and of a run on images whose places are known by masks (truth.csv) or boxes (boxes.csv):
     python scripts/figures/fig2_dolls_beside_truth.py --run output/small --section training --output fig2.pdf
 
-No film is picked for its looks: of each observation it is the one with the median IoU among all films of the section
+No image is picked for its looks: of each observation it is the one with the median IoU among all images of the section
 that have a label and a truth. A figure of the kind that the paper has, from our own run; nothing of the paper is
 copied.
 """
@@ -31,8 +31,8 @@ def draw(
     Args:
         run: output folder of a finished run_pipeline.py.
         output: file to write; .png, .pdf or .svg.
-        section: of the labelled films: validation, whose patients the classifiers did not see, or training.
-        observations: how many are shown, those with the most films.
+        section: of the labeled images: validation, whose patients the classifiers did not see, or training.
+        observations: how many are shown, those with the most images.
         maps: false leaves the members' maps out.
         dpi: pixels an inch, of ten inches.
     """
@@ -51,8 +51,8 @@ def draw(
     found = member_maps(folder, [pair.image for pair in shown]) if switch(maps, "maps") else {}
     mean = sum(pair.iou for pair in pairs) / len(pairs)
     caption = (
-        f"Of each observation the film with the median IoU. "
-        f"All {len(pairs)} pairs of {section} film and observation with a known place: mean IoU {mean:.3f}."
+        f"Of each observation the image with the median IoU. "
+        f"All {len(pairs)} pairs of {section} image and observation with a known place: mean IoU {mean:.3f}."
     )
     note = f"{caption}\n{note_of(folder.chexpert)}"
     print(write_figure(draw_labels_beside_truth(folder, shown, found, note), Path(output), dpi))

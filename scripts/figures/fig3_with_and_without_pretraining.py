@@ -1,13 +1,13 @@
-"""Fig. 3: segmentation of test films from scratch and after pre-training on DoLLs, for three tasks.
+"""Fig. 3: segmentation of test images from scratch and after pre-training on DoLLs, for three tasks.
 
 Example, after make demo:
     python scripts/figures/fig3_with_and_without_pretraining.py
 
-and of other comparisons, one folder of compare_initialisations (with --keep_weights true) a task:
+and of other comparisons, one folder of compare_initializations (with --keep_weights true) a task:
     python scripts/figures/fig3_with_and_without_pretraining.py --comparisons output/comparison --output fig3.pdf
 
-The two networks of a task learnt from the same annotated films, in the same order, for the same number of iterations.
-No film is picked for its looks: films are ordered by their IoU, averaged over classes and over both networks, and the
+The two networks of a task learnt from the same annotated images, in the same order, for the same number of iterations.
+No image is picked for its looks: images are ordered by their IoU, averaged over classes and over both networks, and the
 median and the worst are shown. Without --comparisons, see fig4_fine_tuning_curves.py. A figure of the kind that the
 paper has, from our own runs; nothing of the paper is copied.
 """
@@ -30,19 +30,19 @@ def draw(
     shots: int | None = None,
     tuning: str = "full",
     seed: int = 0,
-    films: str | tuple[str, ...] = ("median", "worst"),
+    images: str | tuple[str, ...] = ("median", "worst"),
     dpi: int = 130,
 ) -> None:
-    """Draw the figure and print which films are in it.
+    """Draw the figure and print which images are in it.
 
     Args:
         run: output folder of a finished run_pipeline.py, whose networks are compared in output/figures/comparisons.
         comparisons: folder with finished comparisons, one a task, to take instead.
         output: file to write; .png, .pdf or .svg. The masks get into a folder beside it.
-        shots: number of annotated films; may be left out where a comparison has one.
+        shots: number of annotated images; may be left out where a comparison has one.
         tuning: what was trained.
         seed: of both networks.
-        films: which are shown, of best, median and worst.
+        images: which are shown, of best, median and worst.
         dpi: pixels an inch, of ten inches.
     """
     from doll_tools.compare.cells import Cell
@@ -51,7 +51,7 @@ def draw(
     from doll_tools.figures.fine_tuning_curves import only_shots
     from doll_tools.figures.runs import note_of
     from doll_tools.figures.saving import check_output, write_figure
-    from doll_tools.figures.task_films import shown_films
+    from doll_tools.figures.task_images import shown_images
     from doll_tools.figures.with_and_without import draw_with_and_without, mean_iou
 
     check_output(Path(output), dpi)
@@ -61,15 +61,15 @@ def draw(
         task = read_task(folder)
         count = only_shots(task, tuning, shots)
         cells = [Cell(init, tuning, count, seed) for init in INITS]
-        title = f"{', '.join(task.classes)}\n{count} annotated film{'s' * (count > 1)}"
+        title = f"{', '.join(task.classes)}\n{count} annotated image{'s' * (count > 1)}"
         classes[title] = task.classes
-        shown[title] = shown_films(folder, task, cells, list_argument(films), masks / task.name)
+        shown[title] = shown_images(folder, task, cells, list_argument(images), masks / task.name)
     note = f"ordered by IoU, mean of both networks; {note_of(next(iter(shown.values()))[0].data)}"
     print(write_figure(draw_with_and_without(shown, classes, INITS, note), Path(output), dpi))
     for title, chosen in shown.items():
-        for film in chosen:
-            ious = ", ".join(f"{init} {mean_iou(mask, film.truth):.3f}" for init, mask in film.masks.items())
-            print(f"{title.splitlines()[0]}, {film.rank}: {film.image}, IoU {ious}")
+        for image in chosen:
+            ious = ", ".join(f"{init} {mean_iou(mask, image.truth):.3f}" for init, mask in image.masks.items())
+            print(f"{title.splitlines()[0]}, {image.rank}: {image.image}, IoU {ious}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Fig. 4: mean IoU on validation films while networks are fine-tuned on a few films, for three tasks, by start.
+"""Fig. 4: mean IoU on validation images while networks are fine-tuned on a few images, for three tasks, by start.
 
 Example, after make demo:
     python scripts/figures/fig4_fine_tuning_curves.py
 
-and of other comparisons, one folder of compare_initialisations a task:
+and of other comparisons, one folder of compare_initializations a task:
     python scripts/figures/fig4_fine_tuning_curves.py --comparisons output/comparison --shots 5 --output fig4.pdf
 
-Without --comparisons, the starts are first compared on the run's own task films where that has not been done (on
-synthetic films the third task has films of its own, which all show an infection): three tasks, five annotated films,
+Without --comparisons, the starts are first compared on the run's own task images where that has not been done (on
+synthetic images the third task has images of its own, which all show an infection): three tasks, five annotated images,
 two seeds, and adapters for Fig. 1, 27 short trainings. An interrupted command continues. A figure of the kind that the
 paper has, from our own runs; nothing of the paper is copied.
 """
@@ -28,7 +28,7 @@ def draw(
     output: str = "output/figures/fig4_fine_tuning_curves.png",
     shots: int | None = None,
     tuning: str = "full",
-    films: str | None = None,
+    images: str | None = None,
     dpi: int = 130,
 ) -> None:
     """Draw the figure and print the last points of its lines.
@@ -37,9 +37,9 @@ def draw(
         run: output folder of a finished run_pipeline.py, whose networks are compared in output/figures/comparisons.
         comparisons: folder with finished comparisons, one a task, to take instead.
         output: file to write; .png, .pdf or .svg.
-        shots: number of annotated films; may be left out where a comparison has one.
+        shots: number of annotated images; may be left out where a comparison has one.
         tuning: what was trained.
-        films: what the films of the given comparisons are, for the line below, such as "synthetic films".
+        images: what the images of the given comparisons are, for the line below, such as "synthetic images".
         dpi: pixels an inch, of ten inches.
     """
     from doll_tools.compare.measured import read_task
@@ -53,7 +53,7 @@ def draw(
     if comparisons is None:
         own = note_of(finished_run(run).task_data)
     else:
-        own = "drawn from our own run" + (f" on {films}" if films else "")
+        own = "drawn from our own run" + (f" on {images}" if images else "")
     note = f"lines: means over seeds, bands: lowest to highest seed; {own}"
     print(write_figure(draw_fine_tuning_curves(tasks, tuning, shots, note), Path(output), dpi))
     for task in tasks:

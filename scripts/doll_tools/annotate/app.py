@@ -18,7 +18,7 @@ from monailabel.tasks.activelearning.random import Random
 
 import doll_monai
 from doll_monai.utils.errors import InputError, sentence_of
-from doll_tools.annotate.datastore import FilmFolder, FilmServer
+from doll_tools.annotate.datastore import ImageFolder, ImageServer
 from doll_tools.annotate.disagreement import Disagreement
 from doll_tools.annotate.infer import CorrectRegions, ProposeFindings, ProposeRegions, ScoreFindings
 from doll_tools.annotate.label_map import CLASSES, class_bits, read_mask, split_classes
@@ -29,7 +29,7 @@ from doll_tools.annotate.train import TrainAdapters
 from doll_tools.annotate.versions import Versions
 
 REMEMBERED = 200
-"""Proposals that are kept until their films are saved."""
+"""Proposals that are kept until their images are saved."""
 CLICKS = "_clicks"
 """Ending of the models that take clicks."""
 
@@ -60,13 +60,13 @@ class DollLabelApp(MONAILabelApp):
         self.datastore().usual_classes, self.datastore().compare = self.usual_classes, self.compare
 
     def init_datastore(self) -> Any:
-        """The folder of films, or a server."""
+        """The folder of images, or a server."""
         if self.studies.startswith(("http://", "https://")):
             self.studies = self.studies.rstrip("/").strip()
             return self.init_remote_datastore()
         from monailabel.config import settings
 
-        return FilmFolder(self.studies, list(self.bits), settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
+        return ImageFolder(self.studies, list(self.bits), settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
 
     def init_remote_datastore(self) -> Any:
         """A DICOMweb server."""
@@ -76,7 +76,7 @@ class DollLabelApp(MONAILabelApp):
         user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
         session = create_session_from_user_pass(user, password) if user and password else None
         client = DICOMwebClientX(url=self.studies, session=session)
-        return FilmServer(client, list(self.bits), os.path.join(self.app_dir, "films"))
+        return ImageServer(client, list(self.bits), os.path.join(self.app_dir, "images"))
 
     def init_infers(self) -> dict[str, Any]:
         """A model for each bundle, and one more for each task that takes clicks."""
@@ -106,7 +106,7 @@ class DollLabelApp(MONAILabelApp):
         """A proposal; saved only where no annotator's label stands.
 
         Raises:
-            InputError: when the film cannot be read, or the request asks for something that is not there.
+            InputError: when the image cannot be read, or the request asks for something that is not there.
         """
         name, image = str(request.get("model")), str(request.get("image"))
         task = self._infers.get(name)
@@ -117,7 +117,7 @@ class DollLabelApp(MONAILabelApp):
         store, uploaded = self.datastore(), Path(image).resolve().parent == Path(tempfile.gettempdir()).resolve()
         path = image if uploaded and os.path.isfile(image) else store.get_image_uri(image)
         if not path:
-            raise InputError(f"There is no film {image} in {store.name()}.")
+            raise InputError(f"There is no image {image} in {store.name()}.")
         try:
             result: dict[str, Any] = super().infer({**request, "image": path, "save_label": False}, datastore)
         except Exception as error:
@@ -134,33 +134,33 @@ class DollLabelApp(MONAILabelApp):
         return result
 
     def batch_infer(self, request: dict[str, Any], datastore: Any = None) -> Any:
-        """Proposals for many films; MONAI Label divides them among GPUs, of which there may be none."""
+        """Proposals for many images; MONAI Label divides them among GPUs, of which there may be none."""
         request = {"multi_gpu": torch.cuda.is_available(), **request}
         return self._batch_infer(request, datastore or self.datastore(), self._infer_or_say)
 
     def _infer_or_say(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
-        """One of many: a film that cannot be read, or has an annotator's label, does not stop the others."""
+        """One of many: an image that cannot be read, or has an annotator's label, does not stop the others."""
         try:
             return self.infer(request, datastore)
         except InputError as error:
             return {"error": str(error)}
 
     def _note(self, image: str, task: Any, file: str) -> None:
-        """Remember a proposal for a film without a label, to compare it with what the annotator saves."""
+        """Remember a proposal for an image without a label, to compare it with what the annotator saves."""
         store = self.datastore()
         if type(task) is ProposeRegions and store.mask(image) is None:
-            mask = read_mask(file, store.film(image).shape[::-1], 255)
+            mask = read_mask(file, store.image(image).shape[::-1], 255)
             self._proposed[image] = task.model.served.name, task.model.version, zlib.compress(mask.tobytes(), 1)
             while len(self._proposed) > REMEMBERED:
                 del self._proposed[next(iter(self._proposed))]
 
     def usual_classes(self, image: str) -> list[str]:
-        """Classes of the task that proposed last for a film, of the first task before."""
+        """Classes of the task that proposed last for an image, of the first task before."""
         name = self._proposed[image][0] if image in self._proposed else next(iter(self.tasks), "")
         return self.models[name].classes if name else []
 
     def compare(self, image: str, mask: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-        """The proposal and what the annotator made of it: how good the model is on films that it never saw."""
+        """The proposal and what the annotator made of it: how good the model is on images that it never saw."""
         if image not in self._proposed:
             return {}
         name, version, packed = self._proposed.pop(image)

@@ -1,7 +1,7 @@
 """Clicks that correct a proposal: a few pixels that certainly belong to a region, or certainly do not.
 
-Each click changes the network's own logits in its neighbourhood. How far it reaches is measured along the film: a step
-across an edge of the film counts for more than one where it is even (a geodesic distance, after Criminisi et al.,
+Each click changes the network's own logits in its neighborhood. How far it reaches is measured along the image: a step
+across an edge of the image counts for more than one where it is even (a geodesic distance, after Criminisi et al.,
 "GeoS", ECCV 2008). So a click inside a lobe that was left out brings back the lobe, not a circle. No network is trained
 for this, so it serves every class of every task.
 """
@@ -18,18 +18,18 @@ from skimage.transform import resize
 SIDE = 256
 """Longer side of the grid in which distances are measured, in pixels."""
 REACH = 0.2
-"""Distance at which a click's influence has fallen to exp(-1/2), as a share of the longer side of a flat film."""
-FILM_EDGE = 4.0
-"""What it costs to cross a change of the film from black to white, in units of the reach."""
+"""Distance at which a click's influence has fallen to exp(-1/2), as a share of the longer side of a flat image."""
+IMAGE_EDGE = 4.0
+"""What it costs to cross a change of the image from black to white, in units of the reach."""
 STRENGTH = 8.0
-"""Logits at the click itself. These values were chosen on films that no figure is reported on."""
+"""Logits at the click itself. These values were chosen on images that no figure is reported on."""
 
 Points = Sequence[Sequence[float]]
 
 
 def correct_proposal(
     probability: np.ndarray,
-    film: np.ndarray,
+    image: np.ndarray,
     foreground: Points,
     background: Points,
     reach: float = REACH,
@@ -38,7 +38,7 @@ def correct_proposal(
 
     Args:
         probability: (H, W) in [0, 1], the proposal.
-        film: (h, w), any range and size.
+        image: (h, w), any range and size.
         foreground: clicks (column, row) in pixels of the proposal that belong to the region.
         background: clicks that do not.
         reach: see ``REACH``.
@@ -49,10 +49,10 @@ def correct_proposal(
     height, width = probability.shape
     scale = min(SIDE / max(height, width), 1.0)
     size = (max(round(height * scale), 2), max(round(width * scale), 2))
-    grey = resize(np.asarray(film, dtype=np.float32), size, order=1, anti_aliasing=True)
+    grey = resize(np.asarray(image, dtype=np.float32), size, order=1, anti_aliasing=True)
     low, high = np.percentile(grey, (1, 99))
     grey = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
-    cost = 1 / max(size) + reach * FILM_EDGE * np.hypot(*np.gradient(grey))
+    cost = 1 / max(size) + reach * IMAGE_EDGE * np.hypot(*np.gradient(grey))
     change = np.zeros(size)
     for points, sign in ((foreground, 1.0), (background, -1.0)):
         cells = _cells(points, scale, size)
@@ -68,7 +68,7 @@ def correct_proposal(
 
 
 def _cells(points: Points, scale: float, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Rows and columns of clicks; those beside the film count at its margin."""
+    """Rows and columns of clicks; those beside the image count at its margin."""
     return [
         (
             int(np.clip(np.floor((point[1] + 0.5) * scale), 0, size[0] - 1)),

@@ -1,4 +1,4 @@
-"""Films in a folder, and films behind DICOMweb."""
+"""Images in a folder, and images behind DICOMweb."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ KEEP_SECONDS = 20.0
 _logger = logging.getLogger(__name__)
 
 
-class FilmFolder(SafeLabels):
-    """PNG, JPEG, TIFF, NIfTI, MetaImage, NRRD and DICOM films in one folder; labels go to ``labels/final``.
+class ImageFolder(SafeLabels):
+    """PNG, JPEG, TIFF, NIfTI, MetaImage, NRRD and DICOM images in one folder; labels go to ``labels/final``.
 
     Args:
-        folder: the films.
+        folder: the images.
         classes: all classes that have a bit.
-        auto_reload: look out for films that come and go.
+        auto_reload: look out for images that come and go.
     """
 
     def __init__(self, folder: str, classes: Sequence[str], auto_reload: bool = True) -> None:
@@ -47,24 +47,24 @@ class FilmFolder(SafeLabels):
         _warn_of_doubles(folder, self)
 
 
-def _warn_of_doubles(folder: str, store: FilmFolder) -> None:
+def _warn_of_doubles(folder: str, store: ImageFolder) -> None:
     seen: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
-        film, ending = store._to_id(name)
-        if ending and film in seen:
-            _logger.warning("%s and %s have one name; only one of them is offered.", seen[film], name)
-        seen[film] = name
+        image, ending = store._to_id(name)
+        if ending and image in seen:
+            _logger.warning("%s and %s have one name; only one of them is offered.", seen[image], name)
+        seen[image] = name
 
 
-class FilmServer(SafeLabels, DICOMWebDatastore):
+class ImageServer(SafeLabels, DICOMWebDatastore):
     """CR and DX series behind DICOMweb; final labels go back as DICOM SEG.
 
-    A film counts as labelled when its label was saved by this app, whatever else the server has.
+    An image counts as labeled when its label was saved by this app, whatever else the server has.
 
     Args:
         client: of ``dicomweb_client``.
         classes: all classes that have a bit.
-        cache: folder for films and labels.
+        cache: folder for images and labels.
     """
 
     def __init__(self, client: Any, classes: Sequence[str], cache: str) -> None:
@@ -80,7 +80,7 @@ class FilmServer(SafeLabels, DICOMWebDatastore):
         return list(self._series[1])
 
     def get_image_uri(self, image_id: str) -> str:
-        """The film's file, fetched when it is asked for first.
+        """The image's file, fetched when it is asked for first.
 
         Raises:
             InputError: when the server has no such series.
@@ -94,10 +94,10 @@ class FilmServer(SafeLabels, DICOMWebDatastore):
         found = [item for item in self._search({"SeriesInstanceUID": series}) if item.SeriesInstanceUID == series]
         instances = self._client.retrieve_series(str(found[0].StudyInstanceUID), series) if found else []
         if not instances:
-            raise InputError(f"There is no film {series} in {self.name()}.")
+            raise InputError(f"There is no image {series} in {self.name()}.")
         first = min(instances, key=lambda item: int(item.get("InstanceNumber") or 0))
         if len(instances) > 1:
-            _logger.warning("%s has %d films; the first is taken.", series, len(instances))
+            _logger.warning("%s has %d images; the first is taken.", series, len(instances))
         info = {"SeriesInstanceUID": series, **{name: str(found[0].get(name, "")) for name in SERIES_FIELDS}}
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, f"{series}.dcm")
@@ -131,7 +131,7 @@ class FilmServer(SafeLabels, DICOMWebDatastore):
             try:
                 with tempfile.TemporaryDirectory() as folder:
                     path = Path(folder) / "seg.dcm"
-                    if film_seg(self, name, path):
+                    if image_seg(self, name, path):
                         self._client.store_instances([pydicom.dcmread(path)])
             except Exception as error:
                 reason = " ".join(str(error).split())[:200]
@@ -146,19 +146,19 @@ class FilmServer(SafeLabels, DICOMWebDatastore):
         return [Dataset.from_json(item) for item in self._client.search_for_series(search_filters=filters)]
 
 
-def film_seg(store: Any, image_id: str, path: Path) -> bool:
-    """Write a film's final label as DICOM SEG.
+def image_seg(store: Any, image_id: str, path: Path) -> bool:
+    """Write an image's final label as DICOM SEG.
 
     Args:
         store: the datastore.
-        image_id: a DICOM film with a final label.
+        image_id: a DICOM image with a final label.
         path: file to write.
 
     Returns:
-        whether there was anything to write: DICOM knows no empty segmentation of a film.
+        whether there was anything to write: DICOM knows no empty segmentation of an image.
 
     Raises:
-        InputError: when the film has no final label, or is no DICOM.
+        InputError: when the image has no final label, or is no DICOM.
     """
     mask = store.mask(image_id)
     if mask is None:

@@ -26,26 +26,26 @@ CONCEPTS = {
 
 
 def write_dicom_seg(
-    path: str | os.PathLike[str], film: str | os.PathLike[str], channels: np.ndarray, classes: Sequence[str]
+    path: str | os.PathLike[str], image: str | os.PathLike[str], channels: np.ndarray, classes: Sequence[str]
 ) -> None:
-    """Write a binary DICOM SEG that refers to its film; segments may overlap.
+    """Write a binary DICOM SEG that refers to its image; segments may overlap.
 
     Args:
         path: file to write.
-        film: the film, one frame of DICOM.
-        channels: (T, H, W) bool, in the film's grid, none of them empty.
+        image: the image, one frame of DICOM.
+        channels: (T, H, W) bool, in the image's grid, none of them empty.
         classes: names of the T segments.
 
     Raises:
-        InputError: when the film is no DICOM, or of another size.
+        InputError: when the image is no DICOM, or of another size.
     """
     try:
-        source = pydicom.dcmread(film)
+        source = pydicom.dcmread(image)
     except InvalidDicomError as error:
-        raise InputError(f"{os.path.basename(film)} is no DICOM; a DICOM SEG belongs to a DICOM film.") from error
+        raise InputError(f"{os.path.basename(image)} is no DICOM; a DICOM SEG belongs to a DICOM image.") from error
     if (source.Rows, source.Columns) != channels.shape[1:]:
         size = f"{channels.shape[2]} x {channels.shape[1]}"
-        raise InputError(f"The mask is {size} pixels, its film {source.Columns} x {source.Rows}.")
+        raise InputError(f"The mask is {size} pixels, its image {source.Columns} x {source.Rows}.")
     segments = [
         hd.seg.SegmentDescription(
             segment_number=number,

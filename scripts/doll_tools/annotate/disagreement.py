@@ -1,4 +1,4 @@
-"""Which film comes next: the one about which networks disagree most."""
+"""Which image comes next: the one about which networks disagree most."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from doll_monai.utils.errors import InputError
 from doll_tools.annotate.model import ServedModel
 
-MAX_FILMS = 40
-"""Films that are looked at in one call at the most; their disagreement is remembered."""
+MAX_IMAGES = 40
+"""Images that are looked at in one call at the most; their disagreement is remembered."""
 
 
 class Disagreement(Strategy):
-    """The film from which a model would learn most.
+    """The image from which a model would learn most.
 
     Members of a task's ensemble (adapters trained with different seeds) are compared by their soft Dice, 1 less its
     mean over pairs and classes (query by committee, Seung et al., COLT 1992). Before there is an ensemble members of
@@ -31,7 +31,7 @@ class Disagreement(Strategy):
     """
 
     def __init__(self, tasks: Mapping[str, ServedModel], classifier: ServedModel | None) -> None:
-        super().__init__("The film about which the networks disagree most")
+        super().__init__("The image about which the networks disagree most")
         self.tasks = tasks
         self.classifier = classifier
         self._known: dict[tuple[str, int, str], float] = {}
@@ -41,18 +41,18 @@ class Disagreement(Strategy):
         name = request.get("model") or next(iter(self.tasks), "")
         if name not in self.tasks:
             raise InputError(f"There is no task {name}; there are: {', '.join(self.tasks)}.")
-        films = sorted(datastore.get_unlabeled_images())
+        images = sorted(datastore.get_unlabeled_images())
         judge, how = self._judge(self.tasks[name])
-        if not films or judge is None:
-            return {"id": films[0], "by": "first"} if films else None
-        new = [film for film in films if (judge.served.name, judge.version, film) not in self._known]
-        for film in random.Random(0).sample(new, min(len(new), MAX_FILMS)):
-            score = self._score(judge, how, film, datastore)
+        if not images or judge is None:
+            return {"id": images[0], "by": "first"} if images else None
+        new = [image for image in images if (judge.served.name, judge.version, image) not in self._known]
+        for image in random.Random(0).sample(new, min(len(new), MAX_IMAGES)):
+            score = self._score(judge, how, image, datastore)
             if score is not None:
-                self._known[judge.served.name, judge.version, film] = score
-        scores = {film: self._known.get((judge.served.name, judge.version, film), -1.0) for film in films}
-        film = max(scores, key=lambda name: scores[name])
-        return {"id": film, "disagreement": round(scores[film], 4), "by": how}
+                self._known[judge.served.name, judge.version, image] = score
+        scores = {image: self._known.get((judge.served.name, judge.version, image), -1.0) for image in images}
+        image = max(scores, key=lambda name: scores[name])
+        return {"id": image, "disagreement": round(scores[image], 4), "by": how}
 
     def _judge(self, task: ServedModel) -> tuple[ServedModel | None, str]:
         ensemble = _members(task)
@@ -63,10 +63,10 @@ class Disagreement(Strategy):
         return (task, "uncertainty") if ensemble else (None, "")
 
     @staticmethod
-    def _score(judge: ServedModel, how: str, film: str, datastore: Any) -> float | None:
+    def _score(judge: ServedModel, how: str, image: str, datastore: Any) -> float | None:
         try:
-            members = judge.member_logits(datastore.get_image_uri(film))[0].sigmoid()
-        except Exception:  # a film that cannot be read is offered last; the annotator sees why when it is opened
+            members = judge.member_logits(datastore.get_image_uri(image))[0].sigmoid()
+        except Exception:  # an image that cannot be read is offered last; the annotator sees why when it is opened
             return None
         if how == "adapters":
             return 1 - float(torch.stack([soft_dice(a, b) for a, b in combinations(members, 2)]).mean())

@@ -21,8 +21,8 @@ PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Where viewers place a picture as a volume: its axes are those of ITK and DICOM, to the left and back."""
 
 
-class _FilmTask(InferTask):
-    """A model that is asked about one film."""
+class _ImageTask(InferTask):
+    """A model that is asked about one image."""
 
     def __init__(self, model: ServedModel, kind: InferType, labels: Mapping[str, int], description: str) -> None:
         super().__init__(type=kind, labels=dict(labels), dimension=2, description=description)
@@ -33,7 +33,7 @@ class _FilmTask(InferTask):
         return self.model.is_ready()
 
     def __call__(self, request: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-        """Args: request, with ``image``, a film's file. Returns: the mask's file, and what is to be known of it."""
+        """Args: request, with ``image``, an image's file. Returns: the mask's file, and what is to be known of it."""
         start = time.monotonic()
         path = str(request["image"])
         version = self.model.version
@@ -49,7 +49,7 @@ class _FilmTask(InferTask):
         raise NotImplementedError
 
 
-class ProposeRegions(_FilmTask):
+class ProposeRegions(_ImageTask):
     """Regions of a task's classes.
 
     Args:
@@ -78,7 +78,7 @@ class CorrectRegions(ProposeRegions):
         self.description = f"Proposes {', '.join(model.classes)}, corrected by clicks."
 
     def answer(self, probabilities: np.ndarray, request: dict[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
-        film = self.model.preprocessing({"image": request["image"]})["image"][0].numpy().T
+        image = self.model.preprocessing({"image": request["image"]})["image"][0].numpy().T
         name = request.get("label") or self.model.classes[0]
         if name not in self.model.classes:
             raise InputError(f"There is no class {name}; there are: {', '.join(self.model.classes)}.")
@@ -88,11 +88,11 @@ class CorrectRegions(ProposeRegions):
             foreground = _clicks(request, own) + (_clicks(request, "foreground") if own == name else [])
             away = background if own == name else []
             if foreground or away:
-                result[number] = correct_proposal(probabilities[number], film, foreground, away)
+                result[number] = correct_proposal(probabilities[number], image, foreground, away)
         return super().answer(result, request)
 
 
-class ProposeFindings(_FilmTask):
+class ProposeFindings(_ImageTask):
     """Regions of the observations of a pre-trained network.
 
     There are more observations than a mask has bits: ``finding`` gives the whole region of one; without it every pixel
@@ -123,8 +123,8 @@ class ProposeFindings(_FilmTask):
         return mask, {"regions": regions}
 
 
-class ScoreFindings(_FilmTask):
-    """Probabilities of CheXpert's observations, for the whole film."""
+class ScoreFindings(_ImageTask):
+    """Probabilities of CheXpert's observations, for the whole image."""
 
     def __init__(self, model: ServedModel) -> None:
         labels = {name: number for number, name in enumerate(model.classes)}
@@ -147,9 +147,9 @@ def _clicks(request: Mapping[str, Any], name: str) -> list[Sequence[float]]:
         raise InputError(f"'{name}' must be a list of clicks such as [[120, 88], [40, 200]].") from error
 
 
-def _temporary(mask: np.ndarray, affine: np.ndarray, film: str, ending: str | None) -> str:
+def _temporary(mask: np.ndarray, affine: np.ndarray, image: str, ending: str | None) -> str:
     """Write a mask; MONAI Label deletes it after it was sent."""
-    picture = film.lower().endswith((*PICTURES, ".jpg", ".jpeg"))
+    picture = image.lower().endswith((*PICTURES, ".jpg", ".jpeg"))
     ending = ending or (".png" if picture else ".nii.gz")
     affine = PICTURE_AFFINE if picture else affine
     if ending not in (*PICTURES, *OTHERS):

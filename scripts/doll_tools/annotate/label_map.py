@@ -98,12 +98,12 @@ def renumber(mask: np.ndarray, segments: Any, values: Mapping[str, int]) -> np.n
 
 
 def write_mask(path: str | os.PathLike[str], mask: np.ndarray, affine: np.ndarray) -> None:
-    """Write a mask in its film's grid; the file's name says how.
+    """Write a mask in its image's grid; the file's name says how.
 
     Args:
         path: a picture (``.png``, ``.tif``, ``.bmp``), or ``.nii.gz``, ``.nii``, ``.nrrd``, ``.mha``.
         mask: (H, W) ``uint8``, rows first.
-        affine: (4, 4) of the film; pictures have none.
+        affine: (4, 4) of the image; pictures have none.
 
     Raises:
         InputError: for another kind of file.
@@ -127,22 +127,22 @@ def read_mask(path: str | os.PathLike[str], size: tuple[int, int], largest: int)
     """A mask that an annotation tool sent.
 
     Args:
-        path: a picture of one channel (a palette's numbers count, and three colours that are equal), or a file that
+        path: a picture of one channel (a palette's numbers count, and three colors that are equal), or a file that
             ITK or nibabel reads.
-        size: width and height of its film.
+        size: width and height of its image.
         largest: largest value that means something.
 
     Returns:
         (H, W) ``uint8``, rows first.
 
     Raises:
-        InputError: when it cannot be read, has another size than its film, or values that mean nothing.
+        InputError: when it cannot be read, has another size than its image, or values that mean nothing.
     """
     name = Path(path).name
     values = _picture(Path(path)) if str(path).lower().endswith(PICTURES) else _volume(path)
     if values.shape != (size[1], size[0]):
         found = " x ".join(str(length) for length in values.shape[::-1])
-        raise InputError(f"The mask {name} is {found} pixels, its film is {size[0]} x {size[1]}; draw on the film.")
+        raise InputError(f"The mask {name} is {found} pixels, its image is {size[0]} x {size[1]}; draw on the image.")
     wrong = np.unique(values[(values < 0) | (values > largest) | (values != np.round(values))])
     if wrong.size:
         raise InputError(f"The mask {name} has the value {wrong[0]:g}; values are whole numbers from 0 to {largest}.")
@@ -156,10 +156,10 @@ def _picture(path: Path) -> np.ndarray:
     except Exception as error:
         raise InputError(f"The mask {path.name} cannot be read; send a PNG.") from error
     if values.ndim == 3:
-        colours = values[..., :3] if values.shape[2] > 2 else values[..., :1]
-        if (colours != colours[..., :1]).any():
-            raise InputError(f"The mask {path.name} is in colour; send one channel of whole numbers.")
-        values = colours[..., 0]
+        colors = values[..., :3] if values.shape[2] > 2 else values[..., :1]
+        if (colors != colors[..., :1]).any():
+            raise InputError(f"The mask {path.name} is in color; send one channel of whole numbers.")
+        values = colors[..., 0]
     return values.astype(np.float64)
 
 
@@ -167,5 +167,5 @@ def _volume(path: str | os.PathLike[str]) -> np.ndarray:
     values = LoadLabeld("label").load(path).squeeze()
     if values.ndim != 2:
         found = " x ".join(str(length) for length in values.shape)
-        raise InputError(f"The mask {Path(path).name} is {found} pixels; send the film's one slice.")
+        raise InputError(f"The mask {Path(path).name} is {found} pixels; send the image's one slice.")
     return np.asarray(values, dtype=np.float64).T

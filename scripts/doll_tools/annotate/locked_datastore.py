@@ -13,10 +13,10 @@ from typing import Any
 from filelock import FileLock
 from monailabel.datastore.local import LocalDatastore, LocalDatastoreModel
 
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".png", ".jpeg", ".jpg", ".bmp", ".tiff", ".tif", ".dicom", ".dcm")
-"""Files that are taken for films, in small or capital letters."""
+"""Files that are taken for images, in small or capital letters."""
 
 
 class LockedDatastore(LocalDatastore):
@@ -51,7 +51,7 @@ class LockedDatastore(LocalDatastore):
     def _update_datastore_file(self, lock: bool = True) -> None:
         content = self._datastore.model_dump(exclude={"base_path"})
         with FileLock(self._lock_file) if lock else nullcontext():
-            write_whole(self._datastore_config_path, json.dumps(content, indent=2, default=str).encode())
+            write_atomic(self._datastore_config_path, json.dumps(content, indent=2, default=str).encode())
             self._config_ts = os.stat(self._datastore_config_path).st_mtime
 
     def _reload(self) -> None:
@@ -99,7 +99,7 @@ class LockedDatastore(LocalDatastore):
             return super().json()
 
     def image_file(self, image_id: str) -> str:
-        """A film's file, without asking a server for it."""
+        """An image's file, without asking a server for it."""
         ending = self._datastore.objects[image_id].image.ext
         return os.path.join(self._datastore.image_path(), image_id + ending)
 

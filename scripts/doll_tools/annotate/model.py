@@ -88,13 +88,13 @@ class ServedModel:
         """Logits of every member in the network's own grid.
 
         Args:
-            path: a film.
+            path: an image.
 
         Returns:
-            (K, T, w, h), or (K, T) of a classifier; and the film after preprocessing.
+            (K, T, w, h), or (K, T) of a classifier; and the image after preprocessing.
 
         Raises:
-            InputError: when the film cannot be read.
+            InputError: when the image cannot be read.
         """
         data = self.preprocessing({"image": path})
         image = data["image"][None].to(self._device)
@@ -108,13 +108,13 @@ class ServedModel:
         return logits, data
 
     def probabilities(self, path: str) -> tuple[np.ndarray, np.ndarray]:
-        """What is proposed for a film, by the mean of the members, in the film's own grid.
+        """What is proposed for an image, by the mean of the members, in the image's own grid.
 
         Args:
-            path: a film.
+            path: an image.
 
         Returns:
-            (T, H, W) ``float32``, rows first, or (T,) of a classifier; and the film's affine, (4, 4).
+            (T, H, W) ``float32``, rows first, or (T,) of a classifier; and the image's affine, (4, 4).
         """
         with self._lock:
             key = path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0, self.version

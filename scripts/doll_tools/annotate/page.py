@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, Response
 from monailabel.interfaces.utils.app import app_instance
 from PIL import Image
 
-from doll_tools.annotate.datastore import film_seg
+from doll_tools.annotate.datastore import image_seg
 from doll_tools.annotate.safe_labels import FINAL
 from doll_tools.annotate.served import CLASSIFIER_BUNDLE, FINDINGS_BUNDLE
 
@@ -27,14 +27,14 @@ def annotate() -> str:
     return PAGE.read_text(encoding="utf-8")
 
 
-@router.get("/doll/films")
-def films() -> dict[str, Any]:
-    """Films, classes and tasks."""
+@router.get("/doll/images")
+def images() -> dict[str, Any]:
+    """Images, classes and tasks."""
     app = app_instance()
     store = app.datastore()
     done = set(store.get_labeled_images())
     return {
-        "films": [{"id": name, "labelled": name in done} for name in sorted(store.list_images())],
+        "images": [{"id": name, "labeled": name in done} for name in sorted(store.list_images())],
         "bits": app.bits,
         "tasks": {
             name: {
@@ -50,18 +50,18 @@ def films() -> dict[str, Any]:
     }
 
 
-@router.get("/doll/film")
-def film(image: str) -> Response:
-    """A film as a grey PNG in its own grid, between its 1st and 99th percentile."""
+@router.get("/doll/image")
+def radiograph(image: str) -> Response:
+    """A radiograph as a grey PNG in its own grid, between its 1st and 99th percentile."""
     store = app_instance().datastore()
-    values = store._load({"image": store.film(image).path})["image"][0].numpy().T
+    values = store._load({"image": store.image(image).path})["image"][0].numpy().T
     low, high = np.percentile(values, (1, 99))
     return _png((np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8))
 
 
 @router.get("/doll/label")
 def label(image: str) -> Response:
-    """A film's final label as a PNG in its grid."""
+    """An image's final label as a PNG in its grid."""
     mask = app_instance().datastore().mask(image, FINAL)
     if mask is None:
         raise HTTPException(status_code=404, detail=f"{image} has no final label yet.")
@@ -70,10 +70,10 @@ def label(image: str) -> Response:
 
 @router.get("/doll/seg")
 def seg(image: str) -> Response:
-    """A DICOM film's final label as DICOM SEG."""
+    """A DICOM image's final label as DICOM SEG."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "seg.dcm"
-        if not film_seg(app_instance().datastore(), image, path):
+        if not image_seg(app_instance().datastore(), image, path):
             raise HTTPException(status_code=404, detail=f"The final label of {image} is empty.")
         return Response(path.read_bytes(), media_type="application/dicom")
 

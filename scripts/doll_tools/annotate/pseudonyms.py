@@ -1,7 +1,7 @@
-"""Films under other names, for what is made of them: links whose names say nothing about a patient.
+"""Images under other names, for what is made of them: links whose names say nothing about a patient.
 
-Results are named after the films' own paths. Where these name patients, everything downstream (labels, tables, logs,
-MLflow, reports) is kept free of them by running on a folder of links instead. The films are neither copied nor changed.
+Results are named after the images' own paths. Where these name patients, everything downstream (labels, tables, logs,
+MLflow, reports) is kept free of them by running on a folder of links instead. The images are neither copied nor changed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from doll_monai.data.datalist import SECTIONS, read_section, relative_path, write_datalist
-from doll_monai.data.folder import FILM_SUFFIXES
-from doll_monai.utils.atomic import create_whole, write_whole
+from doll_monai.data.folder import IMAGE_SUFFIXES
+from doll_monai.utils.atomic import create_whole, write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 
@@ -29,9 +29,9 @@ DATALIST = "dataset.json"
 
 
 def pseudonym(path: str, key: bytes) -> str:
-    """Another path for a path: each folder and the name become a keyed hash, a film's suffix stays.
+    """Another path for a path: each folder and the name become a keyed hash, an image's suffix stays.
 
-    Films of one folder (a patient's, a study's) stay in one folder. Without the key nobody can tell a name from its
+    Images of one folder (a patient's, a study's) stay in one folder. Without the key nobody can tell a name from its
     pseudonym by trying names.
 
     Args:
@@ -43,7 +43,7 @@ def pseudonym(path: str, key: bytes) -> str:
         hmac.new(key, "/".join(parts[: depth + 1]).encode(), "sha256").hexdigest()[:LENGTH]
         for depth in range(len(parts))
     ]
-    known = sorted(FILM_SUFFIXES, key=len, reverse=True)
+    known = sorted(IMAGE_SUFFIXES, key=len, reverse=True)
     return "/".join(names) + next((suffix for suffix in known if path.lower().endswith(suffix)), "")
 
 
@@ -75,7 +75,7 @@ def write_pseudonyms(
     label_dir: str | os.PathLike[str] | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> dict[str, int]:
-    """Write ``output/dataset.json`` and, for each of its films and label files, a link under a pseudonym.
+    """Write ``output/dataset.json`` and, for each of its images and label files, a link under a pseudonym.
 
     Of each record ``image``, ``label`` and, as a pseudonym, ``patient`` are kept, nothing else.
 
@@ -84,15 +84,15 @@ def write_pseudonyms(
         dataset_dir: folder to which its images are relative.
         output: folder of links; it is both ``dataset_dir`` and ``label_dir`` of what comes next.
         key_file: see ``read_key``. It must not lie in ``output``.
-        names: CSV to write, ``pseudonym, path``: who may know both finds a film by it. It must not lie in ``output``.
+        names: CSV to write, ``pseudonym, path``: who may know both finds an image by it. It must not lie in ``output``.
         label_dir: folder to which labels are relative; ``dataset_dir`` when None.
         progress: wraps the records, ``doll_monai.utils.progress.Bar`` for instance.
 
     Returns:
-        section to number of films.
+        section to number of images.
 
     Raises:
-        InputError: when a film is missing, two have one pseudonym, a link is there that leads elsewhere, or the key
+        InputError: when an image is missing, two have one pseudonym, a link is there that leads elsewhere, or the key
             or the names would lie in ``output``.
     """
     target = Path(output).resolve()
@@ -129,7 +129,7 @@ def write_pseudonyms(
         sections.setdefault(section, []).append(kept)
     rows = sorted((other, path) for other, path in known.items() if other.startswith("images/"))
     with _for_the_owner_alone():
-        write_whole(names, _csv(rows))
+        write_atomic(names, _csv(rows))
     labels: Mapping[str, Any] = {"labels": content["labels"]} if "labels" in content else {}
     write_datalist(target / DATALIST, sections, **labels)
     return {section: len(records) for section, records in sections.items()}

@@ -17,8 +17,8 @@ import numpy as np
 from monailabel.datastore.local import DataModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 
-from doll_monai.transforms.reading import LoadFilmd
-from doll_monai.utils.atomic import write_whole
+from doll_monai.transforms.reading import LoadRadiographd
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_tools.annotate.label_map import PICTURES, class_bits, label_values, read_mask, renumber, write_mask
 from doll_tools.annotate.locked_datastore import LockedDatastore
@@ -28,14 +28,14 @@ ORIGINAL = DefaultLabelTag.ORIGINAL.value
 EARLIER = ".earlier_labels"
 """Folder of what was replaced or removed."""
 NOTES = ".doll_labels.json"
-"""What is known of each label, by tag and film: MONAI Label forgets it when a film is away for a while."""
+"""What is known of each label, by tag and image: MONAI Label forgets it when an image is away for a while."""
 PROPOSED = "proposed_by"
 """Noted of what a model proposed; never of what an annotator saved."""
 _NAME = re.compile(r"[\w.+ -]+")
 
 
 @dataclass(frozen=True)
-class Film:
+class Radiograph:
     """Args: path; shape, rows and columns; affine, (4, 4)."""
 
     path: str
@@ -44,21 +44,21 @@ class Film:
 
 
 class SafeLabels(LockedDatastore):
-    """Labels are whole files that fit their films; what they replace is kept; proposals replace nothing.
+    """Labels are whole files that fit their images; what they replace is kept; proposals replace nothing.
 
-    A label is one ``uint8`` mask in its film's grid, whose values ``label_map`` explains. What is noted with it says
+    A label is one ``uint8`` mask in its image's grid, whose values ``label_map`` explains. What is noted with it says
     which classes were annotated: of the others nothing is known, though their bits may be 0.
     """
 
     classes: Sequence[str] = ()
     """All classes that have a bit, in order."""
     usual_classes: Callable[[str], Sequence[str]] | None = None
-    """Which classes are annotated in a film when the annotator's program does not say."""
+    """Which classes are annotated in an image when the annotator's program does not say."""
     compare: Callable[[str, np.ndarray, Sequence[str]], dict[str, Any]] | None = None
-    """What is noted of a final label beside its classes: film, mask and annotated classes to values."""
+    """What is noted of a final label beside its classes: image, mask and annotated classes to values."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._load = LoadFilmd("image")
+        self._load = LoadRadiographd("image")
         super().__init__(*args, **kwargs)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
@@ -67,11 +67,11 @@ class SafeLabels(LockedDatastore):
         with self._exclusive():
             self._reload()
             if image_id in self._datastore.objects:
-                raise InputError(f"There is a film {image_id} already; give the new one another id.")
+                raise InputError(f"There is an image {image_id} already; give the new one another id.")
             return str(super().add_image(image_id, image_filename, image_info))
 
     def remove_image(self, image_id: str) -> None:
-        raise InputError(f"Films are not deleted by the app; take {image_id} out of the folder yourself.")
+        raise InputError(f"Images are not deleted by the app; take {image_id} out of the folder yourself.")
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Take a label away; it is kept among the earlier ones."""
@@ -90,20 +90,20 @@ class SafeLabels(LockedDatastore):
         """Save what an annotator sent.
 
         Args:
-            image_id: the film.
-            label_filename: a mask in the film's grid.
+            image_id: the image.
+            label_filename: a mask in the image's grid.
             label_tag: ``final``, or a name of the annotator's own.
             label_info: ``classes``, those that were annotated; when absent, those of ``usual_classes``. Classes whose
                 pixels changed count as annotated as well. ``label_info``, as 3D Slicer sends it, names the values.
 
         Returns:
-            the label's id, which is the film's.
+            the label's id, which is the image's.
 
         Raises:
-            InputError: when there is no such film, or the mask does not belong to it; nothing is changed then.
+            InputError: when there is no such image, or the mask does not belong to it; nothing is changed then.
         """
         _check_name(label_tag, "tag")
-        film = self.film(image_id)
+        image = self.image(image_id)
         bits = class_bits(self.classes)
         classes = label_info.get("classes")
         if classes is None:
@@ -113,7 +113,7 @@ class SafeLabels(LockedDatastore):
         unknown = sorted(set(classes) - set(bits))
         if unknown:
             raise InputError(f"There is no class {unknown[0]}; there are: {', '.join(bits)}.")
-        mask = read_mask(label_filename, film.shape[::-1], sum(bits.values()))
+        mask = read_mask(label_filename, image.shape[::-1], sum(bits.values()))
         mask = renumber(mask, label_info.get("label_info"), label_values(bits))
         with self._exclusive():
             self._reload()
@@ -124,7 +124,7 @@ class SafeLabels(LockedDatastore):
                 self._keep(image_id, label_tag)
                 earlier = self._known(image_id, label_tag)
                 if not earlier.get(PROPOSED):  # of a proposal nothing is taken over
-                    before = self._mask(image_id, label_tag, film.shape)
+                    before = self._mask(image_id, label_tag, image.shape)
                     known = set(self.known_classes(image_id, label_tag))
                     info = {**earlier, **info}
             drawn = {name for name, bit in bits.items() if ((mask ^ before) & bit & mask).any()}
@@ -134,7 +134,7 @@ class SafeLabels(LockedDatastore):
             if label_tag == FINAL and self.compare and "proposal" not in info:
                 info |= self.compare(image_id, mask, annotated)
             info["classes"] = [name for name in bits if name in known or name in annotated]
-            self._store(image_id, label_tag, mask, film.affine, info)
+            self._store(image_id, label_tag, mask, image.affine, info)
         return image_id
 
     def save_proposal(self, image_id: str, label_filename: str, label_tag: str, model: str) -> str:
@@ -144,8 +144,8 @@ class SafeLabels(LockedDatastore):
             InputError: when an annotator's label has this tag.
         """
         _check_name(label_tag, "tag")
-        film = self.film(image_id)
-        mask = read_mask(label_filename, film.shape[::-1], 255)
+        image = self.image(image_id)
+        mask = read_mask(label_filename, image.shape[::-1], 255)
         with self._exclusive():
             self._reload()
             there = self._datastore.label(image_id, label_tag) is not None
@@ -154,23 +154,23 @@ class SafeLabels(LockedDatastore):
                     f"A proposal for {image_id} is not saved as '{label_tag}', which is for annotators; "
                     f"give label_tag {ORIGINAL}."
                 )
-            self._store(image_id, label_tag, mask, film.affine, {PROPOSED: model})
+            self._store(image_id, label_tag, mask, image.affine, {PROPOSED: model})
         return image_id
 
-    def film(self, image_id: str) -> Film:
-        """Size and position of a film.
+    def radiograph(self, image_id: str) -> Radiograph:
+        """Size and position of a radiograph.
 
         Raises:
-            InputError: when there is no such film, or it cannot be read.
+            InputError: when there is no such radiograph, or it cannot be read.
         """
         path = self.get_image_uri(image_id)
         if not path:
-            raise InputError(f"There is no film {image_id} in {self.name()}.")
+            raise InputError(f"There is no radiograph {image_id} in {self.name()}.")
         image = self._load({"image": path})["image"]
-        return Film(path, (image.shape[2], image.shape[1]), np.asarray(image.meta["original_affine"]))
+        return Radiograph(path, (image.shape[2], image.shape[1]), np.asarray(image.meta["original_affine"]))
 
     def annotated(self, classes: Sequence[str]) -> list[dict[str, str]]:
-        """Films whose final labels know of all these classes: ``id`` and ``image``, its file."""
+        """Images whose final labels know of all these classes: ``id`` and ``image``, its file."""
         with self._exclusive():
             self._reload()
             return [
@@ -184,7 +184,7 @@ class SafeLabels(LockedDatastore):
         known = self._known(image_id, tag)
         if "classes" in known:
             return list(known["classes"])
-        mask = self._mask(image_id, tag, self.film(image_id).shape)
+        mask = self._mask(image_id, tag, self.image(image_id).shape)
         return [name for name, bit in class_bits(self.classes).items() if (mask & bit).any()]
 
     def mask(self, image_id: str, tag: str = FINAL) -> np.ndarray | None:
@@ -192,7 +192,7 @@ class SafeLabels(LockedDatastore):
         with self._mutex:
             if self._datastore.label(image_id, tag) is None:
                 return None
-            return self._mask(image_id, tag, self.film(image_id).shape)
+            return self._mask(image_id, tag, self.image(image_id).shape)
 
     def _mask(self, image_id: str, tag: str, shape: tuple[int, int]) -> np.ndarray:
         return read_mask(self.label_file(image_id, tag), shape[::-1], 255)
@@ -240,7 +240,7 @@ class SafeLabels(LockedDatastore):
         notes.pop(f"{tag}/{image_id}", None)
         if info is not None:
             notes[f"{tag}/{image_id}"] = info
-        write_whole(Path(self._datastore_path) / NOTES, json.dumps(notes, indent=1).encode())
+        write_atomic(Path(self._datastore_path) / NOTES, json.dumps(notes, indent=1).encode())
 
 
 def _check_name(name: object, what: str) -> None:

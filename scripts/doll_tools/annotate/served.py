@@ -12,7 +12,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from doll_monai.networks.weights import file_hash
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 
 TASKS = ("lung_cxr_segmentation", "jsrt_cxr_segmentation", "covid_cxr_segmentation")
@@ -138,7 +138,7 @@ def _image_size(run: Path) -> int | None:
 
 def write_served(folder: str | os.PathLike[str], served: Sequence[ServedBundle]) -> None:
     """Note for the app, and for the processes that it starts, what is served."""
-    write_whole(Path(folder) / FILE, json.dumps([asdict(bundle) for bundle in served], indent=2).encode())
+    write_atomic(Path(folder) / FILE, json.dumps([asdict(bundle) for bundle in served], indent=2).encode())
 
 
 def read_served(folder: str | os.PathLike[str]) -> list[ServedBundle]:

@@ -22,7 +22,7 @@ with redirect_stdout(io.StringIO()):  # it says that all origins may ask, which 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-# MONAI Label lets pages of any origin read films; the app's own page needs no such leave, other programs neither
+# MONAI Label lets pages of any origin read images; the app's own page needs no such leave, other programs neither
 app.user_middleware = [item for item in app.user_middleware if item.cls is not CORSMiddleware]
 if os.environ.get(HOST) in LOOPBACK:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
@@ -36,7 +36,7 @@ async def _input_error(request: Request, error: InputError) -> JSONResponse:
 
 @app.exception_handler(RequestException)
 async def _server_error(request: Request, error: RequestException) -> JSONResponse:
-    return JSONResponse({"detail": f"The server of the films does not answer: {error}"}, status_code=502)
+    return JSONResponse({"detail": f"The server of the images does not answer: {error}"}, status_code=502)
 
 
 @app.exception_handler(ValueError)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.folder_lock import lock_folder
 from doll_tools.annotate.served import find_bundles, write_served
@@ -45,13 +45,13 @@ def start(
     port: int = 8000,
     image_size: int | None = None,
 ) -> None:
-    """Serve films to annotators until Ctrl-C.
+    """Serve images to annotators until Ctrl-C.
 
     Args:
-        studies: folder of films, or address of a DICOMweb server such as http://localhost:8042/dicom-web.
+        studies: folder of images, or address of a DICOMweb server such as http://localhost:8042/dicom-web.
         run: folder of a finished pipeline, such as output/demo, whose networks and weights are served.
         bundles: folder of the bundles.
-        output: folder for what is trained, logs, and films of a server.
+        output: folder for what is trained, logs, and images of a server.
         host: address to listen at; the app asks nobody for a password, so others reach it only if you give 0.0.0.0.
         port: port to listen at.
         image_size: side of what the networks get in pixels; the pipeline's when absent.
@@ -60,7 +60,7 @@ def start(
         InputError: when something is missing.
     """
     if not str(studies).startswith(("http://", "https://")) and not Path(studies).is_dir():
-        raise InputError(f"The folder of films {studies} does not exist.")
+        raise InputError(f"The folder of images {studies} does not exist.")
     if importlib.util.find_spec("monailabel") is None:
         raise InputError("MONAI Label is not installed here; `make label STUDIES=DIR` makes an environment for it.")
     served = find_bundles(Path(bundles), Path(run) if run else None, image_size)
@@ -70,7 +70,7 @@ def start(
     lock_folder(folder, "label app")
     _own_temporary_folder(folder / "tmp")
     write_served(folder, served)
-    write_whole(folder / "main.py", MAIN.encode())
+    write_atomic(folder / "main.py", MAIN.encode())
     os.environ.update(SETTINGS)
     address = f"http://{host}:{port}"
     os.environ[HOST] = host

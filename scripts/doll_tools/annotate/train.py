@@ -30,7 +30,7 @@ BATCH = 5
 TRACKING = "mlflow.json"
 """The bundles' tracking settings, beside them; where they are, trainings are logged to MLflow."""
 FEWEST = 2
-"""Annotated films below which nothing is trained."""
+"""Annotated images below which nothing is trained."""
 _logger = logging.getLogger(__name__)
 
 
@@ -47,7 +47,7 @@ class TrainAdapters(TrainTask):
     """
 
     def __init__(self, served: ServedBundle, versions: Versions, bits: Mapping[str, int]) -> None:
-        super().__init__(f"Trains adapters for {', '.join(served.classes)} on the films that are annotated.")
+        super().__init__(f"Trains adapters for {', '.join(served.classes)} on the images that are annotated.")
         self.served = served
         self.versions = versions
         self.bits = [bits[name] for name in served.classes]
@@ -64,7 +64,7 @@ class TrainAdapters(TrainTask):
 
         Args:
             request: ``members`` and ``iterations`` may be given.
-            datastore: a ``FilmFolder`` or ``FilmServer``.
+            datastore: a ``ImageFolder`` or ``ImageServer``.
 
         Returns:
             what is known of the training.
@@ -74,44 +74,44 @@ class TrainAdapters(TrainTask):
         """
         explain_errors()
         members, iterations = (_whole(request, name, usual) for name, usual in self.config().items())
-        films = datastore.annotated(self.served.classes)
-        if len(films) < FEWEST:
+        images = datastore.annotated(self.served.classes)
+        if len(images) < FEWEST:
             raise InputError(
-                f"{len(films)} films have a final label for {', '.join(self.served.classes)}; "
+                f"{len(images)} images have a final label for {', '.join(self.served.classes)}; "
                 f"save at least {FEWEST}, then train."
             )
         with locked_folder(self.versions.folder, "training"):
             start = time.monotonic()
             folder = self.versions.begin()
             try:
-                self._write_data(folder, films, datastore)
+                self._write_data(folder, images, datastore)
                 for member in range(members):
-                    self._train(folder, member, len(films), iterations, os.path.dirname(films[0]["image"]))
+                    self._train(folder, member, len(images), iterations, os.path.dirname(images[0]["image"]))
             except Exception as error:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise InputError(f"The training failed, the last adapters stay in use: {_reason(error)}") from error
-            stats = {"films": len(films), "members": members, "iterations": iterations}
+            stats = {"images": len(images), "members": members, "iterations": iterations}
             stats["seconds"] = round(time.monotonic() - start)
             version = self.versions.publish(folder, stats)
         _logger.info("Version %d of %s is in use: %s", version.number, self.served.name, stats)
         return {"version": version.number, **stats}
 
-    def _write_data(self, folder: Path, films: list[dict[str, str]], datastore: Any) -> None:
+    def _write_data(self, folder: Path, images: list[dict[str, str]], datastore: Any) -> None:
         """Labels as the bundle reads them, and their datalist."""
         records = []
-        for film in films:
-            mask = datastore.mask(film["id"])
+        for image in images:
+            mask = datastore.mask(image["id"])
             channels = split_classes(mask, self.bits).transpose(0, 2, 1)
-            name = f"labels/{film['id']}.nii.gz"
+            name = f"labels/{image['id']}.nii.gz"
             write_label(folder / "data" / name, channels.astype(np.uint8))
-            records.append({"image": os.path.basename(film["image"]), "label": name})
+            records.append({"image": os.path.basename(image["image"]), "label": name})
         sections = {"training": records, "validation": records[:1], "test": []}
         write_datalist(folder / "data" / "dataset.json", sections)
 
-    def _train(self, folder: Path, member: int, films: int, iterations: int, dataset_dir: str) -> None:
+    def _train(self, folder: Path, member: int, images: int, iterations: int, dataset_dir: str) -> None:
         """One member, by the bundle's own training."""
         root, place = self.served.root, folder / f"member_{member}"
-        epochs = math.ceil(iterations / max(films // BATCH, 1))
+        epochs = math.ceil(iterations / max(images // BATCH, 1))
         values: dict[str, Any] = {"image_size": list(self.served.image_size)} if self.served.image_size else {}
         settings, runs = Path(root).parent / TRACKING, self.versions.folder.parents[2] / "mlruns"
         if settings.is_file():

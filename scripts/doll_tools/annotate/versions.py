@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 
 CURRENT = "current.json"
@@ -92,12 +92,12 @@ class Versions:
             stats: what is to be known of the training.
         """
         number = int(started.stem)
-        write_whole(started / STATS, json.dumps({**stats, "time": int(time.time())}, indent=2).encode())
+        write_atomic(started / STATS, json.dumps({**stats, "time": int(time.time())}, indent=2).encode())
         for extra in started.iterdir():
             if extra.is_dir():
                 shutil.rmtree(extra)
         os.replace(started, self._folder(number))
-        write_whole(self.folder / CURRENT, json.dumps({"version": number}).encode())
+        write_atomic(self.folder / CURRENT, json.dumps({"version": number}).encode())
         return Version(number, self._folder(number))
 
     def _folder(self, number: int) -> Path:

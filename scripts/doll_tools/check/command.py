@@ -115,7 +115,7 @@ def _tracking_ids(tracking: Any) -> list[str]:
 
 
 def _check_checkpoints(config: dict[str, Any]) -> None:
-    """A checkpoint that is loaded when the engine starts must be there before hours are spent on caching films."""
+    """A checkpoint that is loaded when the engine starts must be there before hours are spent on caching images."""
     parser = ConfigParser(config)
     for name, value in walk(config):
         if isinstance(value, Mapping) and value.get(TARGET) == LOADER:

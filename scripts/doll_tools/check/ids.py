@@ -21,7 +21,7 @@ def is_text_of(value: Any, signs: str) -> bool:
     return isinstance(value, str) and value.startswith(tuple(signs))
 
 
-def normalised(name: str) -> str:
+def normalized(name: str) -> str:
     """An id as MONAI writes it: ``::`` between its parts, no sign for merging."""
     return ReferenceResolver.normalize_id(str(name)).removeprefix("+")
 
@@ -58,7 +58,7 @@ def references(value: Any) -> list[str]:
 def is_named(config: Any, name: str) -> bool:
     """Whether some value of a configuration names an id, or one below it, with ``@`` or ``%``."""
     pattern = re.compile(rf"[@%]{re.escape(name)}\b")
-    return any(isinstance(value, str) and pattern.search(normalised(value)) for _, value in walk(config))
+    return any(isinstance(value, str) and pattern.search(normalized(value)) for _, value in walk(config))
 
 
 def did_you_mean(name: str, known: Any) -> str:

@@ -17,7 +17,7 @@ from doll_tools.check.ids import (
     is_named,
     is_text_of,
     look_up,
-    normalised,
+    normalized,
     walk,
 )
 
@@ -51,7 +51,7 @@ def check_values(
     """
     naming = [config, *given.values(), *named]
     for key, value in given.items():
-        name = normalised(key)
+        name = normalized(key)
         if name in also or name in PROGRAMS:
             continue
         known = look_up(config, name)

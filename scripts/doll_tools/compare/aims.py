@@ -1,4 +1,4 @@
-"""What the method promises of a few annotated films, measured over several tasks."""
+"""What the method promises of a few annotated images, measured over several tasks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the initialisations in the comparisons' tables."""
+    """Names of the initializations in the comparisons' tables."""
 
     doll: str = "doll"
     classifier: str = "classifier"
@@ -73,7 +73,7 @@ class Aim:
 
 
 def valid_means(tasks: Sequence[MeasuredTask], init: str, shots: int) -> pd.Series:
-    """Mean IoU on valid films, each task of the same weight, of the tunings that every task has.
+    """Mean IoU on valid images, each task of the same weight, of the tunings that every task has.
 
     Within a task the tunings are compared on the seeds that all of them have.
     """
@@ -89,12 +89,12 @@ def valid_means(tasks: Sequence[MeasuredTask], init: str, shots: int) -> pd.Seri
 
 
 class Aims:
-    """The aims, measured on test films; DoLL's tuning is chosen on valid films, one for all tasks.
+    """The aims, measured on test images; DoLL's tuning is chosen on valid images, one for all tasks.
 
     Args:
         tasks: the comparisons.
-        names: of the initialisations.
-        shots: number of annotated films.
+        names: of the initializations.
+        shots: number of annotated images.
         resamples: number of bootstrap draws.
     """
 
@@ -109,7 +109,7 @@ class Aims:
 
         Returns:
             ``row``, ``what``, ``first`` and ``second`` as ``INIT/TUNING``, ``classes``, ``shots``, ``tasks``, ``seeds``
-            (the fewest of a task), ``films``; ``value``, ``low``, ``high``: the difference of the IoU with its
+            (the fewest of a task), ``images``; ``value``, ``low``, ``high``: the difference of the IoU with its
             interval, or for the last aim the median share of the iterations; ``target``, ``mean_meets``,
             ``low_meets``; ``reached``: trainings that reach the IoU; ``missing``: why it is not measured.
         """
@@ -164,12 +164,12 @@ class Aims:
         counts = {
             "tasks": ",".join(task.name for task in tasks),
             "seeds": min(pair["seed"].nunique() for pair in pairs),
-            "films": sum(pair["film"].nunique() for pair in pairs),
+            "images": sum(pair["image"].nunique() for pair in pairs),
         }
         return {**row, **counts, "value": mean, "low": low, "high": high, **aim.met(mean, low)}
 
     def _pair(self, task: MeasuredTask, first: Cell, second: Cell, classes: Collection[str] | None) -> pd.DataFrame:
-        """Differences in IoU on test films, a row a seed and film."""
+        """Differences in IoU on test images, a row a seed and image."""
         of_first, of_second = (task.scores(cell, self.shots, TEST, classes) for cell in (first, second))
         return paired(of_first, of_second, "iou")
 

@@ -15,15 +15,15 @@ from doll_monai.metrics.paired_differences import ALL
 from doll_tools.compare.aims import ADAPTERS, HARD, LARGEST_SHARE, Aims
 from doll_tools.compare.measured import MeasuredTask
 from doll_tools.compare.page import NOTE, interval
-from doll_tools.compare.summary import summarise
+from doll_tools.compare.summary import summarize
 from doll_tools.evaluate.page import markdown_table
 
 NOT_MEASURED = "not measured"
 METHOD = (
-    "Differences are of the IoU on test films: the mean over classes and films and seeds of a task, then over tasks, "
-    "each of the same weight. Only seeds and films that both cells have count. The intervals are 95 % percentile "
+    "Differences are of the IoU on test images: the mean over classes and images and seeds of a task, then over tasks, "
+    "each of the same weight. Only seeds and images that both cells have count. The intervals are 95 % percentile "
     "bootstrap intervals: seeds and patients are drawn within each task, the tasks are fixed. For the iterations the "
-    "curve on valid films is read, at its points; the median is over tasks and seeds, and a training that never gets "
+    "curve on valid images is read, at its points; the median is over tasks and seeds, and a training that never gets "
     "there counts as infinitely long."
 )
 SCORES = {
@@ -36,7 +36,7 @@ SCORES = {
 YES = {True: "yes", False: "no", None: "no interval"}
 
 
-def aims_page(aims: Aims, table: pd.DataFrame, command: str, date: str, films: str) -> str:
+def aims_page(aims: Aims, table: pd.DataFrame, command: str, date: str, images: str) -> str:
     """The page.
 
     Args:
@@ -44,13 +44,13 @@ def aims_page(aims: Aims, table: pd.DataFrame, command: str, date: str, films: s
         table: their ``table()``.
         command: the command line that writes the page.
         date: of writing.
-        films: what kind of films they are.
+        images: what kind of images they are.
     """
-    header = f"# {aims.shots} annotated films"
+    header = f"# {aims.shots} annotated images"
     beside = table["beside"].astype(bool)
     parts = [
         header,
-        f"{films[:1].upper()}{films[1:]}, research use only. {date}, written by:\n\n    {command}",
+        f"{images[:1].upper()}{images[1:]}, research use only. {date}, written by:\n\n    {command}",
         "## What was measured",
         "\n".join(_setting(task, aims.shots) for task in aims.tasks),
         _values(aims.tasks),
@@ -67,16 +67,16 @@ def aims_page(aims: Aims, table: pd.DataFrame, command: str, date: str, films: s
 
 
 def _setting(task: MeasuredTask, shots: int) -> str:
-    """A task's films, seeds, iterations, size and given values."""
+    """A task's images, seeds, iterations, size and given values."""
     settings = task.settings
-    films = ", ".join(f"{count} {section}" for section, count in settings["films"].items())
-    elsewhere = task.films.loc[task.films["split"] == ELSEWHERE, "film"].nunique()
-    films += f", {elsewhere} from elsewhere" if elsewhere else ""
+    images = ", ".join(f"{count} {section}" for section, count in settings["images"].items())
+    elsewhere = task.images.loc[task.images["split"] == ELSEWHERE, "image"].nunique()
+    images += f", {elsewhere} from elsewhere" if elsewhere else ""
     seeds = task.results.loc[task.results["shots"] == shots, "seed"].nunique()
     size = settings.get("image_size")
     pixels = "the bundle's image size" if size is None else f"{' x '.join(map(str, size))} px"
     line = (
-        f"- **{task.name}** ({', '.join(task.classes)}; bundle `{settings['bundle']}`): films: {films}; "
+        f"- **{task.name}** ({', '.join(task.classes)}; bundle `{settings['bundle']}`): images: {images}; "
         f"{seeds} seeds, {settings['iterations']} iterations, batches of {settings['batch_size']}, {pixels}"
     )
     return line + (f"; `{json.dumps(settings['values'])}`" if settings["values"] else "") + "."
@@ -102,10 +102,10 @@ def _tunings(aims: Aims) -> str:
     small = f"of {', '.join(ADAPTERS)} with at most {LARGEST_SHARE:.0%} of the parameters trained in every task"
     adapter = f"`{aims.adapter}` is the best {small}" if aims.adapter else f"there is none {small}"
     return (
-        f"DoLL's tuning is one for all tasks, chosen by the mean IoU on valid films over the tasks: `{aims.best}` "
+        f"DoLL's tuning is one for all tasks, chosen by the mean IoU on valid images over the tasks: `{aims.best}` "
         f"({means}); {adapter}. `{aims.names.scratch}`, `{aims.names.classifier}` and `{aims.names.doll_backbone}` are "
         f"trained as a whole; `{doll}` too where a row says so. {' and '.join(HARD)} are scored without the other "
-        "classes of their films."
+        "classes of their images."
     )
 
 
@@ -136,13 +136,13 @@ def _task(task: MeasuredTask, aims: Aims) -> str:
     title = f"## {task.name}"
     cells = task.cells(aims.shots)
     if not cells:
-        return f"{title}\n\nNothing is measured with {aims.shots} films."
+        return f"{title}\n\nNothing is measured with {aims.shots} images."
     parts: list[pd.DataFrame] = []
     for (init, tuning), split in itertools.product(cells, SPLITS):
         part = task.scores((init, tuning), aims.shots, split)
         part["class"] = ALL
         parts.append(part.assign(init=init, tuning=tuning, shots=aims.shots, split=split))
-    rows = summarise(pd.concat(parts), aims.resamples).to_dict("records")
+    rows = summarize(pd.concat(parts), aims.resamples).to_dict("records")
     summary = {(row["init"], row["tuning"], row["split"]): row for row in rows}
     columns = {name: key for name, key in SCORES.items() if any(split == key[0] for *_, split in summary)}
     lines = []

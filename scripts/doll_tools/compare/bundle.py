@@ -10,7 +10,7 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
-from doll_monai.networks.initialisation import start_from_backbone, start_from_network
+from doll_monai.networks.initialization import start_from_backbone, start_from_network
 from doll_monai.networks.parameters import ParameterCount, count_parameters
 from doll_monai.networks.weights import save_weights
 from doll_monai.utils.errors import InputError, sentence_of
@@ -99,7 +99,7 @@ class TaskBundle:
         """Numbers of trainable and of all parameters."""
         return count_parameters(self.build(tuning, values))
 
-    def initialised(self, start: Start, values: Mapping[str, Any], seed: int) -> nn.Module:
+    def initialized(self, start: Start, values: Mapping[str, Any], seed: int) -> nn.Module:
         """The plain network at its start: a seed's weights, where no checkpoint says otherwise.
 
         Raises:
@@ -114,7 +114,7 @@ class TaskBundle:
 
     def write_start(self, start: Start, values: Mapping[str, Any], seed: int, path: Path) -> None:
         """Write the ``pretrained`` checkpoint of a start; the same weights give the same file."""
-        save_weights(self.initialised(start, values, seed).state_dict(), path)
+        save_weights(self.initialized(start, values, seed).state_dict(), path)
 
     def command(self, names: Sequence[str], values: Mapping[str, Any]) -> list[str]:
         """The ``monai.bundle run`` command."""

@@ -1,4 +1,4 @@
-"""Learning curves: IoU on valid films by iteration."""
+"""Learning curves: IoU on valid images by iteration."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#F0E442")
-"""One an initialisation; the colour-blind-safe palette of Okabe and Ito (2008)."""
+COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#F0E442")
+"""One an initialization; the color-blind-safe palette of Okabe and Ito (2008)."""
 LINES = ("-", "--", ":", "-.")
 """One a tuning."""
 
@@ -33,9 +33,9 @@ def draw_curves(curves: pd.DataFrame, formats: Sequence[str] = ("png", "svg")) -
         axes = figure.add_subplot(1, len(shots), number, sharey=first)
         first = first or axes
         _draw(axes, curves[curves["shots"] == count], list(curves["init"].unique()), list(curves["tuning"].unique()))
-        axes.set(title=f"{count} annotated film{'s' * (count > 1)}", xlabel="iteration")
+        axes.set(title=f"{count} annotated image{'s' * (count > 1)}", xlabel="iteration")
     if first is not None:
-        first.set_ylabel("IoU, valid films")
+        first.set_ylabel("IoU, valid images")
     return render(figure, first, formats)
 
 
@@ -56,10 +56,10 @@ def _draw(axes: Axes, curves: pd.DataFrame, inits: list[str], tunings: list[str]
     for key, part in curves.groupby(["init", "tuning"], sort=False):
         init, tuning = map(str, key)
         by_iteration = part.groupby("iteration")["iou"].agg(["mean", "min", "max"])
-        colour = COLOURS[inits.index(init) % len(COLOURS)]
+        color = COLORS[inits.index(init) % len(COLORS)]
         style = LINES[tunings.index(tuning) % len(LINES)]
-        axes.plot(by_iteration.index, by_iteration["mean"], style, color=colour, label=f"{init}/{tuning}")
-        axes.fill_between(by_iteration.index, by_iteration["min"], by_iteration["max"], color=colour, alpha=0.1)
+        axes.plot(by_iteration.index, by_iteration["mean"], style, color=color, label=f"{init}/{tuning}")
+        axes.fill_between(by_iteration.index, by_iteration["min"], by_iteration["max"], color=color, alpha=0.1)
 
 
 def _content(figure: Figure, kind: str) -> bytes:

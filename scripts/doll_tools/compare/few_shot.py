@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_tools.compare.aims import Aims, Names
 from doll_tools.compare.aims_page import aims_page
@@ -17,32 +17,32 @@ from doll_tools.compare.results import COLUMNS
 FEW_SHOT, AIMS, PAGE = "few_shot.csv", "aims.csv", "few_shot.md"
 
 
-def summarise_tasks(
-    folders: Sequence[Path], output: Path, names: Names, shots: int, command: str, date: str, films: str
+def summarize_tasks(
+    folders: Sequence[Path], output: Path, names: Names, shots: int, command: str, date: str, images: str
 ) -> Path:
     """Write ``few_shot.csv`` (all shots), ``aims.csv`` and ``few_shot.md``.
 
     Args:
         folders: of the comparisons, one a task.
         output: folder for the files.
-        names: of the initialisations.
-        shots: number of annotated films of the aims.
-        command, date, films: see ``aims_page``.
+        names: of the initializations.
+        shots: number of annotated images of the aims.
+        command, date, images: see ``aims_page``.
 
     Returns:
         the page.
 
     Raises:
-        InputError: when a comparison cannot be read, or none has the shots or an initialisation of another name.
+        InputError: when a comparison cannot be read, or none has the shots or an initialization of another name.
     """
     tasks = read_tasks(folders)
     table = pd.concat([task.results for task in tasks], ignore_index=True)[COLUMNS]
     _check(tasks, names, shots)
     aims = Aims(tasks, names, shots)
     measured = aims.table()
-    write_whole(output / FEW_SHOT, table.to_csv(index=False).encode())
-    write_whole(output / AIMS, measured.round(5).to_csv(index=False).encode())
-    write_whole(output / PAGE, aims_page(aims, measured, command, date, films).encode())
+    write_atomic(output / FEW_SHOT, table.to_csv(index=False).encode())
+    write_atomic(output / AIMS, measured.round(5).to_csv(index=False).encode())
+    write_atomic(output / PAGE, aims_page(aims, measured, command, date, images).encode())
     return output / PAGE
 
 
@@ -56,5 +56,5 @@ def _check(tasks: Sequence[MeasuredTask], names: Names, shots: int) -> None:
         name = getattr(names, option)
         if name != usual and name not in inits:
             raise InputError(
-                f"--{option}: no comparison has the initialisation '{name}'; there are: {', '.join(inits)}."
+                f"--{option}: no comparison has the initialization '{name}'; there are: {', '.join(inits)}."
             )

@@ -10,15 +10,15 @@ from typing import Any
 import pandas as pd
 
 from doll_monai.handlers.image_scores import METRICS
-from doll_monai.metrics.paired_differences import CELL, FILM
+from doll_monai.metrics.paired_differences import CELL, IMAGE
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
-from doll_tools.compare.results import COLUMNS, CURVES, FILMS, RESULTS, read_cells
+from doll_tools.compare.results import COLUMNS, CURVES, IMAGES, RESULTS, read_cells
 
 SETTINGS = "settings.json"
 NEEDED = {
     RESULTS: COLUMNS,
-    FILMS: [*CELL, *FILM, "split", "class", *METRICS],
+    IMAGES: [*CELL, *IMAGE, "split", "class", *METRICS],
     CURVES: [*CELL, "seed", "iteration", "iou"],
 }
 """Columns of the files that a comparison writes."""
@@ -31,21 +31,21 @@ class MeasuredTask:
     Attributes:
         name: of the task.
         settings: ``settings.json``.
-        results, films, curves: the tables of these names.
+        results, images, curves: the tables of these names.
         values: ``INIT/TUNING`` to the values of the bundle that those cells do not share with the others.
     """
 
     name: str
     settings: Mapping[str, Any]
     results: pd.DataFrame
-    films: pd.DataFrame
+    images: pd.DataFrame
     curves: pd.DataFrame
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
         """Names of the classes."""
-        return list(dict.fromkeys(self.films["class"]))
+        return list(dict.fromkeys(self.images["class"]))
 
     def cells(self, shots: int) -> list[tuple[str, str]]:
         """Init and tuning of the finished cells, in the order of the table."""
@@ -55,11 +55,11 @@ class MeasuredTask:
     def scores(
         self, cell: tuple[str, str], shots: int, split: str, classes: Collection[str] | None = None
     ) -> pd.DataFrame:
-        """Scores of a cell, a row a seed and film: means over the film's classes, or over some of them."""
-        rows = self.films[_of_cell(self.films, cell, shots) & (self.films["split"] == split)]
+        """Scores of a cell, a row a seed and image: means over the image's classes, or over some of them."""
+        rows = self.images[_of_cell(self.images, cell, shots) & (self.images["split"] == split)]
         if classes is not None:
             rows = rows[rows["class"].isin(classes)]
-        return rows.groupby(FILM, as_index=False, sort=False)[list(METRICS)].mean()
+        return rows.groupby(IMAGE, as_index=False, sort=False)[list(METRICS)].mean()
 
     def curves_of(self, cell: tuple[str, str], shots: int) -> dict[int, pd.DataFrame]:
         """Seed to the curve of a cell."""
@@ -87,7 +87,7 @@ def read_task(folder: Path) -> MeasuredTask:
     values = {
         f"{cell['init']}/{cell['tuning']}": cell["values"] for cell in read_cells(folder).values() if cell["values"]
     }
-    return MeasuredTask(str(settings["task"]), settings, tables[RESULTS], tables[FILMS], tables[CURVES], values)
+    return MeasuredTask(str(settings["task"]), settings, tables[RESULTS], tables[IMAGES], tables[CURVES], values)
 
 
 def read_tasks(folders: Sequence[Path]) -> list[MeasuredTask]:
@@ -105,13 +105,13 @@ def read_tasks(folders: Sequence[Path]) -> list[MeasuredTask]:
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    texts = dict.fromkeys(("task", "init", "tuning", "film", "patient", "class", "split"), str)
+    texts = dict.fromkeys(("task", "init", "tuning", "image", "patient", "class", "split"), str)
     try:
         table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read; give folders that compare_initialisations wrote into.") from error
+        raise InputError(f"{path} cannot be read; give folders that compare_initializations wrote into.") from error
     missing = [column for column in columns if column not in table]
     if missing or table.empty:
         what = f"no column {missing[0]}" if missing else "no rows"
-        raise InputError(f"{path} has {what}; give folders that compare_initialisations wrote into.")
+        raise InputError(f"{path} has {what}; give folders that compare_initializations wrote into.")
     return table

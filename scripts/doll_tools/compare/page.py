@@ -11,18 +11,18 @@ import pandas as pd
 from doll_monai.handlers.image_scores import ELSEWHERE, METRICS, SPLITS, TEST, VALID
 from doll_monai.metrics.paired_differences import ALL
 from doll_tools.compare.results import Results
-from doll_tools.compare.summary import CHOSEN, differences, learning, summarise, with_class_means
+from doll_tools.compare.summary import CHOSEN, differences, learning, summarize, with_class_means
 from doll_tools.evaluate.page import markdown_table
 
 TITLES = {
-    TEST: "Test films",
-    ELSEWHERE: "Films from elsewhere (another data set; nothing of it was learnt from or chosen on)",
-    VALID: "Valid films (watched in training; settings may be chosen on them)",
+    TEST: "Test images",
+    ELSEWHERE: "Images from elsewhere (another data set; nothing of it was learnt from or chosen on)",
+    VALID: "Valid images (watched in training; settings may be chosen on them)",
 }
 NOTE = (
-    "Means over films and seeds, in brackets 95 % bootstrap intervals; seeds and patients are both drawn, and of two "
+    "Means over images and seeds, in brackets 95 % bootstrap intervals; seeds and patients are both drawn, and of two "
     "or three seeds such intervals are too narrow. IoU and Dice of an empty truth are 1 when the prediction is empty "
-    "too, else 0. HD95: 95th percentile of the Hausdorff distance as a share of the film's diagonal, in the film's own "
+    "too, else 0. HD95: 95th percentile of the Hausdorff distance as a share of the image's diagonal, in the image's own "
     "size; the whole diagonal (1) when one of the two is empty."
 )
 NAMES = {"iou": "IoU", "dice": "Dice", "hd95": "HD95"}
@@ -31,8 +31,8 @@ MARK = {True: "**", False: ""}
 
 def tables(results: Results) -> dict[str, pd.DataFrame]:
     """Summary, paired differences and speed of learning of the finished cells."""
-    films = with_class_means(results.films)
-    return {"summary": summarise(films), "differences": differences(films), "learning": learning(results)}
+    images = with_class_means(results.images)
+    return {"summary": summarize(images), "differences": differences(images), "learning": learning(results)}
 
 
 def page(settings: Mapping[str, Any], results: Results, content: Mapping[str, pd.DataFrame]) -> str:
@@ -43,11 +43,11 @@ def page(settings: Mapping[str, Any], results: Results, content: Mapping[str, pd
         results: the finished cells.
         content: of ``tables``.
     """
-    counts = ", ".join(f"{count} {section}" for section, count in settings["films"].items())
+    counts = ", ".join(f"{count} {section}" for section, count in settings["images"].items())
     parts = [
-        f"# {settings['task']}: what a few annotated films bring, by start and tuning",
+        f"# {settings['task']}: what a few annotated images bring, by start and tuning",
         f"{len(results.cells)} trainings of {settings['iterations']} iterations, batches of {settings['batch_size']}, "
-        f"bundle `{settings['bundle']}`. Films: {counts}; the shots are taken from the training films.",
+        f"bundle `{settings['bundle']}`. Images: {counts}; the shots are taken from the training images.",
         NOTE,
     ]
     summary, pairs = content["summary"], content["differences"]
@@ -93,8 +93,8 @@ def _pairs(rows: pd.DataFrame) -> str:
         others = [interval(row, name, "+.3f") for name in ("dice", "hd95")]
         lines.append([str(row["shots"]), f"{row['first']} - {row['second']}", row["chosen"], iou, *others])
     text = (
-        "Paired differences, first minus second: the same films, seeds and shots. "
-        f"`{CHOSEN}`: of each start the tuning with the best IoU on valid films."
+        "Paired differences, first minus second: the same images, seeds and shots. "
+        f"`{CHOSEN}`: of each start the tuning with the best IoU on valid images."
     )
     header = ["shots", "first - second", "tunings", *(f"{name} difference" for name in NAMES.values())]
     return f"{text}\n\n{markdown_table(header, lines)}"
@@ -109,9 +109,9 @@ def _learning(rows: pd.DataFrame) -> str:
         times = [_number(row["seconds"]), _number(row["iterations_to_95"])]
         lines.append([str(row["shots"]), row["init"], row["tuning"], trained, *times, _scratch(row)])
     text = (
-        "Medians over seeds. Iterations until the IoU on valid films is 95 % of its last value; until it is the last "
+        "Medians over seeds. Iterations until the IoU on valid images is 95 % of its last value; until it is the last "
         "IoU of `scratch/full` with the same shots and seed, and the share of seeds that get there. This IoU is the "
-        "bundle's own: at the network's size, without films whose truth is empty. Seconds are those of the whole "
+        "bundle's own: at the network's size, without images whose truth is empty. Seconds are those of the whole "
         "training command, its start and validations included, over all attempts."
     )
     return f"{text}\n\n{markdown_table(header, lines)}"
@@ -137,7 +137,7 @@ def _scratch(row: Mapping[Any, Any]) -> str:
 def _overlays(results: Results) -> str:
     first = results.cells.sort_values(["shots", "seed"], kind="stable").drop_duplicates(["shots", "init", "tuning"])
     lines = [f"- [{name}](cells/{name}/scores/overlays.png)" for name in first["name"]]
-    return "Best, median and worst test film, of one seed each:\n\n" + "\n".join(lines)
+    return "Best, median and worst test image, of one seed each:\n\n" + "\n".join(lines)
 
 
 def interval(row: Mapping[Any, Any], name: str, form: str = ".3f") -> str:

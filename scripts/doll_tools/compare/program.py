@@ -11,7 +11,7 @@ import pandas as pd
 
 from doll_monai.data.provenance import claim_folder
 from doll_monai.handlers.image_scores import METRICS
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_tools.compare.cells import Cell, epochs
 from doll_tools.compare.curves import draw_curves
@@ -86,13 +86,13 @@ class Comparison:
         request = self.request
         facts = {
             "task": f"{request.task}, with {request.bundle}",
-            "annotated films": ", ".join(map(str, request.shots)),
+            "annotated images": ", ".join(map(str, request.shots)),
             "starts": ", ".join(start.name for start in request.starts),
             "tunings": ", ".join(request.tunings),
             "seeds": request.seeds,
             "cells": f"{len(request.cells)}, each a run below this one, beside those of earlier commands",
         }
-        return f"What a few annotated films bring. {opening(request.output / PAGE)}\n\n{fact_list(facts)}"
+        return f"What a few annotated images bring. {opening(request.output / PAGE)}\n\n{fact_list(facts)}"
 
     def _check_other_cells(self) -> None:
         """Refuse to leave a finished cell beside others of its start and tuning that have other values."""
@@ -147,7 +147,7 @@ class Comparison:
         self._track(cell, training["run_id"], results)
 
     def _curve(self, run_id: str) -> pd.DataFrame:
-        """Scores on valid films by iteration, as the bundle's validation tracked them."""
+        """Scores on valid images by iteration, as the bundle's validation tracked them."""
         _, length = epochs(self.request.iterations)
         columns = {}
         for name in ("iou", "dice"):
@@ -182,9 +182,9 @@ class Comparison:
             return {}, []
         content = tables(results)
         for name in ("summary", "differences"):
-            write_whole(output / f"{name}.csv", content[name].round(5).to_csv(index=False).encode())
+            write_atomic(output / f"{name}.csv", content[name].round(5).to_csv(index=False).encode())
         for kind, drawing in draw_curves(results.curves).items():
-            write_whole(output / f"curves.{kind}", drawing)
-        write_whole(output / PAGE, page(self.request.settings, results, content).encode())
+            write_atomic(output / f"curves.{kind}", drawing)
+        write_atomic(output / PAGE, page(self.request.settings, results, content).encode())
         names = ("summary.csv", "differences.csv", "curves.png", "curves.svg", PAGE)
         return figures(content["summary"]), [*files, *(output / name for name in names)]

@@ -20,12 +20,12 @@ from doll_tools.compare.split import (
     INDEX,
     SALT,
     SHARES,
-    Film,
+    Radiograph,
     check_apart,
     data_hash,
-    film_hashes,
     first_shots,
-    read_films,
+    image_hashes,
+    read_images,
     sections_of,
 )
 from doll_tools.compare.starts import Start, parse_starts
@@ -43,17 +43,17 @@ class ComparisonRequest:
 
     Attributes:
         bundles: folder of the bundles.
-        task_data: folder with ``index.csv``, films and masks.
+        task_data: folder with ``index.csv``, images and masks.
         output: folder for everything that is made.
-        shots, seeds, inits, tunings: the grid; see ``compare_initialisations``.
+        shots, seeds, inits, tunings: the grid; see ``compare_initializations``.
         bundle: name of the task's bundle.
         task: name of the task in the tables; the data folder's by default.
         classes: as in ``prepare_masks``; by default the bundle's classes, each the column of its name.
-        pretrained, classifier, member: checkpoints of the initialisations; see ``parse_starts``.
+        pretrained, classifier, member: checkpoints of the initializations; see ``parse_starts``.
         network: configuration file with ``network_def``.
         image_size, batch_size: of training.
         iterations: of every training; a multiple of 20, or fewer.
-        test_data: folder of films from elsewhere.
+        test_data: folder of images from elsewhere.
         test_classes: those of its classes that are scored; by default those of the task that it has.
         values: other values of the bundle, for all cells.
         cell_values: ``INIT/TUNING`` to values for those cells; ``*`` stands for anything.
@@ -91,8 +91,8 @@ class ComparisonRequest:
         self.columns = _columns(self.task_data, self.classes, own.classes)
         self.setup = TaskBundle(self.bundles, self.bundle, self.network, list(self.columns))
         self._check_values()
-        self.films = read_films(self.task_data, self.columns)
-        self.sections = sections_of(self.films)
+        self.images = read_images(self.task_data, self.columns)
+        self.sections = sections_of(self.images)
         first_shots(self.sections["training"], max(self.shots), 0)
         self._check_elsewhere()
         self.starts = parse_starts(self.inits, self.pretrained, self.classifier, self.member)
@@ -127,8 +127,8 @@ class ComparisonRequest:
             "network": file_hash(self.network) if self.network else None,
             "configurations": {path.name: file_hash(path) for path in sorted(configs)},
             "split": {"salt": SALT, **SHARES},
-            "films": {section: len(films) for section, films in self.sections.items()},
-            "task_data": data_hash(self.task_data, self.films),
+            "images": {section: len(images) for section, images in self.sections.items()},
+            "task_data": data_hash(self.task_data, self.images),
             "test_data": data_hash(self.test_data, self.elsewhere) if self.test_data else None,
         }
 
@@ -136,7 +136,7 @@ class ComparisonRequest:
         for name in ("seeds", "iterations", "batch_size"):
             _check_whole(name, getattr(self, name))
         if not self.shots or len(set(self.shots)) < len(self.shots):
-            raise InputError("shots must be different numbers of films, such as 1,5,10.")
+            raise InputError("shots must be different numbers of images, such as 1,5,10.")
         for count in self.shots:
             _check_whole("shots", count)
         if self.image_size is not None:
@@ -169,20 +169,20 @@ class ComparisonRequest:
                 known[network] = self.setup.parameters(cell.tuning, values)
             self.parameters[cell.init, cell.tuning] = known[network]
             if cell.tuning == self.tunings[0]:
-                self.setup.initialised(self.start(cell), values, 0)
+                self.setup.initialized(self.start(cell), values, 0)
 
     def _check_elsewhere(self) -> None:
-        """Columns and films of the data from elsewhere; nowhere the same film in two sections."""
+        """Columns and images of the data from elsewhere; nowhere the same image in two sections."""
         self.elsewhere_columns: Columns = {}
-        self.elsewhere: list[Film] = []
-        hashes = {section: film_hashes(self.task_data, films) for section, films in self.sections.items()}
+        self.elsewhere: list[Radiograph] = []
+        hashes = {section: image_hashes(self.task_data, images) for section, images in self.sections.items()}
         if self.test_data is not None:
             self.elsewhere_columns = _columns(self.test_data, self.test_classes, list(self.columns), some=True)
             unknown = sorted(set(self.elsewhere_columns) - set(self.columns))
             if unknown:
                 raise InputError(f"The class {unknown[0]} of test_classes is none of: {', '.join(self.columns)}.")
-            self.elsewhere = read_films(self.test_data, self.elsewhere_columns)
-            hashes["elsewhere"] = film_hashes(self.test_data, self.elsewhere)
+            self.elsewhere = read_images(self.test_data, self.elsewhere_columns)
+            hashes["elsewhere"] = image_hashes(self.test_data, self.elsewhere)
         check_apart(hashes)
 
 
@@ -216,7 +216,7 @@ def _columns(
         return parse_classes(classes)
     index = folder / INDEX
     if not index.is_file():
-        raise InputError(f"{index} does not exist; give a folder with {INDEX}, its films and their masks.")
+        raise InputError(f"{index} does not exist; give a folder with {INDEX}, its images and their masks.")
     _, header = next(read_table(index, ()), (0, {}))
     found: dict[str, tuple[str, ...]] = {}
     for name in names:

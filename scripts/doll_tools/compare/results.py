@@ -11,12 +11,12 @@ import pandas as pd
 
 from doll_monai.handlers.image_scores import FILE, METRICS
 from doll_monai.metrics.paired_differences import CELL, iterations_to_95
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.json_object import read_json_object
 from doll_tools.compare.starts import KNOWN
 
 CELLS, RECORD, CURVE, SCORES = "cells", "cell.json", "curve.csv", "scores"
-RESULTS, FILMS, CURVES = "results.csv", "films.csv", "curves.csv"
+RESULTS, IMAGES, CURVES = "results.csv", "images.csv", "curves.csv"
 COLUMNS = [
     *("task", *CELL, "seed", "class", *METRICS),
     *("trainable_parameters", "total_parameters", "seconds", "iterations_to_95", "split"),
@@ -29,13 +29,13 @@ class Results:
     Attributes:
         cells: one row a cell: ``task``, ``init``, ``tuning``, ``shots``, ``seed``, its own ``values``, parameters,
             ``seconds``, ``name``, ``iterations_to_95``.
-        films: one row a cell, film and class: the cell, ``split``, ``film``, ``patient``, ``class`` and the scores.
-        curves: one row a cell and validation: the cell, ``iteration``, ``iou``, ``dice``; means over valid films.
+        images: one row a cell, image and class: the cell, ``split``, ``image``, ``patient``, ``class`` and the scores.
+        curves: one row a cell and validation: the cell, ``iteration``, ``iou``, ``dice``; means over valid images.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        cells, films, curves = [], [], []
+        cells, images, curves = [], [], []
         for name, record in sorted(read_cells(folder).items(), key=lambda item: _place(item[1])):
             path = folder / CELLS / name
             scores = path / SCORES / FILE
@@ -44,30 +44,30 @@ class Results:
             curve = pd.read_csv(path / CURVE)
             cells.append({**record, "iterations_to_95": iterations_to_95(curve), "name": name})
             key = {name: record[name] for name in (*CELL, "seed")}
-            films.append(pd.read_csv(scores, dtype={"film": str, "patient": str, "class": str}).assign(**key))
+            images.append(pd.read_csv(scores, dtype={"image": str, "patient": str, "class": str}).assign(**key))
             curves.append(curve.assign(**key))
         self.cells = pd.DataFrame(cells)
-        self.films = pd.concat(films, ignore_index=True) if films else pd.DataFrame()
+        self.images = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
         self.curves = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
 
     def table(self) -> pd.DataFrame:
-        """``results.csv``: a row a cell, split and class; scores are means over films."""
+        """``results.csv``: a row a cell, split and class; scores are means over images."""
         keys = [*CELL, "seed", "class", "split"]
-        means = self.films.groupby(keys, as_index=False, sort=False)[list(METRICS)].mean()
+        means = self.images.groupby(keys, as_index=False, sort=False)[list(METRICS)].mean()
         return means.merge(self.cells, on=[*CELL, "seed"], validate="many_to_one")[COLUMNS]
 
     def write(self) -> list[Path]:
-        """Write ``results.csv``, ``films.csv`` and ``curves.csv`` anew; nothing while no cell is finished."""
+        """Write ``results.csv``, ``images.csv`` and ``curves.csv`` anew; nothing while no cell is finished."""
         if self.cells.empty:
             return []
-        columns = [*CELL, "seed", "split", "film", "patient", "class", *METRICS]
+        columns = [*CELL, "seed", "split", "image", "patient", "class", *METRICS]
         contents = {
             RESULTS: self.table().round(5),
-            FILMS: self.films[columns].round(5),
+            IMAGES: self.images[columns].round(5),
             CURVES: self.curves[[*CELL, "seed", "iteration", "iou", "dice"]].round(5),
         }
         for name, table in contents.items():
-            write_whole(self.folder / name, table.to_csv(index=False).encode())
+            write_atomic(self.folder / name, table.to_csv(index=False).encode())
         return [self.folder / name for name in contents]
 
 
@@ -85,5 +85,5 @@ def read_cells(folder: Path) -> dict[str, dict[str, Any]]:
 
 def write_cell(folder: Path, record: dict[str, Any], curve: pd.DataFrame) -> None:
     """Write a finished cell's curve and record; the record comes last, with it the cell is finished."""
-    write_whole(folder / CURVE, curve.to_csv(index=False).encode())
-    write_whole(folder / RECORD, (json.dumps(record, indent=2) + "\n").encode())
+    write_atomic(folder / CURVE, curve.to_csv(index=False).encode())
+    write_atomic(folder / RECORD, (json.dumps(record, indent=2) + "\n").encode())

@@ -1,4 +1,4 @@
-"""Which films are learnt from, chosen on and tested on: by a hash alone, the same for every cell and machine."""
+"""Which images are learnt from, chosen on and tested on: by a hash alone, the same for every cell and machine."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ IMAGE = "image"
 
 
 @dataclass(frozen=True)
-class Film:
-    """A row of a table of films: its path relative to the table's folder, its patient and its mask files."""
+class Radiograph:
+    """A row of a table of images: its path relative to the table's folder, its patient and its mask files."""
 
     image: str
     patient: str
     masks: tuple[str, ...]
 
 
-def read_films(folder: Path, classes: Mapping[str, Sequence[str]]) -> list[Film]:
-    """The films of a folder's ``index.csv``; the patient is the film itself where the table has no such column.
+def read_images(folder: Path, classes: Mapping[str, Sequence[str]]) -> list[Radiograph]:
+    """The images of a folder's ``index.csv``; the patient is the image itself where the table has no such column.
 
     Raises:
         InputError: when the table or a column is missing, a path leads out of the folder or a patient is blank.
     """
     index = folder / INDEX
     if not index.is_file():
-        raise InputError(f"{index} does not exist; give a folder with {INDEX}, its films and their masks.")
+        raise InputError(f"{index} does not exist; give a folder with {INDEX}, its images and their masks.")
     columns = [column for group in classes.values() for column in group]
-    films = []
+    images = []
     for line, row in read_table(index, [IMAGE, *columns]):
         where = f"{index}, line {line}"
         image = relative_path(row[IMAGE], where)
@@ -46,75 +46,77 @@ def read_films(folder: Path, classes: Mapping[str, Sequence[str]]) -> list[Film]
         if not patient:
             raise InputError(f"{where}: {PATIENT_COLUMN} is blank.")
         masks = tuple(relative_path(row[column], where) for column in columns if row[column])
-        films.append(Film(image, patient, masks))
-    if not films:
+        images.append(Radiograph(image, patient, masks))
+    if not images:
         raise InputError(f"{index} has no rows.")
-    return films
+    return images
 
 
-def sections_of(films: Sequence[Film]) -> dict[str, list[Film]]:
-    """The films of each section, in the table's order; a patient is in one section alone.
+def sections_of(images: Sequence[Radiograph]) -> dict[str, list[Radiograph]]:
+    """The images of each section, in the table's order; a patient is in one section alone.
 
     Raises:
         InputError: when a section is empty.
     """
-    section = split_patients([film.patient for film in films], SHARES, SALT)
-    result = {name: [film for film in films if section[film.patient] == name] for name in SHARES}
+    section = split_patients([image.patient for image in images], SHARES, SALT)
+    result = {name: [image for image in images if section[image.patient] == name] for name in SHARES}
     empty = [name for name, members in result.items() if not members]
     if empty:
-        raise InputError(f"{len(films)} films of {len(section)} patients leave none for {empty[0]}; give more films.")
+        raise InputError(
+            f"{len(images)} images of {len(section)} patients leave none for {empty[0]}; give more images."
+        )
     return result
 
 
-def first_shots(training: Sequence[Film], shots: int, seed: int) -> list[Film]:
-    """The first films of a seed's order: with more shots the same films and some more.
+def first_shots(training: Sequence[Radiograph], shots: int, seed: int) -> list[Radiograph]:
+    """The first images of a seed's order: with more shots the same images and some more.
 
     Raises:
         InputError: when there are fewer.
     """
     if shots > len(training):
-        raise InputError(f"{shots} shots are asked for; there are {len(training)} training films.")
-    return sorted(training, key=lambda film: (patient_position(film.image, seed), film.image))[:shots]
+        raise InputError(f"{shots} shots are asked for; there are {len(training)} training images.")
+    return sorted(training, key=lambda image: (patient_position(image.image, seed), image.image))[:shots]
 
 
-def film_hashes(folder: Path, films: Sequence[Film]) -> dict[str, str]:
-    """Film to the hash of its content.
+def image_hashes(folder: Path, images: Sequence[Radiograph]) -> dict[str, str]:
+    """Radiograph to the hash of its content.
 
     Raises:
-        InputError: when a film is missing.
+        InputError: when an image is missing.
     """
-    return {film.image: _hash(folder / film.image) for film in films}
+    return {image.image: _hash(folder / image.image) for image in images}
 
 
 def check_apart(sections: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuse a film that stands, under whatever name, in two sections.
+    """Refuse an image that stands, under whatever name, in two sections.
 
     Args:
-        sections: section to its films and their hashes.
+        sections: section to its images and their hashes.
 
     Raises:
-        InputError: when two films of different sections have the same content.
+        InputError: when two images of different sections have the same content.
     """
     seen: dict[str, tuple[str, str]] = {}
-    for section, films in sections.items():
-        for image, content in films.items():
+    for section, images in sections.items():
+        for image, content in images.items():
             other, where = seen.setdefault(content, (image, section))
             if where != section:
                 raise InputError(
-                    f"The film {image} ({section}) is the same picture as {other} ({where}); remove one of them."
+                    f"The image {image} ({section}) is the same picture as {other} ({where}); remove one of them."
                 )
 
 
-def data_hash(folder: Path, films: Sequence[Film]) -> str:
-    """Hash of the films, their patients and masks.
+def data_hash(folder: Path, images: Sequence[Radiograph]) -> str:
+    """Hash of the images, their patients and masks.
 
     Raises:
         InputError: when a file is missing.
     """
     digest = hashlib.sha256()
-    for film in films:
-        digest.update(f"{film.image}:{film.patient}:{_hash(folder / film.image)}".encode())
-        for mask in film.masks:
+    for image in images:
+        digest.update(f"{image.image}:{image.patient}:{_hash(folder / image.image)}".encode())
+        for mask in image.masks:
             digest.update(f"{mask}:{_hash(folder / mask)}".encode())
     return digest.hexdigest()
 

@@ -12,7 +12,7 @@ from doll_tools.compare.bundle import SCORING, TRAINING
 from doll_tools.compare.cells import Cell, epochs
 from doll_tools.compare.request import Columns, ComparisonRequest
 from doll_tools.compare.results import CELLS, SCORES
-from doll_tools.compare.split import INDEX, Film, first_shots
+from doll_tools.compare.split import INDEX, Radiograph, first_shots
 from doll_tools.compare.starts import BACKBONE, NOTHING, Start
 from doll_tools.pipeline.stages import Stage
 
@@ -38,16 +38,18 @@ class ComparisonStages:
         return stages
 
     def write_datalists(self) -> None:
-        """Write a ``dataset.json`` for every number of shots and seed, and one of the films from elsewhere."""
+        """Write a ``dataset.json`` for every number of shots and seed, and one of the images from elsewhere."""
         request, labels = self.request, self._labels(TASK)
         for shots in request.shots:
             for seed in range(request.seeds):
-                films = {**request.sections, "training": first_shots(request.sections["training"], shots, seed)}
-                records = {section: [_record(film, labels) for film in members] for section, members in films.items()}
+                images = {**request.sections, "training": first_shots(request.sections["training"], shots, seed)}
+                records = {
+                    section: [_record(image, labels) for image in members] for section, members in images.items()
+                }
                 write_datalist(self._datalist(shots, seed), records, name=request.task)
         if request.elsewhere:
             labels = self._labels(ELSEWHERE)
-            records = {"test": [_record(film, labels) for film in request.elsewhere]}
+            records = {"test": [_record(image, labels) for image in request.elsewhere]}
             write_datalist(self._elsewhere_datalist(), records, name=ELSEWHERE)
 
     def write_starts(self) -> None:
@@ -122,7 +124,7 @@ class ComparisonStages:
         return Stage(f"prepare_{name}", command, [data / INDEX], folder, outputs, watched=data)
 
     def _labels(self, name: str) -> dict[str, str]:
-        """Film to label file, both as they stand in the datalist that was prepared."""
+        """Radiograph to label file, both as they stand in the datalist that was prepared."""
         records = read_json_object(self.output / name / "dataset.json")["test"]
         return {record["image"]: record["label"] for record in records}
 
@@ -141,5 +143,5 @@ class ComparisonStages:
         return self.output / "starts" / f"{name}.pt"
 
 
-def _record(film: Film, labels: dict[str, str]) -> dict[str, str]:
-    return {"image": film.image, "label": labels[film.image], "film": film.image, "patient": film.patient}
+def _record(image: Radiograph, labels: dict[str, str]) -> dict[str, str]:
+    return {"image": image.image, "label": labels[image.image], "name": image.image, "patient": image.patient}

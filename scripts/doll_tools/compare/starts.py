@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from doll_monai.networks.initialisation import is_classifier
+from doll_monai.networks.initialization import is_classifier
 from doll_monai.networks.weights import file_hash
 from doll_monai.utils.errors import InputError
 
@@ -17,7 +17,7 @@ KNOWN = ("scratch", "classifier", "doll_backbone", "doll")
 
 @dataclass(frozen=True)
 class Start:
-    """An initialisation.
+    """An initialization.
 
     Attributes:
         name: as on the command line.
@@ -40,7 +40,7 @@ class Start:
 def parse_starts(
     names: Sequence[str], pretrained: Path | None, classifier: Path | None, member: int | None = None
 ) -> list[Start]:
-    """Initialisations by their names.
+    """Initializations by their names.
 
     Args:
         names: of ``scratch``, ``classifier``, ``doll_backbone``, ``doll`` and ``NAME=FILE``. Of a segmentation
@@ -56,7 +56,7 @@ def parse_starts(
     given = [start.name for start in starts]
     double = sorted({name for name in given if given.count(name) > 1})
     if double:
-        raise InputError(f"The initialisation '{double[0]}' occurs twice; give each another name.")
+        raise InputError(f"The initialization '{double[0]}' occurs twice; give each another name.")
     for start in starts:
         start.record()
     return starts
@@ -66,7 +66,7 @@ def _parse(text: str, pretrained: Path | None, classifier: Path | None, member: 
     name, equals, file = text.partition("=")
     if equals:
         if not re.fullmatch(r"\w+", name) or name in KNOWN or not file:
-            raise InputError(f"The initialisation '{text}' cannot be read; write NAME=FILE with a new name.")
+            raise InputError(f"The initialization '{text}' cannot be read; write NAME=FILE with a new name.")
         source = Path(file).resolve()
         backbone = name.endswith("_backbone") or is_classifier(source)
         return Start(name, BACKBONE if backbone else NETWORK, source)
@@ -77,10 +77,10 @@ def _parse(text: str, pretrained: Path | None, classifier: Path | None, member: 
     if name in ("doll", "doll_backbone"):
         part = NETWORK if name == "doll" else BACKBONE
         return Start(name, part, _given(pretrained, name, "pretrained"))
-    raise InputError(f"There is no initialisation '{name}'; there are: {', '.join(KNOWN)} and NAME=FILE.")
+    raise InputError(f"There is no initialization '{name}'; there are: {', '.join(KNOWN)} and NAME=FILE.")
 
 
 def _given(path: Path | None, name: str, option: str) -> Path:
     if path is None:
-        raise InputError(f"The initialisation '{name}' needs a checkpoint; give --{option}.")
+        raise InputError(f"The initialization '{name}' needs a checkpoint; give --{option}.")
     return path

@@ -21,25 +21,25 @@ from doll_monai.metrics.paired_differences import (
 from doll_tools.compare.results import Results
 
 CHOSEN = "best on valid"
-"""Stands for the tuning that is best on valid films."""
+"""Stands for the tuning that is best on valid images."""
 
 
-def with_class_means(films: pd.DataFrame) -> pd.DataFrame:
-    """The films' rows and those of the class ``all``."""
-    return pd.concat([class_means(films, METRICS), films], ignore_index=True)
+def with_class_means(images: pd.DataFrame) -> pd.DataFrame:
+    """The images' rows and those of the class ``all``."""
+    return pd.concat([class_means(images, METRICS), images], ignore_index=True)
 
 
-def summarise(films: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def summarize(images: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
     """Mean and interval of each score, a row a split, cell (all its seeds) and class.
 
     Args:
-        films: of ``with_class_means``.
+        images: of ``with_class_means``.
         resamples, seed: of ``crossed_interval``.
     """
     rows = []
-    for key, part in films.groupby(["split", "shots", "init", "tuning", "class"], sort=False):
+    for key, part in images.groupby(["split", "shots", "init", "tuning", "class"], sort=False):
         row = dict(zip(["split", "shots", "init", "tuning", "class"], key, strict=True))
-        row |= {"seeds": part["seed"].nunique(), "films": part["film"].nunique()}
+        row |= {"seeds": part["seed"].nunique(), "images": part["image"].nunique()}
         for metric in METRICS:
             ends = crossed_interval(part, metric, resamples, seed)
             row |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), ends, strict=True))
@@ -47,20 +47,20 @@ def summarise(films: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) ->
     return pd.DataFrame(rows)
 
 
-def differences(films: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def differences(images: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
     """Paired differences of cells that differ in start or tuning alone, and of each start's tuning chosen on valid.
 
     Args:
-        films: of ``with_class_means``.
+        images: of ``with_class_means``.
         resamples, seed: of ``crossed_interval``.
 
     Returns:
-        ``split``, ``shots``, ``class``; ``first`` and ``second`` as ``INIT/TUNING``; ``seeds`` and ``films`` that both
+        ``split``, ``shots``, ``class``; ``first`` and ``second`` as ``INIT/TUNING``; ``seeds`` and ``images`` that both
         have; the difference first minus second of each score with its interval.
     """
     rows = []
-    for shots in sorted(map(int, films["shots"].unique())):
-        of_shots = films[films["shots"] == shots]
+    for shots in sorted(map(int, images["shots"].unique())):
+        of_shots = images[images["shots"] == shots]
         overall = of_shots[of_shots["class"] == ALL]
         cells = list(dict.fromkeys(zip(of_shots["init"], of_shots["tuning"], strict=True)))
         pairs = [(first, second, "") for first, second in pairs_of_cells(cells)]
@@ -81,7 +81,7 @@ def _difference(first: pd.DataFrame, second: pd.DataFrame, resamples: int, seed:
     row: dict[str, float] = {}
     for metric in METRICS:
         difference = paired(first, second, metric)
-        row |= {"seeds": difference["seed"].nunique(), "films": difference["film"].nunique()}
+        row |= {"seeds": difference["seed"].nunique(), "images": difference["image"].nunique()}
         ends = crossed_interval(difference, metric, resamples, seed)
         row |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), ends, strict=True))
     return row
@@ -91,7 +91,7 @@ def learning(results: Results) -> pd.DataFrame:
     """How fast cells learn: medians over seeds, a row a cell.
 
     Returns:
-        the cell, ``seeds``, ``iterations_to_95`` of its own last IoU on valid films, ``iterations_to_scratch``: to the
+        the cell, ``seeds``, ``iterations_to_95`` of its own last IoU on valid images, ``iterations_to_scratch``: to the
         last IoU of the network from scratch with the same shots and seed, trained as a whole; ``reached``: the share
         of seeds that get there (the median is over those); ``seconds``, parameters.
     """

@@ -1,4 +1,4 @@
-"""Our Integrated Gradients beside captum's: the same committee, films and positives, one after the other."""
+"""Our Integrated Gradients beside captum's: the same committee, images and positives, one after the other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from doll_monai.attribution.completeness import completeness_error
 from doll_monai.data.datalist import write_datalist
 from doll_monai.findings import FOREGROUND, finding_index
 from doll_monai.networks.weights import load_weights, save_weights
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar, environment
 from doll_tools.evaluate.engines import explain
@@ -39,8 +39,8 @@ ENGINES = ("ours", "captum", "reference")
 """Ours as the bundle computes large data sets, captum as a user would call it, and with more steps."""
 AGAIN = "ours_again"
 """Ours once more after captum; the mean of both times is ours, so that a machine that slows down favours nobody."""
-HOURS_FILMS = 224_316
-"""Films of CheXpert, for the estimate of hours."""
+HOURS_IMAGES = 224_316
+"""Images of CheXpert, for the estimate of hours."""
 
 
 class AttributionBenchmark:
@@ -51,18 +51,18 @@ class AttributionBenchmark:
     Args:
         bundles: folder of the bundles.
         networks: names of ``configs/members`` of the classifier bundle.
-        chexpert: films in CheXpert's layout; those of ``train.csv`` are drawn from.
-        count: number of films.
+        chexpert: images in CheXpert's layout; those of ``train.csv`` are drawn from.
+        count: number of images.
         reference_count: on how many of them the reference is computed.
         size: side of the images in pixels.
         work: folder for networks and results.
         epochs: how long the networks are trained on ``train.csv``, with the classifier bundle.
-        seed: of the draw of films and of the training.
+        seed: of the draw of images and of the training.
         overrides: other values of the label bundle.
         quiet: show no progress.
 
     Raises:
-        InputError: when there are too few films, or a folder or a network does not exist.
+        InputError: when there are too few images, or a folder or a network does not exist.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class AttributionBenchmark:
         """The figures; see ``report``."""
         self.work.mkdir(parents=True, exist_ok=True)
         records = self._draw()
-        self.image, self.wanted = self._films(records)
+        self.image, self.wanted = self._images(records)
         for name in self.networks:
             self._train(name)
         few = max(self.count // 4, 1)
@@ -110,21 +110,21 @@ class AttributionBenchmark:
         return self.report()
 
     def _draw(self) -> list[dict[str, Any]]:
-        """Films drawn at random: as many positives a film as the data set has, and none in some."""
+        """Images drawn at random: as many positives an image as the data set has, and none in some."""
         records: list[dict[str, Any]] = list(read_chexpert(self.chexpert, "train.csv"))
         if len(records) < self.count:
-            raise InputError(f"{self.chexpert} has {len(records)} films, not {self.count}.")
+            raise InputError(f"{self.chexpert} has {len(records)} images, not {self.count}.")
         order = np.random.default_rng(self.seed).permutation(len(records))[: self.count]
         return [{**records[i], "image": str(self.chexpert / records[i]["image"])} for i in order]
 
-    def _films(self, records: Sequence[Mapping[str, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _images(self, records: Sequence[Mapping[str, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
         preprocessing = self.labels.get_parsed_content("preprocessing")
         items = [preprocessing(dict(record)) for record in records]
         image = torch.stack([item["image"].as_tensor() for item in items])
         wanted = torch.stack([item["label"] >= 0.5 for item in items])
-        wanted[:, [finding_index(name) for name in self.labels.get_parsed_content("unlocalised")]] = False
+        wanted[:, [finding_index(name) for name in self.labels.get_parsed_content("unlocalized")]] = False
         if not bool(wanted[: self.reference_count].any()):
-            raise InputError("None of the first films drawn has a positive observation; give more films, or a seed.")
+            raise InputError("None of the first images drawn has a positive observation; give more images, or a seed.")
         return image, wanted
 
     def _train(self, name: str) -> None:
@@ -184,13 +184,13 @@ class AttributionBenchmark:
         path = self._path(engine, name, count)
         if path.is_file():
             return
-        logger.info("Explaining %d films by %s with %s.", count, name, engine)
-        films, settings = self.work / "films.pt", self.work / "settings.json"
-        save_weights({"image": self.image[:count].clone(), "wanted": self.wanted[:count].clone()}, films)
-        write_whole(settings, json.dumps(self._arguments(engine)).encode())
+        logger.info("Explaining %d images by %s with %s.", count, name, engine)
+        images, settings = self.work / "images.pt", self.work / "settings.json"
+        save_weights({"image": self.image[:count].clone(), "wanted": self.wanted[:count].clone()}, images)
+        write_atomic(settings, json.dumps(self._arguments(engine)).encode())
         checkpoint = self.work / name / "model.pt"
         process = multiprocessing.get_context("spawn").Process(
-            target=explain, args=(engine, definition, checkpoint, films, settings, path)
+            target=explain, args=(engine, definition, checkpoint, images, settings, path)
         )
         process.start()
         process.join()
@@ -210,7 +210,7 @@ class AttributionBenchmark:
         seconds = {engine: figures["seconds_per_pair"] for engine, figures in engines.items()}
         few = max(self.count // 4, 1)
         of_few = max(int(self._result("ours", name, few)["peak_memory_bytes"]) for name in self.networks)
-        films_per_second = self.count / (engines["ours"]["seconds_per_pair"] * pairs)
+        images_per_second = self.count / (engines["ours"]["seconds_per_pair"] * pairs)
         return {
             "throughput_ratio": seconds["captum"] / seconds["ours"],
             "throughput_ratio_by_network": {
@@ -222,16 +222,16 @@ class AttributionBenchmark:
             "completeness_error_median": self._of(engines, "completeness_error_median"),
             "completeness_error_95th_percentile": self._of(engines, "completeness_error_95th_percentile"),
             "peak_memory_bytes": self._of(engines, "peak_memory_bytes"),
-            "peak_memory_ratio_all_to_quarter_of_films": engines["ours"]["peak_memory_bytes"] / max(of_few, 1),
+            "peak_memory_ratio_all_to_quarter_of_images": engines["ours"]["peak_memory_bytes"] / max(of_few, 1),
             "seconds_per_pair": seconds,
-            "films_per_second": films_per_second,
-            f"hours_for_{HOURS_FILMS}_films": HOURS_FILMS / films_per_second / 3600,
+            "images_per_second": images_per_second,
+            f"hours_for_{HOURS_IMAGES}_images": HOURS_IMAGES / images_per_second / 3600,
             "engines": engines,
             "networks": self.networks,
-            "films": self.count,
-            "reference_films": self.reference_count,
+            "images": self.count,
+            "reference_images": self.reference_count,
             "pairs": pairs,
-            "positives_per_film": pairs / self.count,
+            "positives_per_image": pairs / self.count,
             "size": self.size,
             "training_epochs": self.epochs,
             "settings": {engine: self._arguments(engine) for engine in ENGINES},
@@ -275,8 +275,8 @@ class AttributionBenchmark:
             with torch.no_grad():
                 self._changes[name] = network(self.image) - network(torch.zeros_like(self.image[:1]))
         wanted = self.wanted[:count]
-        film = wanted.nonzero()[:, 0]
-        total = (gradient * self.image[film, 0]).sum((1, 2))
+        image = wanted.nonzero()[:, 0]
+        total = (gradient * self.image[image, 0]).sum((1, 2))
         error: np.ndarray = completeness_error(total, self._changes[name][:count][wanted]).numpy()
         return error
 
@@ -288,7 +288,7 @@ class AttributionBenchmark:
         return iou
 
     def _labels(self, engine: str) -> torch.Tensor:
-        """Labels of the committee for the films that have a reference, (B, 14, H, W)."""
+        """Labels of the committee for the images that have a reference, (B, 14, H, W)."""
         count = self.reference_count
         wanted = self.wanted[:count]
         size = count if engine == "reference" else self.count

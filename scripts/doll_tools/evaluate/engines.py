@@ -25,16 +25,16 @@ CAPTUM_TRIALS = 2
 
 
 def explain(
-    engine: str, definition: Mapping[str, Any], checkpoint: Path, films: Path, settings: Path, path: Path
+    engine: str, definition: Mapping[str, Any], checkpoint: Path, images: Path, settings: Path, path: Path
 ) -> None:
-    """Explain films with one network by one engine and write what came out; the body of a process.
+    """Explain images with one network by one engine and write what came out; the body of a process.
 
     Args:
         engine: ``ours`` or ``ours_again``; ``captum``, float32, one image and one target a call; ``reference``, the
             same with more steps.
         definition: the network's ``network_def``.
         checkpoint: its weights.
-        films: file with ``image`` (B, 1, H, W) and ``wanted`` (B, 14) bool.
+        images: file with ``image`` (B, 1, H, W) and ``wanted`` (B, 14) bool.
         settings: JSON of ``path_gradient``'s arguments for ours, of ``n_steps`` for captum.
         path: file to write: ``gradient`` (P, H, W) of the wanted pairs, ``seconds``, ``peak_memory_bytes``, ...
     """
@@ -43,7 +43,7 @@ def explain(
     network = ConfigParser({"network": dict(definition)}).get_parsed_content("network")
     load_weights(network, checkpoint)
     network = network.eval().to(device)
-    data = torch.load(films, weights_only=True)
+    data = torch.load(images, weights_only=True)
     image, wanted = data["image"].to(device), data["wanted"].to(device)
     arguments = json.loads(settings.read_text())
     work = _ours if engine.startswith("ours") else _captum
@@ -92,9 +92,9 @@ def _captum(
     pairs = wanted.nonzero().tolist()
 
     def go(index: int, target: int, batch_size: int, n_steps: int) -> torch.Tensor:
-        film = image[index : index + 1]
+        radiograph = image[index : index + 1]
         step: torch.Tensor = explainer.attribute(
-            film, baselines=0.0, target=target, n_steps=n_steps, internal_batch_size=batch_size
+            radiograph, baselines=0.0, target=target, n_steps=n_steps, internal_batch_size=batch_size
         )
         return step[0, 0].detach().cpu()
 

@@ -10,16 +10,16 @@ import pandas as pd
 from doll_tools.evaluate.pairs import ALL
 from doll_tools.evaluate.verdict import Verdict
 
-FILMS = {
-    "training": "films on which the classifiers were trained",
-    "validation": "films on which the classifiers' best epochs were chosen",
-    "test": "films that the classifiers have not seen",
+IMAGES = {
+    "training": "images on which the classifiers were trained",
+    "validation": "images on which the classifiers' best epochs were chosen",
+    "test": "images that the classifiers have not seen",
 }
 OVERALL = ["source", "share", "IoU", "hit", "consensus minus it", "IoU at chosen share", "completeness error"]
 NOTE = (
     "IoU and hit (the maximum of the map lies in the place) are means over pairs of an image and an observation; in "
-    "brackets 95 % intervals over patients. `share`: of the film that is foreground, the label's own. `chance` is the "
-    "consensus' region anywhere in the film; `randomised` the consensus of the same networks with all parameters drawn "
+    "brackets 95 % intervals over patients. `share`: of the image that is foreground, the label's own. `chance` is the "
+    "consensus' region anywhere in the image; `randomized` the consensus of the same networks with all parameters drawn "
     "anew. Completeness error: median, and 95th percentile."
 )
 
@@ -35,7 +35,7 @@ def page(table: pd.DataFrame, verdicts: Sequence[Verdict], notes: Sequence[str])
     parts = ["# Do the labels show what the classifiers know?", NOTE, *notes]
     for verdict in verdicts:
         rows = table[table["section"] == verdict.section]
-        title = f"## {verdict.section}: {FILMS[verdict.section]}"
+        title = f"## {verdict.section}: {IMAGES[verdict.section]}"
         parts += [f"{title}\n\n{verdict.pairs} pairs of {verdict.patients} patients."]
         together = rows[rows["observation"] == ALL]
         parts.append(markdown_table(OVERALL, [_overall(row) for row in together.to_dict("records")]))
@@ -45,7 +45,7 @@ def page(table: pd.DataFrame, verdicts: Sequence[Verdict], notes: Sequence[str])
     lines = [f"- {line}" for verdict in verdicts for line in verdict.sentences()]
     decides = verdicts[-1]
     word = "the labels pass" if decides.passed else "the labels do not pass"
-    parts += ["## Verdict", "\n".join(lines), f"**By {decides.section} films, {word} the gate.**"]
+    parts += ["## Verdict", "\n".join(lines), f"**By {decides.section} images, {word} the gate.**"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -68,10 +68,10 @@ def _by_observation(rows: pd.DataFrame) -> str:
 
 
 def _likeness(row: dict) -> str:
-    """The randomisation check's table."""
+    """The randomization check's table."""
     kinds = {
         "two members": ("agreement", None),
-        "a member and itself randomised": ("randomised", "randomised_iou"),
+        "a member and itself randomized": ("randomized", "randomized_iou"),
         "a map and itself elsewhere": ("unrelated", "unrelated_iou"),
     }
     lines = [

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from doll_monai.data.ground_truth import Truth
+from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.metrics.localization import MIN_TABLE_PAIRS, PAIR, at_shares, choose_shares, pair_count
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.chexpert import patient_of
@@ -22,16 +22,16 @@ ALL = "all"
 def read_pairs(
     folder: str | os.PathLike[str],
     sections: Mapping[str, Sequence[Mapping[str, Any]]],
-    truth: Truth,
+    truth: GroundTruth,
     choose_on: str | None = None,
 ) -> pd.DataFrame:
     """What each source scored on each pair.
 
     Args:
-        folder: has ``localisation.csv``, ``chance.csv`` and ``agreement.csv`` of a run of ``gate.json``.
+        folder: has ``localization.csv``, ``chance.csv`` and ``agreement.csv`` of a run of ``gate.json``.
         sections: section to its records; the pairs of different sections are never pooled.
         truth: the known places.
-        choose_on: section on whose films each source's best share is chosen, for the films of the others; with fewer
+        choose_on: section on whose images each source's best share is chosen, for the images of the others; with fewer
             than 30 pairs nothing is chosen.
 
     Returns:
@@ -40,10 +40,10 @@ def read_pairs(
         ``completeness`` of the committee and of its members; the columns of ``MapAgreement`` at the consensus.
 
     Raises:
-        InputError: when a film stands in two sections.
+        InputError: when an image stands in two sections.
     """
     folder = Path(folder)
-    scores = pd.concat([pd.read_csv(folder / "localisation.csv"), pd.read_csv(folder / "chance.csv")])
+    scores = pd.concat([pd.read_csv(folder / "localization.csv"), pd.read_csv(folder / "chance.csv")])
     agreement = pd.read_csv(folder / "agreement.csv")
     scores["section"] = scores["image"].map(_sections_of(sections, truth))
     scores["patient"] = [patient_of(image) or image for image in scores["image"]]
@@ -58,18 +58,18 @@ def read_pairs(
     return pairs.merge(of_consensus, on=keys, how="left")
 
 
-def _sections_of(sections: Mapping[str, Sequence[Mapping[str, Any]]], truth: Truth) -> dict[str, str]:
+def _sections_of(sections: Mapping[str, Sequence[Mapping[str, Any]]], truth: GroundTruth) -> dict[str, str]:
     result: dict[str, str] = {}
     for section, records in sections.items():
         for record in records:
             image = truth.relative(record["image"])
             if result.setdefault(image, section) != section:
-                raise InputError(f"The film {image} stands in '{result[image]}' and in '{section}' of the datalist.")
+                raise InputError(f"The image {image} stands in '{result[image]}' and in '{section}' of the datalist.")
     return result
 
 
 def _at_chosen_shares(scores: pd.DataFrame, choose_on: str | None) -> pd.DataFrame:
-    """The rows at the shares chosen on one section, of the films of all others; chance takes the consensus' shares."""
+    """The rows at the shares chosen on one section, of the images of all others; chance takes the consensus' shares."""
     names = {"share": "chosen_share", "iou": "iou_chosen_share"}
     choosing = scores[scores["section"] == choose_on]
     if pair_count(choosing) < MIN_TABLE_PAIRS:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from doll_monai.data.datalist import SECTIONS, write_whole
+from doll_monai.data.datalist import SECTIONS, write_atomic
 from doll_monai.handlers.agreement import LIKENESS
 from doll_monai.handlers.tracked_parameters import shown_parameters
 from doll_monai.metrics.bootstrap import RESAMPLES
@@ -36,7 +36,7 @@ class Evaluation:
     Attributes:
         request: what is evaluated.
         sources: those to show; all when None.
-        choose_on: section on whose films shares are chosen for the other sections' ``iou_chosen_share``.
+        choose_on: section on whose images shares are chosen for the other sections' ``iou_chosen_share``.
         resamples, seed: of the intervals.
         tracking_uri: of MLflow; ``mlruns/mlruns.db`` in the output when None.
         quiet: show no progress.
@@ -67,7 +67,7 @@ class Evaluation:
         self.runner = Runner(output, output / "mlruns", tracking, self.tracking_uri, self.quiet)
 
     def run(self) -> Verdict:
-        """Evaluate, print the page and return the verdict of the films furthest from the classifiers' training.
+        """Evaluate, print the page and return the verdict of the images furthest from the classifiers' training.
 
         Raises:
             InputError: when the bundle's run fails, or no positive observation has a known place.
@@ -94,7 +94,7 @@ class Evaluation:
             return []
         count = pair_count(pairs[pairs["section"] == self.choose_on])
         if count >= MIN_TABLE_PAIRS:
-            return [f"Chosen shares: each source's best on {self.choose_on} films, for the others."]
+            return [f"Chosen shares: each source's best on {self.choose_on} images, for the others."]
         return [f"No share was chosen: {self.choose_on} has {count} pairs, {MIN_TABLE_PAIRS} are needed."]
 
     def _settings(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Evaluation:
             PAGE: text,
         }
         for name, content in contents.items():
-            write_whole(self.request.output / name, content.encode())
+            write_atomic(self.request.output / name, content.encode())
         return [self.request.output / name for name in contents]
 
     def _track(self, scoring: str, table: pd.DataFrame, verdicts: Sequence[Verdict], files: Sequence[Path]) -> None:

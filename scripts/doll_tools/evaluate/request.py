@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from doll_monai.data.datalist import SECTIONS, load_sections
-from doll_monai.data.ground_truth import Truth
+from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 from doll_tools.pipeline.stages import Stage, bundle_run
@@ -29,7 +29,7 @@ class EvaluationRequest:
         values: other values of the bundle.
 
     Raises:
-        InputError: when a file is missing, the bundle has no such value, or no film has a place known.
+        InputError: when a file is missing, the bundle has no such value, or no image has a place known.
     """
 
     bundles: Path
@@ -58,8 +58,8 @@ class EvaluationRequest:
         layers = self.values.get("gradcam_layers")
         if isinstance(layers, list) and len(layers) != len(self.members):
             raise InputError(f"gradcam_layers names {len(layers)} layers, but the committee has {len(self.members)}.")
-        self.places = Truth(self.truth, self.chexpert)
-        self.records = self._records_with_truth()
+        self.places = GroundTruth(self.truth, self.chexpert)
+        self.records = self._records_with_ground_truth()
 
     @property
     def configs(self) -> list[Path]:
@@ -71,7 +71,7 @@ class EvaluationRequest:
     def sources(self) -> list[str]:
         """Names of all sources that are scored."""
         members = [f"member_{number}" for number in range(len(self.members))]
-        return ["consensus", *members, "gradcam", "randomised", "chance"]
+        return ["consensus", *members, "gradcam", "randomized", "chance"]
 
     def stage(self) -> Stage:
         """The bundle's run that scores and compares the maps."""
@@ -84,12 +84,12 @@ class EvaluationRequest:
         values |= {"truth": self.truth, "sections": list(self.records), "output_dir": folder}
         layers = {} if "gradcam_layers" in self.values else {"gradcam_layers": list(map(gradcam_layer, self.members))}
         command = bundle_run(self.configs, self.bundles / BUNDLE, **values, **layers, **self.values)
-        tables = [folder / f"{name}.csv" for name in ("localisation", "chance", "agreement")]
+        tables = [folder / f"{name}.csv" for name in ("localization", "chance", "agreement")]
         inputs = [*self.configs, self.datalist, self.checkpoint, self.truth]
         return Stage("score_maps", command, inputs, folder, tables, experiment=BUNDLE)
 
-    def _records_with_truth(self) -> dict[str, list[dict]]:
-        """Section to its films with a known place; a section without one is left out."""
+    def _records_with_ground_truth(self) -> dict[str, list[dict]]:
+        """Section to its images with a known place; a section without one is left out."""
         names = list(self.sections) if self.sections else list(read_json_object(self.datalist))
         given = load_sections(
             self.datalist, [name for name in names if self.sections or name in SECTIONS], self.chexpert
@@ -101,7 +101,7 @@ class EvaluationRequest:
         }
         found = {section: records for section, records in known.items() if records}
         if not found:
-            raise InputError(f"{self.truth} knows no place in any film of the sections {', '.join(given)}.")
+            raise InputError(f"{self.truth} knows no place in any image of the sections {', '.join(given)}.")
         return found
 
 

@@ -12,27 +12,27 @@ from doll_monai.metrics.bootstrap import RESAMPLES, mean_interval
 from doll_monai.metrics.localization import PAIR
 
 MAX_SAME_LABEL = 0.5
-"""Labels of the randomised committee that overlap the real ones by more (IoU) are the same labels. Ours."""
+"""Labels of the randomized committee that overlap the real ones by more (IoU) are the same labels. Ours."""
 
 Interval = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the films of one section say.
+    """What the images of one section say.
 
     The interval of each difference (mean, lower, upper end) must lie above zero, else nothing is shown.
 
     Attributes:
         section: of the datalist.
         pairs, patients: how many were scored.
-        over_chance: the consensus' IoU minus that of its regions anywhere in the film.
-        over_randomised: the consensus' IoU minus that of the randomised committee.
-        agreement_over_randomised: rank correlation of members with each other minus that with themselves randomised;
+        over_chance: the consensus' IoU minus that of its regions anywhere in the image.
+        over_randomized: the consensus' IoU minus that of the randomized committee.
+        agreement_over_randomized: rank correlation of members with each other minus that with themselves randomized;
             NaN for a lone member, who is not asked for it.
-        randomised_iou: IoU of the real labels with those of the randomised committee.
-        image_alone: how much of what members have in common a randomised committee has in common with them too:
-            (randomised - unrelated) / (agreement - unrelated) of the rank correlations, within 0 ... 1; near 1, maps
+        randomized_iou: IoU of the real labels with those of the randomized committee.
+        image_alone: how much of what members have in common a randomized committee has in common with them too:
+            (randomized - unrelated) / (agreement - unrelated) of the rank correlations, within 0 ... 1; near 1, maps
             mostly show the image.
     """
 
@@ -40,9 +40,9 @@ class Verdict:
     pairs: int
     patients: int
     over_chance: Interval
-    over_randomised: Interval
-    agreement_over_randomised: Interval
-    randomised_iou: Interval
+    over_randomized: Interval
+    agreement_over_randomized: Interval
+    randomized_iou: Interval
     image_alone: float
 
     @property
@@ -52,15 +52,15 @@ class Verdict:
 
     @property
     def failures(self) -> list[str]:
-        """Why the randomisation check fails; empty when it is passed."""
+        """Why the randomization check fails; empty when it is passed."""
         found = []
-        agreement = self.agreement_over_randomised
+        agreement = self.agreement_over_randomized
         if not math.isnan(agreement[0]) and not agreement[1] > 0:
-            found.append("members are not shown to agree more with each other than with randomised networks")
-        if not self.randomised_iou[2] < MAX_SAME_LABEL:
-            found.append(f"labels of randomised networks may overlap the real ones by {MAX_SAME_LABEL} or more")
-        if not self.over_randomised[1] > 0:
-            found.append("labels are not shown to find the places better than those of randomised networks")
+            found.append("members are not shown to agree more with each other than with randomized networks")
+        if not self.randomized_iou[2] < MAX_SAME_LABEL:
+            found.append(f"labels of randomized networks may overlap the real ones by {MAX_SAME_LABEL} or more")
+        if not self.over_randomized[1] > 0:
+            found.append("labels are not shown to find the places better than those of randomized networks")
         return found
 
     @property
@@ -75,8 +75,8 @@ class Verdict:
         lines = [
             f"{self.section}: the consensus {chance} (IoU difference {signed(self.over_chance)}, "
             f"{self.pairs} pairs of {self.patients} patients).",
-            f"{self.section}: the randomisation check {check} (IoU over that of randomised networks "
-            f"{signed(self.over_randomised)}).",
+            f"{self.section}: the randomization check {check} (IoU over that of randomized networks "
+            f"{signed(self.over_randomized)}).",
         ]
         if not math.isnan(self.image_alone):
             lines.append(
@@ -92,10 +92,10 @@ class Verdict:
 
 
 def judge(pairs: pd.DataFrame, section: str, resamples: int = RESAMPLES, seed: int = 0) -> Verdict:
-    """The verdict of one section's films.
+    """The verdict of one section's images.
 
     Args:
-        pairs: of ``read_pairs``, with the sources ``consensus``, ``chance`` and ``randomised``.
+        pairs: of ``read_pairs``, with the sources ``consensus``, ``chance`` and ``randomized``.
         section: one that has pairs.
         resamples, seed: of ``mean_interval``.
     """
@@ -106,8 +106,8 @@ def judge(pairs: pd.DataFrame, section: str, resamples: int = RESAMPLES, seed: i
     def interval(values: pd.Series) -> Interval:
         return mean_interval(values, consensus["patient"], resamples, seed)
 
-    agreement, randomised, unrelated = (
-        float(consensus[f"{name}_rank"].mean()) for name in ("agreement", "randomised", "unrelated")
+    agreement, randomized, unrelated = (
+        float(consensus[f"{name}_rank"].mean()) for name in ("agreement", "randomized", "unrelated")
     )
     common = agreement - unrelated
     return Verdict(
@@ -115,10 +115,10 @@ def judge(pairs: pd.DataFrame, section: str, resamples: int = RESAMPLES, seed: i
         pairs=len(consensus),
         patients=int(consensus["patient"].nunique()),
         over_chance=interval(consensus["iou"] - by_source["chance"].loc[consensus.index, "iou"]),
-        over_randomised=interval(consensus["iou"] - by_source["randomised"].loc[consensus.index, "iou"]),
-        agreement_over_randomised=interval(consensus["agreement_rank"] - consensus["randomised_rank"]),
-        randomised_iou=interval(consensus["randomised_iou"]),
-        image_alone=min(1.0, max(0.0, (randomised - unrelated) / common)) if common > 0 else float("nan"),
+        over_randomized=interval(consensus["iou"] - by_source["randomized"].loc[consensus.index, "iou"]),
+        agreement_over_randomized=interval(consensus["agreement_rank"] - consensus["randomized_rank"]),
+        randomized_iou=interval(consensus["randomized_iou"]),
+        image_alone=min(1.0, max(0.0, (randomized - unrelated) / common)) if common > 0 else float("nan"),
     )
 
 

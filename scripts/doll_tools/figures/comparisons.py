@@ -12,7 +12,7 @@ from doll_tools.compare.measured import SETTINGS
 from doll_tools.compare.results import CELLS, RECORD
 from doll_tools.compare.starts import KNOWN
 from doll_tools.figures.commands import run_printed
-from doll_tools.figures.infection_films import MARKER, infection_films
+from doll_tools.figures.infection_images import MARKER, infection_images
 from doll_tools.figures.runs import backbone_member, finished_run
 from doll_tools.report.run_folder import RunFolder
 
@@ -23,7 +23,7 @@ OWN = "output/figures/comparisons"
 SHOTS, SEEDS, ITERATIONS, BATCH = 5, 2, 100, 5
 FULL, ADAPTER = "full", "adapter"
 RATES = "bundles/doll_cxr_segmentation/docs/few_shot_cells.json"
-"""Learning rates of each tuning with a few films and 100 iterations, chosen on valid films."""
+"""Learning rates of each tuning with a few images and 100 iterations, chosen on valid images."""
 
 
 def comparisons_for(run: str | Path, given: Path | None, own: Path, root: Path) -> list[Path]:
@@ -59,7 +59,7 @@ def found_in(folder: Path) -> list[Path]:
     """
     names = sorted(path.parent.name for path in folder.glob(f"*/{SETTINGS}"))
     if not names:
-        raise InputError(f"{folder} has no comparison; give a folder that has one of compare_initialisations a task.")
+        raise InputError(f"{folder} has no comparison; give a folder that has one of compare_initializations a task.")
     order = [name for name in TASKS if name in names]
     return [folder / name for name in [*order, *(name for name in names if name not in order)]]
 
@@ -80,7 +80,7 @@ def _commands(run: RunFolder, own: Path, task: str, bundle: str, root: Path) -> 
     network = run.root / "configs" / "task_network.json"
     data = run.task_data
     if task == "covid" and (data / MARKER).is_file():
-        data = infection_films(own.parent / "infection_films")
+        data = infection_images(own.parent / "infection_images")
     values = {
         "task_data": data,
         "bundle": bundle,
@@ -100,6 +100,6 @@ def _commands(run: RunFolder, own: Path, task: str, bundle: str, root: Path) -> 
     for inits, tuning, seeds in ((KNOWN, FULL, SEEDS), (("doll",), ADAPTER, 1)):
         own_values = {**values, "inits": ",".join(inits), "tunings": tuning, "seeds": seeds}
         arguments = [text for name, value in own_values.items() for text in (f"--{name}", str(value))]
-        command = ["python", str(root / "scripts" / "compare_initialisations.py"), *arguments]
+        command = ["python", str(root / "scripts" / "compare_initializations.py"), *arguments]
         commands.append((command, grid(inits, [tuning], [SHOTS], seeds)))
     return commands

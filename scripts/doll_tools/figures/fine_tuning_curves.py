@@ -1,4 +1,4 @@
-"""Validation mIoU during fine-tuning on a few films: a panel a task, a line a start."""
+"""Validation mIoU during fine-tuning on a few images: a panel a task, a line a start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOOKS = dict(zip(KNOWN, ((BLACK, ":"), (ORANGE, "-."), (BLUE, "--"), (VERMILLIO
 
 
 def only_shots(task: MeasuredTask, tuning: str, shots: int | None = None) -> int:
-    """The number of annotated films that is drawn: the given one, or the only one.
+    """The number of annotated images that is drawn: the given one, or the only one.
 
     Raises:
         InputError: when there are several and none is given, or the comparison has none of that tuning.
@@ -42,8 +42,8 @@ def only_shots(task: MeasuredTask, tuning: str, shots: int | None = None) -> int
     if not known:
         raise InputError(f"The comparison of {task.name} has no cell with the tuning {tuning}.")
     if shots is None:
-        raise InputError(f"The comparison of {task.name} has several numbers of films; give --shots one of {numbers}.")
-    raise InputError(f"The comparison of {task.name} has no cell with {shots} films and {tuning}, but with {numbers}.")
+        raise InputError(f"The comparison of {task.name} has several numbers of images; give --shots one of {numbers}.")
+    raise InputError(f"The comparison of {task.name} has no cell with {shots} images and {tuning}, but with {numbers}.")
 
 
 def mean_curves(task: MeasuredTask, tuning: str, shots: int) -> dict[str, pd.DataFrame]:
@@ -54,7 +54,7 @@ def mean_curves(task: MeasuredTask, tuning: str, shots: int) -> dict[str, pd.Dat
         tuning, shots: of the cells that are drawn.
 
     Returns:
-        tables with ``iteration``, ``mean``, ``min`` and ``max`` of the seeds' IoU on valid films, and ``seeds``, their
+        tables with ``iteration``, ``mean``, ``min`` and ``max`` of the seeds' IoU on valid images, and ``seeds``, their
         number; the known starts in their order.
     """
     rows = task.curves[(task.curves["tuning"] == tuning) & (task.curves["shots"] == shots)]
@@ -90,7 +90,7 @@ def draw_fine_tuning_curves(
             numbers = sorted({int(seen) for curve in curves.values() for seen in curve["seeds"]})
             seeds = " to ".join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))
             axes.set_title(
-                f"{', '.join(task.classes)}\n{count} annotated film{'s' * (count > 1)}, "
+                f"{', '.join(task.classes)}\n{count} annotated image{'s' * (count > 1)}, "
                 f"{seeds} seed{'s' * (numbers[-1] > 1)}",
                 fontsize=9,
             )
@@ -99,12 +99,12 @@ def draw_fine_tuning_curves(
             axes.set_xlim(left=0)
             axes.grid(axis="y", linewidth=0.4, color="#DDDDDD")
             if number == 1:
-                axes.set_ylabel("mIoU on validation films")
+                axes.set_ylabel("mIoU on validation images")
         draw_foot(figure, list(handles.values()), note, length=3)
     return figure
 
 
 def _draw(axes: Axes, init: str, curve: pd.DataFrame) -> Line2D:
-    colour, style = _LOOKS[init]
-    axes.fill_between(curve["iteration"], curve["min"], curve["max"], color=colour, alpha=0.12, linewidth=0)
-    return axes.plot(curve["iteration"], curve["mean"], style, color=colour, linewidth=1.6, label=START_NAMES[init])[0]
+    color, style = _LOOKS[init]
+    axes.fill_between(curve["iteration"], curve["min"], curve["max"], color=color, alpha=0.12, linewidth=0)
+    return axes.plot(curve["iteration"], curve["mean"], style, color=color, linewidth=1.6, label=START_NAMES[init])[0]

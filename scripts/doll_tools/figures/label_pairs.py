@@ -1,4 +1,4 @@
-"""Labels beside the truth: all pairs of film and observation that have both, and which of them are shown."""
+"""Labels beside the truth: all pairs of image and observation that have both, and which of them are shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from doll_monai.data.ground_truth import Truth
+from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import FINDINGS, FOREGROUND, finding_index
 from doll_monai.utils.errors import InputError
 from doll_monai.visualize.pictures import read_mask
@@ -15,32 +15,32 @@ from doll_tools.figures.drawing import iou
 from doll_tools.report.run_folder import RunFolder
 
 TRUTHS = ("truth.csv", "boxes.csv")
-"""Tables of known places in a folder of films: masks, else boxes."""
+"""Tables of known places in a folder of images: masks, else boxes."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A film and an observation with a label and a truth, and their IoU: of the label its foreground alone counts."""
+    """An image and an observation with a label and a truth, and their IoU: of the label its foreground alone counts."""
 
     image: str
     observation: str
     iou: float
 
 
-def truth_of(run: RunFolder) -> Truth:
-    """The known places in a run's films.
+def truth_of(run: RunFolder) -> GroundTruth:
+    """The known places in a run's images.
 
     Raises:
         InputError: when no place is known.
     """
     for name in TRUTHS:
         if (run.chexpert / name).is_file():
-            return Truth(run.chexpert / name, run.chexpert)
+            return GroundTruth(run.chexpert / name, run.chexpert)
     raise InputError(f"{run.chexpert} has none of {', '.join(TRUTHS)}; without known places nothing can be compared.")
 
 
 def label_of(run: RunFolder, image: str) -> np.ndarray:
-    """The label of a film, (14, H, W) ``uint8``.
+    """The label of an image, (14, H, W) ``uint8``.
 
     Raises:
         InputError: when it cannot be read.
@@ -52,14 +52,14 @@ def label_of(run: RunFolder, image: str) -> np.ndarray:
     return label
 
 
-def truth_mask(truth: Truth, film: Path, channel: int, shape: tuple[int, int]) -> np.ndarray | None:
+def truth_mask(truth: GroundTruth, image: Path, channel: int, shape: tuple[int, int]) -> np.ndarray | None:
     """The known place of one observation, (H, W) bool; None where it is not known."""
-    mask = truth.masks(film, (shape[1], shape[0])).get(channel)
+    mask = truth.masks(image, (shape[1], shape[0])).get(channel)
     return None if mask is None else mask.numpy().T
 
 
 def label_pairs(run: RunFolder, section: str) -> list[Pair]:
-    """All pairs of a section of the labelled films that have a truth.
+    """All pairs of a section of the labeled images that have a truth.
 
     Args:
         run: the run.
@@ -74,17 +74,19 @@ def label_pairs(run: RunFolder, section: str) -> list[Pair]:
     if table is not None:
         table = table[table["image"].isin([record["image"] for record in records]) & (table["foreground_share"] > 0)]
         for image, rows in table.groupby("image"):
-            film = run.chexpert / str(image)
-            if film not in truth:
+            radiograph = run.chexpert / str(image)
+            if radiograph not in truth:
                 continue
             label = label_of(run, str(image)) == FOREGROUND
-            places = truth.masks(film, (label.shape[2], label.shape[1]))
+            places = truth.masks(radiograph, (label.shape[2], label.shape[1]))
             for name in rows["observation"].astype(str):
                 channel = finding_index(name)
                 if channel in places:
                     pairs.append(Pair(str(image), name, iou(label[channel], places[channel].numpy().T)))
     if not pairs:
-        raise InputError(f"No {section} film of {run.root} has both a label and a known place; give another --section.")
+        raise InputError(
+            f"No {section} radiograph of {run.root} has both a label and a known place; give another --section."
+        )
     return pairs
 
 
@@ -93,7 +95,7 @@ def median_pairs(pairs: list[Pair], count: int) -> list[Pair]:
 
     Args:
         pairs: all.
-        count: observations shown, those with the most pairs (equal ones in CheXpert's order); each has a film of its
+        count: observations shown, those with the most pairs (equal ones in CheXpert's order); each has an image of its
             own: one that is taken already gives way to the next lower IoU.
 
     Returns:

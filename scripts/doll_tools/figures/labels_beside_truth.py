@@ -1,4 +1,4 @@
-"""DoLLs beside the known places: a column a film, below it the members' maps and the label that they give."""
+"""DoLLs beside the known places: a column an image, below it the members' maps and the label that they give."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from doll_monai.data.ground_truth import Truth
+from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import FOREGROUND, IGNORE, finding_index
 from doll_monai.utils.errors import InputError
 from doll_tools.figures.drawing import (
-    FOREGROUND_COLOUR,
-    MAP_COLOURS,
-    TRUTH_COLOUR,
+    FOREGROUND_COLOR,
+    MAP_COLORS,
+    TRUTH_COLOR,
     fill,
-    film_picture,
     hatch,
+    image_picture,
     iou,
     show,
     trace,
@@ -40,12 +40,12 @@ def draw_labels_beside_truth(
     Args:
         run: the run.
         pairs: what is shown.
-        maps: film to its maps (K + 1, 14, H, W), those of the K members and the consensus; empty for none.
+        maps: image to its maps (K + 1, 14, H, W), those of the K members and the consensus; empty for none.
         caption: line below.
     """
     truth = truth_of(run)
     members = list(run.pipeline.get("members") or []) if maps else []
-    names = ["film and truth", *(f"map of {name}" for name in members), "DoLL and truth"]
+    names = ["image and truth", *(f"map of {name}" for name in members), "DoLL and truth"]
     with matplotlib.rc_context(STYLE):
         side = WIDTH / max(len(pairs), 4)
         figure = figure_with_foot(1.13 * side * len(names) + 0.2, caption)
@@ -55,9 +55,9 @@ def draw_labels_beside_truth(
         for column, pair in zip(grid.T, pairs, strict=True):
             _draw_column(column, run, truth, pair, maps.get(pair.image))
         marks: list[Artist] = [
-            Patch(facecolor=FOREGROUND_COLOUR, alpha=0.6, label="label: foreground"),
-            Patch(facecolor="none", edgecolor=FOREGROUND_COLOUR, hatch="/////", linewidth=0, label="ignored"),
-            Line2D([], [], color=TRUTH_COLOUR, linewidth=1.5, label="truth"),
+            Patch(facecolor=FOREGROUND_COLOR, alpha=0.6, label="label: foreground"),
+            Patch(facecolor="none", edgecolor=FOREGROUND_COLOR, hatch="/////", linewidth=0, label="ignored"),
+            Line2D([], [], color=TRUTH_COLOR, linewidth=1.5, label="truth"),
         ]
         draw_foot(figure, marks, caption)
     return figure
@@ -77,8 +77,10 @@ def map_iou(evidence: np.ndarray, pixels: int, truth: np.ndarray) -> float:
     return iou(flat.reshape(evidence.T.shape).T, truth)
 
 
-def _draw_column(column: Sequence[Axes], run: RunFolder, truth: Truth, pair: Pair, maps: np.ndarray | None) -> None:
-    picture = film_picture(run.chexpert / pair.image)
+def _draw_column(
+    column: Sequence[Axes], run: RunFolder, truth: GroundTruth, pair: Pair, maps: np.ndarray | None
+) -> None:
+    picture = image_picture(run.chexpert / pair.image)
     channel = finding_index(pair.observation)
     label = label_of(run, pair.image)[channel]
     place = truth_mask(truth, run.chexpert / pair.image, channel, (label.shape[0], label.shape[1]))
@@ -88,12 +90,12 @@ def _draw_column(column: Sequence[Axes], run: RunFolder, truth: Truth, pair: Pai
     column[0].set_title(pair.observation, fontsize=9, fontweight="bold")
     for axes in column:
         show(axes, picture, square=True)
-        trace(axes, place if fine is None else fine, TRUTH_COLOUR)
+        trace(axes, place if fine is None else fine, TRUTH_COLOR)
     if maps is not None:
         pixels = int(np.count_nonzero(label == FOREGROUND))
         for axes, evidence in zip(column[1:-1], maps[:-1, channel], strict=True):
-            axes.imshow(evidence, cmap=MAP_COLOURS, extent=(0, 1, 1, 0), aspect=axes.get_aspect())
+            axes.imshow(evidence, cmap=MAP_COLORS, extent=(0, 1, 1, 0), aspect=axes.get_aspect())
             axes.set_xlabel(f"IoU {map_iou(evidence, pixels, place):.2f}")
-    fill(column[-1], label == FOREGROUND, FOREGROUND_COLOUR)
-    hatch(column[-1], label == IGNORE, FOREGROUND_COLOUR)
+    fill(column[-1], label == FOREGROUND, FOREGROUND_COLOR)
+    hatch(column[-1], label == IGNORE, FOREGROUND_COLOR)
     column[-1].set_xlabel(f"IoU {pair.iou:.2f}")

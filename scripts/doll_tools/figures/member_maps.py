@@ -1,4 +1,4 @@
-"""Maps of a run's members of a few films, computed anew as the labels were."""
+"""Maps of a run's members of a few images, computed anew as the labels were."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ CONFIGURATION = "configs/executed/generate_labels.json"
 
 
 def member_maps(run: RunFolder, images: Sequence[str]) -> dict[str, np.ndarray]:
-    """Normalised evidence of each member, and last their consensus.
+    """Normalized evidence of each member, and last their consensus.
 
     Args:
         run: the run.
-        images: films of its datalist, relative to its folder of films.
+        images: images of its datalist, relative to its folder of images.
 
     Returns:
-        film to (K + 1, 14, H, W) float32 >= 0; zero where an observation is not positive.
+        image to (K + 1, 14, H, W) float32 >= 0; zero where an observation is not positive.
 
     Raises:
-        InputError: when the run has no merged configuration of its labels, or a film is none of its datalist.
+        InputError: when the run has no merged configuration of its labels, or an image is none of its datalist.
     """
     config: dict[str, Any] = read_json_object(run.root / CONFIGURATION, "run the pipeline to its end")
     labels = {
@@ -41,7 +41,7 @@ def member_maps(run: RunFolder, images: Sequence[str]) -> dict[str, np.ndarray]:
     }
     unknown = [image for image in images if image not in labels]
     if unknown:
-        raise InputError(f"The film {unknown[0]} is none of {run.root / 'chexpert' / 'dataset.json'}.")
+        raise InputError(f"The image {unknown[0]} is none of {run.root / 'chexpert' / 'dataset.json'}.")
     parser = ConfigParser(config)
     parser["dataset"] = {
         "_target_": "Dataset",

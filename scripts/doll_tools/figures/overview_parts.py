@@ -1,4 +1,4 @@
-"""What of a run stands in the overview: one film on its way through the stages, and masks of the tasks."""
+"""What of a run stands in the overview: one image on its way through the stages, and masks of the tasks."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from doll_monai.utils.json_object import read_json_object
 from doll_tools.compare.cells import Cell
 from doll_tools.compare.measured import read_task
 from doll_tools.figures.commands import run_printed
-from doll_tools.figures.drawing import film_picture
+from doll_tools.figures.drawing import image_picture
 from doll_tools.figures.fine_tuning_curves import only_shots
 from doll_tools.figures.label_pairs import label_of
 from doll_tools.figures.member_maps import member_maps
 from doll_tools.figures.runs import backbone_member, note_of
-from doll_tools.figures.task_films import ShownFilm, mask_of, shown_films
+from doll_tools.figures.task_images import ShownImage, mask_of, shown_images
 from doll_tools.pipeline.stages import bundle_run
 from doll_tools.report.run_folder import RunFolder
 
 STACK = 3
-"""Films of a pile."""
+"""Images of a pile."""
 
 
 @dataclass(frozen=True)
 class TaskPart:
-    """A task: its classes, its median test film with the mask of adapters, and annotated films with their masks."""
+    """A task: its classes, its median test image with the mask of adapters, and annotated images with their masks."""
 
     classes: list[str]
-    film: ShownFilm
+    image: ShownImage
     picture: np.ndarray
     annotated: list[tuple[np.ndarray, np.ndarray]]
     shots: int
@@ -43,24 +43,24 @@ class TaskPart:
 
 @dataclass(frozen=True)
 class OverviewParts:
-    """Pictures are (H, W, 3) ``uint8``, masks and maps cover their whole film.
+    """Pictures are (H, W, 3) ``uint8``, masks and maps cover their whole image.
 
     Attributes:
-        films: a pile of films, the explained one first.
+        images: a pile of images, the explained one first.
         targets: its 14 image labels: 1, 0, -1, None.
         observation: that is explained.
-        members: name to AUROC on validation films; None where it is not known.
+        members: name to AUROC on validation images; None where it is not known.
         backbone: the member whose weights the pre-training starts from.
-        committee_auroc: on test films; None where it is not known.
+        committee_auroc: on test images; None where it is not known.
         maps: (K + 1, H, W), of the members and the consensus.
         label: (14, H, W) ``uint8``.
         prediction: (14, H, W) bool, of the pre-trained network.
-        labelled: number of films with a label.
+        labeled: number of images with a label.
         tasks: in the order of the figure.
-        note: what the films are.
+        note: what the images are.
     """
 
-    films: list[np.ndarray]
+    images: list[np.ndarray]
     targets: list[float | None]
     observation: str
     members: dict[str, float | None]
@@ -69,16 +69,16 @@ class OverviewParts:
     maps: np.ndarray
     label: np.ndarray
     prediction: np.ndarray
-    labelled: int
+    labeled: int
     tasks: list[TaskPart]
     note: str
 
 
-def explained_films(run: RunFolder, observation: str, section: str = "validation") -> list[str]:
-    """Films with a label of the observation, in the order of the hashes of their names: none is picked for its looks.
+def explained_images(run: RunFolder, observation: str, section: str = "validation") -> list[str]:
+    """Images with a label of the observation, in the order of the hashes of their names: none is picked for its looks.
 
     Raises:
-        InputError: for an unknown observation, or when there is no film.
+        InputError: for an unknown observation, or when there is no image.
     """
     try:
         channel = finding_index(observation)
@@ -91,7 +91,7 @@ def explained_films(run: RunFolder, observation: str, section: str = "validation
         rows = table[(table["observation"] == FINDINGS[channel]) & (table["foreground_share"] > 0)]
         images = [image for image in rows["image"].astype(str) if image in inside]
     if not images:
-        raise InputError(f"No {section} film of {run.root} has a label of {FINDINGS[channel]}; give --observation.")
+        raise InputError(f"No {section} image of {run.root} has a label of {FINDINGS[channel]}; give --observation.")
     return sorted(images, key=lambda image: hashlib.sha256(image.encode()).hexdigest())
 
 
@@ -110,11 +110,11 @@ def overview_parts(
     Raises:
         InputError: when something is missing.
     """
-    images = explained_films(run, observation)
+    images = explained_images(run, observation)
     channel = finding_index(observation)
-    records = [record for section in ("training", "validation") for record in _labelled(run, section)]
+    records = [record for section in ("training", "validation") for record in _labeled(run, section)]
     return OverviewParts(
-        films=[film_picture(run.chexpert / image) for image in images[:STACK]],
+        images=[image_picture(run.chexpert / image) for image in images[:STACK]],
         targets=_targets(run, images[0]),
         observation=FINDINGS[channel],
         members={name: _validation_auroc(run, name) for name in run.pipeline["members"]},
@@ -123,13 +123,13 @@ def overview_parts(
         maps=member_maps(run, images[:1])[images[0]][:, channel],
         label=label_of(run, images[0]),
         prediction=_pretrained_prediction(run, images[0], output / "pretraining", root),
-        labelled=len(records),
+        labeled=len(records),
         tasks=[_task(folder, output) for folder in comparisons],
         note=note_of(run.chexpert),
     )
 
 
-def _labelled(run: RunFolder, section: str) -> list[dict[str, str]]:
+def _labeled(run: RunFolder, section: str) -> list[dict[str, str]]:
     return list(run.datalist("labels/dataset.json").get(section) or [])
 
 
@@ -138,7 +138,7 @@ def _targets(run: RunFolder, image: str) -> list[float | None]:
         for record in records if isinstance(records, list) else ():
             if record["image"] == image:
                 return list(record["label"])
-    raise InputError(f"The film {image} is none of {run.root / 'chexpert' / 'dataset.json'}; run the pipeline again.")
+    raise InputError(f"The image {image} is none of {run.root / 'chexpert' / 'dataset.json'}; run the pipeline again.")
 
 
 def _validation_auroc(run: RunFolder, member: str) -> float | None:
@@ -160,7 +160,7 @@ def _validation_auroc(run: RunFolder, member: str) -> float | None:
 
 
 def _pretrained_prediction(run: RunFolder, image: str, output: Path, root: Path) -> np.ndarray:
-    """What the pre-trained network predicts of a film, by its bundle: (14, H, W) bool."""
+    """What the pre-trained network predicts of an image, by its bundle: (14, H, W) bool."""
     bundle = root / "bundles" / "doll_cxr_segmentation"
     write_datalist(output / "dataset.json", {"test": [{"image": image}]})
     values = {
@@ -182,13 +182,13 @@ def _task(folder: Path, output: Path) -> TaskPart:
     task = read_task(folder)
     shots = only_shots(task, "adapter")
     cell = Cell("doll", "adapter", shots, 0)
-    film = shown_films(folder, task, [cell], ["median"], output / task.name)[0]
+    image = shown_images(folder, task, [cell], ["median"], output / task.name)[0]
     records = read_json_object(folder / "datalists" / f"shots{shots}_seed0.json")["training"][:STACK]
     annotated = [
         (
-            film_picture(film.data / record["image"]),
+            image_picture(image.data / record["image"]),
             mask_of(folder / "task" / record["label"]),
         )
         for record in records
     ]
-    return TaskPart(task.classes, film, film_picture(film.data / film.image), annotated, shots)
+    return TaskPart(task.classes, image, image_picture(image.data / image.image), annotated, shots)

@@ -44,7 +44,7 @@ def note_of(data: Path) -> str:
     """What the pictures are, for a figure's margin.
 
     Args:
-        data: folder of the films.
+        data: folder of the images.
     """
-    films = "synthetic films" if (data / "phantom.json").is_file() else f"the films of {data.name}"
-    return f"drawn from our own run on {films}"
+    images = "synthetic images" if (data / "phantom.json").is_file() else f"the images of {data.name}"
+    return f"drawn from our own run on {images}"

@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from PIL import Image
 
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 
 WIDTH = 10.0
@@ -64,12 +64,12 @@ def write_figure(figure: Figure, output: Path, dpi: int = DPI) -> Path:
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format=kind, dpi=dpi, metadata=_NOT_WRITTEN[kind])
     content = buffer.getvalue()
-    write_whole(output, _with_palette(content) if kind == "png" else content)
+    write_atomic(output, _with_palette(content) if kind == "png" else content)
     return output
 
 
 def _with_palette(content: bytes) -> bytes:
-    """A PNG with 256 colours, a third of the size; the background, the colour of its corner, stays exact."""
+    """A PNG with 256 colors, a third of the size; the background, the color of its corner, stays exact."""
     picture = Image.open(io.BytesIO(content)).convert("RGB")
     small = picture.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE)
     palette, corner = small.getpalette() or [], small.getpixel((0, 0))

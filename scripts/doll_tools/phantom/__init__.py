@@ -1,6 +1,6 @@
 """A drawn chest phantom in CheXpert's own layout, for demonstrations and tests without patient data.
 
-The films are sums of schematic attenuation, not radiographs: **numbers measured on them say nothing about patients.**
+The images are sums of schematic attenuation, not radiographs: **numbers measured on them say nothing about patients.**
 What they give is a data set with the habits of CheXpert (Irvin et al. 2019; its folders, CSV files, uncertain and
 unmentioned labels) whose truth is known to the pixel.
 
@@ -8,6 +8,6 @@ unmentioned labels) whose truth is known to the pixel.
 """
 
 from doll_tools.phantom.dataset import write_dataset
-from doll_tools.phantom.film import Film, draw_film
+from doll_tools.phantom.image import Radiograph, draw_image
 
-__all__ = ["Film", "draw_film", "write_dataset"]
+__all__ = ["Radiograph", "draw_image", "write_dataset"]

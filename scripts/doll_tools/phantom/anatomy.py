@@ -67,7 +67,7 @@ def cloud(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.nd
 
 @dataclass(frozen=True)
 class Person:
-    """What stays the same from one film of a person to the next.
+    """What stays the same from one image of a person to the next.
 
     Args:
         sex: ``Male`` or ``Female``.
@@ -191,8 +191,8 @@ class Anatomy:
         self.left_border = 0.2 + (curve(_VESSELS_LEFT, v) - 0.2) * person.aorta + bump
         self.right_border += curve(_HEART_RIGHT, v) * (0.13 + 0.22 * (heart_scale - 1))
         self.left_border += curve(_HEART_LEFT, v) * (person.heart * heart_scale - 0.16)
-        centre = (self.left_border - self.right_border) / 2 + turn
-        position = (u - centre) * 2 / (self.left_border + self.right_border)
+        center = (self.left_border - self.right_border) / 2 + turn
+        position = (u - center) * 2 / (self.left_border + self.right_border)
         bottom = ramp((max(self.domes.values()) + 0.2 - v) / 0.12)
         self.mediastinum = (np.clip(1 - position * position, 0, 1) ** 0.35) * bottom
         self.silhouette = np.abs(position) < 1
@@ -331,12 +331,12 @@ class Anatomy:
         Returns:
             the rows of the canvas it crosses, and its map (rows, W) there.
         """
-        wide, high, tilt, centre = self.rib_ring(number)
-        reach = np.flatnonzero(np.abs(self.canvas.v[:, 0] - centre - tilt * wide / 2) < high + tilt * wide / 2 + 0.15)
+        wide, high, tilt, center = self.rib_ring(number)
+        reach = np.flatnonzero(np.abs(self.canvas.v[:, 0] - center - tilt * wide / 2) < high + tilt * wide / 2 + 0.15)
         rows = slice(int(reach[0]), int(reach[-1]) + 1) if len(reach) else slice(0, 0)
         u, v = self.canvas.u, self.canvas.v[rows]
         x = np.abs(u)
-        y = v - centre - tilt * x - shift
+        y = v - center - tilt * x - shift
         across, down = x / wide**2, y / high**2
         slope = np.sqrt((across - tilt * down) ** 2 + down * down) + 1e-3
         distance = np.abs(across * x + down * y - 1) / (2 * slope)
@@ -348,7 +348,7 @@ class Anatomy:
         return rows, self.rib_strength * ends * low * (1.25 * outer - 0.4 * inner)
 
     def rib_ring(self, number: int) -> tuple[float, float, float, float]:
-        """Half width, half height, tilt and centre (v) of a pair of ribs, in units."""
+        """Half width, half height, tilt and center (v) of a pair of ribs, in units."""
         wide = float(np.interp(number, (0, 1, 2, 3, 5, 9), (0.5, 0.7, 0.83, 0.92, 1.02, 1.06)))
         high = float(np.interp(number, (0, 2, 9), (0.15, 0.26, 0.36)))
         tilt = float(np.interp(number, (0, 2, 9), (0.05, 0.12, 0.26)))

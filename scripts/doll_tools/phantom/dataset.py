@@ -1,13 +1,13 @@
-"""Writes a set of phantom films in the layout of CheXpert, with the truth beside it.
+"""Writes a set of phantom images in the layout of CheXpert, with the truth beside it.
 
 Files in the output folder::
 
     train.csv, valid.csv                             CheXpert's columns; reports' labels in train, the truth in valid
     train/patient00001/study1/view1_frontal.jpg      8-bit grey
-    truth.csv, truth/...                             one mask a frontal film and drawn finding
-    index.csv, masks/...                             lungs, heart, clavicles, and infection for every frontal film
+    truth.csv, truth/...                             one mask a frontal image and drawn finding
+    index.csv, masks/...                             lungs, heart, clavicles, and infection for every frontal image
 
-Masks are PNG of the film's size with 0 and 255. The CSV files come last, ``train.csv`` the very last.
+Masks are PNG of the image's size with 0 and 255. The CSV files come last, ``train.csv`` the very last.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from doll_monai.data.datalist import write_whole
+from doll_monai.data.datalist import write_atomic
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_tools.phantom.anatomy import Person, draw_person
-from doll_tools.phantom.film import Film, draw_film, draw_lateral
+from doll_tools.phantom.image import Radiograph, draw_image, draw_lateral
 
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
 TRUTH_COLUMNS = ("Path", "finding", "mask")
 INDEX_COLUMNS = ("id", "image", "patient", "right_lung", "left_lung", "heart", "clavicles", "infection", "licence")
 STRUCTURES = ("right_lung", "left_lung", "heart", "clavicles")
 LICENCE = "Apache-2.0"
-"""Licence of the drawn films: that of this package."""
+"""Licence of the drawn images: that of this package."""
 
 MIN_COUNT = 10
 MIN_SIZE = 64
@@ -43,7 +43,7 @@ SECOND_STUDY_SHARE = 0.18
 LATERAL_SHARE = 0.05
 JPEG_QUALITY = 92
 
-_STREAM_FILM, _STREAM_PERSON, _STREAM_STUDY, _STREAM_LABELS, _STREAM_LATERAL = range(5)
+_STREAM_IMAGE, _STREAM_PERSON, _STREAM_STUDY, _STREAM_LABELS, _STREAM_LATERAL = range(5)
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class Study:
     """One visit of a patient.
 
     Args:
-        film: number of its frontal film, from 0.
+        image: number of its frontal image, from 0.
         patient: number of the patient, from 0.
         study: 1 or 2.
         split: ``train`` or ``valid``.
     """
 
-    film: int
+    image: int
     patient: int
     study: int
     split: str
@@ -81,18 +81,18 @@ def write_dataset(
     valid_share: float = 0.2,
     quiet: bool = False,
 ) -> dict[str, int]:
-    """Write a set of phantom films; the same arguments give the same bytes.
+    """Write a set of phantom images; the same arguments give the same bytes.
 
     Args:
         output: folder to write to; it must not hold a ``train.csv`` yet.
-        count: number of frontal films in all, at least 10.
-        seed: a film depends on this and its own number, not on ``count``.
-        size: length of the shorter side of a film in pixels, at least 64.
+        count: number of frontal images in all, at least 10.
+        seed: an image depends on this and its own number, not on ``count``.
+        size: length of the shorter side of an image in pixels, at least 64.
         valid_share: share of the patients in ``valid.csv``.
         quiet: show no progress.
 
     Returns:
-        numbers of ``train`` and ``valid`` frontal films, ``patients``, ``laterals``, ``masks``, and of each finding.
+        numbers of ``train`` and ``valid`` frontal images, ``patients``, ``laterals``, ``masks``, and of each finding.
 
     Raises:
         InputError: for arguments out of range, and where a data set is already there.
@@ -105,36 +105,36 @@ def write_dataset(
         raise InputError(f"'{root}' already holds a data set (train.csv); choose another folder or delete it.")
     rows: dict[str, list[list[str]]] = {"train": [], "valid": [], "truth": [], "index": []}
     counts = dict.fromkeys(("train", "valid", "patients", "laterals", "masks", *FINDINGS), 0)
-    for study in Bar(list(plan(count, seed, valid_share)), name="phantom films", quiet=quiet):
+    for study in Bar(list(plan(count, seed, valid_share)), name="phantom images", quiet=quiet):
         person = draw_person(np.random.default_rng([seed, _STREAM_PERSON, study.patient]))
-        film = draw_film(np.random.default_rng([seed, _STREAM_FILM, study.film]), size, person)
+        image = draw_image(np.random.default_rng([seed, _STREAM_IMAGE, study.image]), size, person)
         counts[study.split] += 1
         counts["patients"] += study.study == 1
-        counts["laterals"] += _write_study(root, study, person, film, seed, size, rows)
-        counts["masks"] += len(film.masks)
+        counts["laterals"] += _write_study(root, study, person, image, seed, size, rows)
+        counts["masks"] += len(image.masks)
         for name in FINDINGS:
-            counts[name] += int(film.labels[name])
+            counts[name] += int(image.labels[name])
     _write_csv(root / "truth.csv", TRUTH_COLUMNS, rows["truth"])
     _write_csv(root / "index.csv", INDEX_COLUMNS, rows["index"])
     _write_csv(root / "valid.csv", COLUMNS, rows["valid"])
     settings = {"count": count, "seed": seed, "size": size, "valid_share": valid_share}
-    write_whole(root / "phantom.json", (json.dumps({"synthetic": True, **settings}) + "\n").encode())
+    write_atomic(root / "phantom.json", (json.dumps({"synthetic": True, **settings}) + "\n").encode())
     _write_csv(root / "train.csv", COLUMNS, rows["train"])
     return counts
 
 
 def plan(count: int, seed: int, valid_share: float) -> Iterator[Study]:
-    """Deal films to patients and patients to splits; a longer plan begins like a shorter one."""
+    """Deal images to patients and patients to splits; a longer plan begins like a shorter one."""
     patient, number = -1, 2
-    for film in range(count):
-        rng = np.random.default_rng([seed, _STREAM_STUDY, film])
+    for image in range(count):
+        rng = np.random.default_rng([seed, _STREAM_STUDY, image])
         again = number == 1 and rng.random() < SECOND_STUDY_SHARE
         patient, number = (patient, 2) if again else (patient + 1, 1)
         valid = int((patient + 1) * valid_share + 1e-9) > int(patient * valid_share + 1e-9)
-        yield Study(film, patient, number, "valid" if valid else "train")
+        yield Study(image, patient, number, "valid" if valid else "train")
 
 
-def report_labels(rng: np.random.Generator, film: Film) -> list[str]:
+def report_labels(rng: np.random.Generator, image: Radiograph) -> list[str]:
     """Labels as mined from a report: blank (unmentioned), 0.0, 1.0 or -1.0 (uncertain), in the order of ``FINDINGS``.
 
     A finding that is there is mostly mentioned as such, a subtle one more often as uncertain; one that is not there is
@@ -142,9 +142,9 @@ def report_labels(rng: np.random.Generator, film: Film) -> list[str]:
     """
     labels = []
     for name, draw in zip(FINDINGS, rng.random(len(FINDINGS)), strict=True):
-        if film.labels[name] == 1:
+        if image.labels[name] == 1:
             uncertain = 0.0 if name in ("No Finding", "Support Devices") else 0.05
-            if film.severities.get(name, 1.0) < 0.5 and uncertain:
+            if image.severities.get(name, 1.0) < 0.5 and uncertain:
                 uncertain = 0.3
             labels.append("-1.0" if draw < uncertain else "1.0")
         elif name == "No Finding":
@@ -163,27 +163,33 @@ def _check(count: int, seed: int, size: int, valid_share: float) -> None:
 
 
 def _write_study(
-    root: Path, study: Study, person: Person, film: Film, seed: int, size: int, rows: dict[str, list[list[str]]]
+    root: Path,
+    study: Study,
+    person: Person,
+    radiograph: Radiograph,
+    seed: int,
+    size: int,
+    rows: dict[str, list[list[str]]],
 ) -> bool:
     """Write the images and masks of a study and append its rows; True where it has a side view too."""
     image = f"{study.folder}/view1_frontal.jpg"
-    _write_image(root / image, film.image)
+    _write_image(root / image, radiograph.image)
     path = f"{root.name}/{image}"
-    truth = [str(film.labels[name]) for name in FINDINGS]
-    mined = report_labels(np.random.default_rng([seed, _STREAM_LABELS, study.film]), film)
+    truth = [str(radiograph.labels[name]) for name in FINDINGS]
+    mined = report_labels(np.random.default_rng([seed, _STREAM_LABELS, study.image]), radiograph)
     labels = truth if study.split == "valid" else mined
-    rows[study.split].append([path, person.sex, str(person.age), "Frontal", film.projection, *labels])
-    for name, mask in film.masks.items():
+    rows[study.split].append([path, person.sex, str(person.age), "Frontal", radiograph.projection, *labels])
+    for name, mask in radiograph.masks.items():
         target = f"truth/{study.folder}/view1_frontal/{name.lower().replace(' ', '_')}.png"
         _write_image(root / target, _grey(mask))
         rows["truth"].append([path, name, target])
-    parts = film.structures | {"infection": film.masks.get("Pneumonia", np.zeros_like(film.body))}
+    parts = radiograph.structures | {"infection": radiograph.masks.get("Pneumonia", np.zeros_like(radiograph.body))}
     targets = {name: f"masks/{study.folder}/view1_frontal/{name}.png" for name in (*STRUCTURES, "infection")}
     for name, target in targets.items():
         _write_image(root / target, _grey(parts[name]))
     name = f"{study.patient_name}_study{study.study}"
     rows["index"].append([name, image, study.patient_name, *targets.values(), LICENCE])
-    rng = np.random.default_rng([seed, _STREAM_LATERAL, study.film])
+    rng = np.random.default_rng([seed, _STREAM_LATERAL, study.image])
     lateral = bool(rng.random() < LATERAL_SHARE)
     if lateral:
         image = f"{study.folder}/view2_lateral.jpg"

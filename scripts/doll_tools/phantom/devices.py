@@ -38,10 +38,10 @@ def smooth(points: list[tuple[float, float]], count: int = 24) -> np.ndarray:
     return line
 
 
-def disc(centre: tuple[float, float], radius: float, stretch: float = 1.0) -> np.ndarray:
+def disc(center: tuple[float, float], radius: float, stretch: float = 1.0) -> np.ndarray:
     """Outline (20, 2) of an ellipse."""
     turns = np.linspace(0, 2 * np.pi, 20)
-    return np.stack([centre[0] + radius * np.cos(turns), centre[1] + radius * stretch * np.sin(turns)], axis=1)
+    return np.stack([center[0] + radius * np.cos(turns), center[1] + radius * stretch * np.sin(turns)], axis=1)
 
 
 def _tube(line: np.ndarray, width: float, level: float = 0.45) -> list[Stroke]:

@@ -1,8 +1,8 @@
-"""Findings of the phantom: which ones a film has, and the change each makes to the healthy chest.
+"""Findings of the phantom: which ones an image has, and the change each makes to the healthy chest.
 
 A change in the lung is a *fill*: the share (0..1) of the air replaced by something dense, so that overlapping findings
-saturate and borders vanish as they do on a film. A change elsewhere is *added* attenuation. The mask of a finding is
-where its change is notable; outside its ``Change`` a finding leaves the film as it is.
+saturate and borders vanish as they do on an image. A change elsewhere is *added* attenuation. The mask of a finding is
+where its change is notable; outside its ``Change`` a finding leaves the image as it is.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ RATES: dict[str, float] = {
     "Pleural Other": 0.13,
     "Fracture": 0.15,
 }
-"""Share of the films with any disease that has each finding; Lung Opacity is for one that is nothing more specific."""
+"""Share of the images with any disease that has each finding; Lung Opacity is for one that is nothing more specific."""
 
 NORMAL_SHARE = 0.27
 PURE_SHARE = 0.25
-"""Share of films without devices and with at most one disease."""
+"""Share of images without devices and with at most one disease."""
 DEVICE_SHARE = 0.36
 SUBTLE_SHARE = 0.15
 NOTABLE = 0.25
@@ -47,7 +47,7 @@ FAINTEST = 0.02
 
 @dataclass
 class Change:
-    """What one finding does to the film; every map is (H, W).
+    """What one finding does to the image; every map is (H, W).
 
     Args:
         mask: where the change is notable, bool.
@@ -63,7 +63,7 @@ class Change:
 
 
 def choose_findings(rng: np.random.Generator) -> dict[str, float]:
-    """Choose the findings of a film and the severity of each, 0..1 (below 0.5: subtle)."""
+    """Choose the findings of an image and the severity of each, 0..1 (below 0.5: subtle)."""
     pure = rng.random() < PURE_SHARE
     names = list(RATES)
     chosen: list[str] = []
@@ -96,11 +96,11 @@ def _filling(anatomy: Anatomy, fill: np.ndarray) -> Change:
 
 
 def _blob(
-    anatomy: Anatomy, centre: tuple[float, float], radii: tuple[float, float], wobble: np.ndarray | float, soft: float
+    anatomy: Anatomy, center: tuple[float, float], radii: tuple[float, float], wobble: np.ndarray | float, soft: float
 ) -> np.ndarray:
     """Elliptical patch of level 1 with an uneven border: ``soft`` is the width of the border in radii."""
     u, v = anatomy.canvas.u, anatomy.canvas.v
-    distance = np.sqrt(((u - centre[0]) / radii[0]) ** 2 + ((v - centre[1]) / radii[1]) ** 2)
+    distance = np.sqrt(((u - center[0]) / radii[0]) ** 2 + ((v - center[1]) / radii[1]) ** 2)
     return ramp((1 + soft / 2 - distance + wobble) / soft)
 
 
@@ -128,11 +128,11 @@ def cardiomegaly(rng: np.random.Generator, anatomy: Anatomy, severity: float) ->
 def lung_opacity(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
     """A hazy area that is nothing more specific."""
     side = _side(rng)
-    centre = (side * rng.uniform(0.45, 0.7), rng.uniform(0.4, 1.3))
+    center = (side * rng.uniform(0.45, 0.7), rng.uniform(0.4, 1.3))
     radii = (rng.uniform(0.25, 0.4), rng.uniform(0.25, 0.45))
     wobble = 0.15 * cloud(rng, anatomy.canvas.shape, 8)
     return _filling(
-        anatomy, (0.15 + 0.35 * severity) * _blob(anatomy, centre, radii, wobble, 0.9) * _within(anatomy, side)
+        anatomy, (0.15 + 0.35 * severity) * _blob(anatomy, center, radii, wobble, 0.9) * _within(anatomy, side)
     )
 
 
@@ -142,10 +142,10 @@ def lung_lesion(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> 
     for _ in range(rng.integers(1, 4)):
         side = _side(rng)
         height = rng.uniform(0.25, anatomy.domes[side] - 0.2)
-        centre = (side * rng.uniform(0.42, 0.42 + 0.4 * min(1.0, height)), height)
+        center = (side * rng.uniform(0.42, 0.42 + 0.4 * min(1.0, height)), height)
         radius = 0.03 + 0.1 * severity * rng.uniform(0.7, 1.2)
         wobble = 0.06 * cloud(rng, anatomy.canvas.shape, 24)
-        nodule = _blob(anatomy, centre, (radius, radius * rng.uniform(0.9, 1.1)), wobble, 0.45)
+        nodule = _blob(anatomy, center, (radius, radius * rng.uniform(0.9, 1.1)), wobble, 0.45)
         fill = np.maximum(fill, rng.uniform(0.55, 0.75) * (0.6 + 0.4 * severity) * nodule)
     return _filling(anatomy, fill)
 
@@ -154,10 +154,10 @@ def edema(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change
     """Haze about both hila, like the wings of a bat, with short lines at the lung's edge."""
     u, v = anatomy.canvas.u, anatomy.canvas.v
     fill = np.zeros(anatomy.canvas.shape, np.float32)
-    centre = HILUM_V + rng.uniform(0.0, 0.15)
+    center = HILUM_V + rng.uniform(0.0, 0.15)
     for side in SIDES:
         x = side * u - 0.42
-        wing = np.exp(-((x / rng.uniform(0.28, 0.38)) ** 2) - ((v - centre - 0.15 * x) / rng.uniform(0.36, 0.5)) ** 2)
+        wing = np.exp(-((x / rng.uniform(0.28, 0.38)) ** 2) - ((v - center - 0.15 * x) / rng.uniform(0.36, 0.5)) ** 2)
         fill += wing * (side * u > 0)
     mottle = 1 + 0.16 * cloud(rng, anatomy.canvas.shape, 26) + 0.12 * cloud(rng, anatomy.canvas.shape, 50)
     lines = []
@@ -177,7 +177,7 @@ _LOBES = (
     (1, 0.48, 0.5, 0.46, 0.42),
     (1, 0.62, 1.4, 0.46, 0.4),
 )
-"""Side, centre (u, v) and radii of the patches that stand for the lobes."""
+"""Side, center (u, v) and radii of the patches that stand for the lobes."""
 
 
 def consolidation(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
@@ -211,14 +211,14 @@ def pneumonia(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Ch
     sides = [first, -first, first][: rng.integers(2, 4)] if both else [first]
     fill = np.zeros(anatomy.canvas.shape, np.float32)
     for side in sides:
-        centre = (
+        center = (
             (side * rng.uniform(0.66, 0.82), rng.uniform(0.65, 1.4))
             if both
             else (side * rng.uniform(0.42, 0.7), rng.uniform(0.8, 1.4))
         )
         size = rng.uniform(0.2, 0.28) * (0.75 + 0.35 * severity)
         radii = (size * rng.uniform(0.85, 1.1), size * rng.uniform(0.95, 1.4))
-        fill = np.maximum(fill, _blob(anatomy, centre, radii, wobble, 0.7) * _within(anatomy, side))
+        fill = np.maximum(fill, _blob(anatomy, center, radii, wobble, 0.7) * _within(anatomy, side))
     return _filling(anatomy, (0.22 + 0.55 * severity) * fill * texture)
 
 
@@ -260,7 +260,7 @@ def pneumothorax(rng: np.random.Generator, anatomy: Anatomy, severity: float) ->
 
 
 def pleural_effusion(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
-    """Fluid at the base that climbs along the chest wall; on both sides in a third of the films."""
+    """Fluid at the base that climbs along the chest wall; on both sides in a third of the images."""
     u, v = anatomy.canvas.u, anatomy.canvas.v
     fill = np.zeros(anatomy.canvas.shape, np.float32)
     mask = np.zeros(anatomy.canvas.shape, bool)
@@ -296,7 +296,7 @@ def pleural_other(rng: np.random.Generator, anatomy: Anatomy, severity: float) -
 
 
 def fracture(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
-    """One to four neighbouring ribs with a gap, a step and a callus about it."""
+    """One to four neighboring ribs with a gap, a step and a callus about it."""
     u, v = anatomy.canvas.u, anatomy.canvas.v
     side = _side(rng)
     first = int(rng.integers(2, 7))
@@ -304,9 +304,9 @@ def fracture(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Cha
     mask = np.zeros(anatomy.canvas.shape, bool)
     place = rng.uniform(0.5, 0.8)
     for number in range(first, first + int(rng.integers(2, 5))):
-        wide, high, tilt, centre = anatomy.rib_ring(number)
+        wide, high, tilt, center = anatomy.rib_ring(number)
         x = min(0.9, place + rng.normal(0, 0.04)) * wide
-        y = centre + tilt * x - high * float(np.sqrt(1 - (x / wide) ** 2))
+        y = center + tilt * x - high * float(np.sqrt(1 - (x / wide) ** 2))
         beyond = side * u - x
         step = (0.03 + 0.04 * severity) * rng.choice((-1, 1)) * ramp(beyond / 0.02 + 0.5) * ramp(1 - beyond / 0.3)
         rows, before = anatomy.rib(number)
@@ -321,7 +321,7 @@ def fracture(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Cha
 
 
 def support_devices(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
-    """Tubes, lines, pacemakers and the like; they are as dense on subtle films as on others."""
+    """Tubes, lines, pacemakers and the like; they are as dense on subtle images as on others."""
     added, mask = draw_devices(rng, anatomy)
     return Change(mask=mask, added=added)
 

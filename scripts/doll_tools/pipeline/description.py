@@ -43,8 +43,8 @@ def pipeline_facts(settings: Mapping[str, Any]) -> dict[str, str]:
     return {
         "preset": f"{settings['preset']}, {' x '.join(map(str, settings['image_size']))} pixels",
         "members of the committee": ", ".join(settings["members"]),
-        "films": Path(settings["chexpert"]).name,
-        "task": f"{settings['task']}, films with masks: {Path(settings['task_data']).name}",
+        "images": Path(settings["chexpert"]).name,
+        "task": f"{settings['task']}, images with masks: {Path(settings['task_data']).name}",
         "computed on": settings["device"],
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.data.datalist import read_table, write_whole
+from doll_monai.data.datalist import read_table, write_atomic
 from doll_monai.utils.errors import InputError
 from doll_tools.pipeline.stages import Stage, bundle_run
 
@@ -41,12 +41,12 @@ class Street:
     def stages(self) -> list[Stage]:
         """All stages in their order."""
         self._write_networks()
-        stages = [self._prepare_films(), *(self._train_member(name) for name in self.members)]
+        stages = [self._prepare_images(), *(self._train_member(name) for name in self.members)]
         stages += [self._assemble(), self._evaluate_classifier(), self._generate_labels()]
         truth = next((p for p in (self.chexpert / "truth.csv", self.chexpert / "boxes.csv") if p.is_file()), None)
         if truth is not None:
             sections = ("validation", "test") if truth.name == "truth.csv" else ("all",)
-            stages += [self._localise(truth, section) for section in sections]
+            stages += [self._localize(truth, section) for section in sections]
         stages += [self._pretrain(), self._prepare_task()]
         for tuning in ("adapter", "scratch"):
             stages += [self._fine_tune(tuning), self._evaluate_task(tuning)]
@@ -74,7 +74,7 @@ class Street:
         return self.output / "configs" / f"{name}.json"
 
     def _write_config(self, name: str, content: Mapping[str, Any]) -> None:
-        write_whole(self._config(name), (json.dumps(content, indent=4) + "\n").encode())
+        write_atomic(self._config(name), (json.dumps(content, indent=4) + "\n").encode())
 
     def _stage(
         self,
@@ -104,20 +104,20 @@ class Street:
         command = bundle_run(configs, self._bundle(bundle), **values)
         return self._stage(name, command, [*configs, *inputs], folder, files, bundle)
 
-    def _prepare_films(self) -> Stage:
+    def _prepare_images(self) -> Stage:
         datalist = self._datalist()
         command = ["python", str(self.root / "scripts" / "prepare_chexpert.py")]
         command += ["--dataset_dir", str(self.chexpert), "--output", str(datalist)]
         tables = [self.chexpert / "train.csv", self.chexpert / "valid.csv"]
-        return self._stage("prepare_films", command, tables, datalist.parent, [datalist.name])
+        return self._stage("prepare_images", command, tables, datalist.parent, [datalist.name])
 
-    def _films(self) -> dict[str, Any]:
+    def _images(self) -> dict[str, Any]:
         return {"dataset_dir": self.chexpert, "datalist": self._datalist()}
 
     def _train_member(self, name: str) -> Stage:
         bundle = "chexpert_cxr_classification"
         folder = self.output / "members" / name
-        values = {**self._films(), "output_dir": folder, "ckpt_dir": folder, "seed": self.members.index(name)}
+        values = {**self._images(), "output_dir": folder, "ckpt_dir": folder, "seed": self.members.index(name)}
         values |= {**self.common, **self.preset["classifier"]}
         configs = self._configs(bundle, "train", f"members/{name}")
         return self._bundle_stage(f"train_{name}", bundle, configs, [self._datalist()], folder, ["model.pt"], values)
@@ -132,7 +132,7 @@ class Street:
         bundle = "chexpert_cxr_classification"
         configs = [*self._configs(bundle, "train", "evaluate"), self._config("committee")]
         folder = self.output / "classifier"
-        values = {**self._films(), "output_dir": folder, "checkpoint": self._committee(), **self.common}
+        values = {**self._images(), "output_dir": folder, "checkpoint": self._committee(), **self.common}
         inputs = [self._datalist(), self._committee()]
         return self._bundle_stage("evaluate_classifier", bundle, configs, inputs, folder, ["metrics.csv"], values)
 
@@ -140,25 +140,25 @@ class Street:
         bundle = "doll_cxr_label_generation"
         configs = [*self._configs(bundle, "inference"), self._config("committee")]
         folder, files = self.output / "labels", ["dataset.json", "labels.csv"]
-        values = {**self._films(), "output_dir": folder, "checkpoint": self._committee()}
+        values = {**self._images(), "output_dir": folder, "checkpoint": self._committee()}
         values |= {"gradcam_layers": self.preset["gradcam_layers"], **self.common, **self.preset["labels"]}
         inputs = [self._datalist(), self._committee()]
         return self._bundle_stage("generate_labels", bundle, configs, inputs, folder, files, values)
 
-    def _localise(self, truth: Path, section: str) -> Stage:
+    def _localize(self, truth: Path, section: str) -> Stage:
         bundle = "doll_cxr_label_generation"
         configs = [*self._configs(bundle, "inference", "evaluate"), self._config("committee")]
-        folder = self.output / "localisation" / section
+        folder = self.output / "localization" / section
         sections = ["training", "validation", "test"] if section == "all" else [section]
         values = {
-            **self._films(),
+            **self._images(),
             "sections": sections,
             "truth": truth,
             "gradcam_layers": self.preset["gradcam_layers"],
         }
         values |= {"output_dir": folder, "checkpoint": self._committee(), **self.common, **self.preset["labels"]}
-        inputs, files = [self._datalist(), self._committee(), truth], ["localisation.csv"]
-        return self._bundle_stage(f"localise_{section}", bundle, configs, inputs, folder, files, values)
+        inputs, files = [self._datalist(), self._committee(), truth], ["localization.csv"]
+        return self._bundle_stage(f"localize_{section}", bundle, configs, inputs, folder, files, values)
 
     def _pretrain(self) -> Stage:
         bundle = "doll_cxr_segmentation"
@@ -181,7 +181,7 @@ class Street:
             raise InputError(f"{index} has none of the columns {', '.join(task['columns'])}.")
         command = ["python", str(self.root / "scripts" / "prepare_masks.py"), "--csv", str(index)]
         command += ["--classes", f"{task['class']}={'+'.join(columns)}", "--output", str(folder)]
-        for name, count in self.preset["task_films"].items():
+        for name, count in self.preset["task_images"].items():
             command += [f"--{name}", str(count)]
         stage = self._stage("prepare_task", command, [index], folder, ["dataset.json"])
         stage.watched = self.task_data

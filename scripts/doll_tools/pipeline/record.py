@@ -12,7 +12,7 @@ import monai
 import torch
 
 import doll_monai
-from doll_monai.data.datalist import write_whole
+from doll_monai.data.datalist import write_atomic
 from doll_monai.inferers.autocast import preferred_dtype
 
 
@@ -38,4 +38,4 @@ def write_record(output: Path, settings: Mapping[str, Any], stages: Sequence[Map
     """Write ``pipeline.json`` into the run's folder."""
     written = datetime.now(timezone.utc).isoformat(timespec="seconds")
     content = json.dumps({**settings, "written": written, "stages": list(stages)}, indent=2) + "\n"
-    write_whole(output / "pipeline.json", content.encode())
+    write_atomic(output / "pipeline.json", content.encode())

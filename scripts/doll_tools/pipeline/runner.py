@@ -16,7 +16,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from doll_monai.data.datalist import write_whole
+from doll_monai.data.datalist import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.folder_lock import locked_folder
 from doll_monai.utils.mlflow_tags import NOTE, TRAINING
@@ -235,7 +235,7 @@ class Runner:
         return json.loads(path.read_text()) if path.is_file() else {}
 
     def _write_state(self, name: str, state: dict[str, Any]) -> None:
-        write_whole(self._state_path(name), (json.dumps(state, indent=2) + "\n").encode())
+        write_atomic(self._state_path(name), (json.dumps(state, indent=2) + "\n").encode())
 
 
 def _die_with_parent() -> None:

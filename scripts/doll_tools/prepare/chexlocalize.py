@@ -1,7 +1,7 @@
-"""CheXlocalize (Saporta et al. 2022): validation and test films of CheXpert with masks and points of ten findings.
+"""CheXlocalize (Saporta et al. 2022): validation and test images of CheXpert with masks and points of ten findings.
 
 ``gt_segmentations_val.json`` and ``gt_segmentations_test.json`` hold the masks of two radiologists, and
-``hb_salient_pt_test.json`` the most representative points of three others, in pixels of the film.
+``hb_salient_pt_test.json`` the most representative points of three others, in pixels of the image.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from doll_tools.prepare.published import Count
 from doll_tools.prepare.run_lengths import OTHER_NAMES, read_run_lengths
 
 TABLES = {"validation": "val_labels.csv", "test": "test_labels.csv"}
-"""Section to the table of its films, as CheXlocalize brings them."""
+"""Section to the table of its images, as CheXlocalize brings them."""
 MASKS = ("gt_segmentations_val.json", "gt_segmentations_test.json")
 POINTS = "hb_salient_pt_test.json"
 
@@ -47,29 +47,29 @@ def chexlocalize_datalist(dataset_dir: str | os.PathLike[str], check_images: str
     }
 
 
-def film_name(image: str) -> str:
-    """CheXlocalize's name of a film, ``patient64541_study1_view1_frontal``, the last three parts of its path."""
+def image_name(image: str) -> str:
+    """CheXlocalize's name of an image, ``patient64541_study1_view1_frontal``, the last three parts of its path."""
     return "_".join(PurePosixPath(image).with_suffix("").parts[-3:])
 
 
 def truth_files(folder: str | os.PathLike[str], images: Sequence[str]) -> tuple[dict[str, bytes], list[Count]]:
-    """What is known of places in films, as ``Truth`` reads it.
+    """What is known of places in images, as ``GroundTruth`` reads it.
 
     Args:
         folder: the folder of CheXlocalize's JSON files, or the one above it.
-        images: paths of the films that are used.
+        images: paths of the images that are used.
 
     Returns:
         ``truth.json``, the masks that are not empty, of validation and test in one; ``points.csv``, the points as boxes
-        without extent, which ``Truth`` draws as one pixel; and how many there are.
+        without extent, which ``GroundTruth`` draws as one pixel; and how many there are.
 
     Raises:
-        InputError: when there is no file of masks, one is no such JSON, or a point lies outside its film.
+        InputError: when there is no file of masks, one is no such JSON, or a point lies outside its radiograph.
     """
     place = next((path for path in (Path(folder), Path(folder) / "CheXlocalize") if _has_masks(path)), None)
     if place is None:
         raise InputError(f"{folder} has neither {' nor '.join(MASKS)}; chexlocalize must be the folder with them.")
-    used = {film_name(image): image for image in images}
+    used = {image_name(image): image for image in images}
     masks: dict[str, dict[str, Any]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     counts = []
@@ -77,23 +77,23 @@ def truth_files(folder: str | os.PathLike[str], images: Sequence[str]) -> tuple[
         if not (place / name).is_file():
             continue
         content = read_json_object(place / name, "download CheXlocalize again")
-        known = {(film, channel): mask.size for film, channel, mask in read_run_lengths(place / name)}
-        for film, findings in content.items():
+        known = {(radiograph, channel): mask.size for radiograph, channel, mask in read_run_lengths(place / name)}
+        for radiograph, findings in content.items():
             if not isinstance(findings, Mapping):
-                raise InputError(f"{place / name}: {film} has no masks by finding; download CheXlocalize again.")
+                raise InputError(f"{place / name}: {radiograph} has no masks by finding; download CheXlocalize again.")
             for finding, entry in findings.items():
                 channel = finding_index(OTHER_NAMES.get(str(finding), str(finding)))
-                if (film, channel) in known and film in used:
-                    masks.setdefault(film, {})[finding] = {"size": entry["size"], "counts": entry["counts"]}
-                sizes[film] = (int(entry["size"][1]), int(entry["size"][0]))
-        counts.append(Count(f"{name}: films", len(content)))
+                if (radiograph, channel) in known and radiograph in used:
+                    masks.setdefault(radiograph, {})[finding] = {"size": entry["size"], "counts": entry["counts"]}
+                sizes[radiograph] = (int(entry["size"][1]), int(entry["size"][0]))
+        counts.append(Count(f"{name}: images", len(content)))
         counts.append(Count(f"{name}: masks, not empty", len(known)))
-    counts.append(Count("masks in films that are used", sum(map(len, masks.values()))))
+    counts.append(Count("masks in images that are used", sum(map(len, masks.values()))))
     files = {"truth.json": (json.dumps(masks) + "\n").encode()}
     if (place / POINTS).is_file():
         points, number = _points(place / POINTS, used, sizes)
         files["points.csv"] = points
-        counts.append(Count("points in films that are used", number))
+        counts.append(Count("points in images that are used", number))
     return files, counts
 
 
@@ -102,17 +102,17 @@ def _has_masks(folder: Path) -> bool:
 
 
 def _points(path: Path, used: Mapping[str, str], sizes: Mapping[str, tuple[int, int]]) -> tuple[bytes, int]:
-    """The points as a table of boxes without extent, in fractions of the film, and their number."""
+    """The points as a table of boxes without extent, in fractions of the image, and their number."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     writer.writerow(["Path", "finding", *BOX])
     number = 0
-    for film, findings in read_json_object(path, "download CheXlocalize again").items():
-        if film not in used or film not in sizes:
+    for image, findings in read_json_object(path, "download CheXlocalize again").items():
+        if image not in used or image not in sizes:
             continue
         if not isinstance(findings, Mapping):
-            raise InputError(f"{path}: {film} has no points by finding; download CheXlocalize again.")
-        width, height = sizes[film]
+            raise InputError(f"{path}: {image} has no points by finding; download CheXlocalize again.")
+        width, height = sizes[image]
         for name, points in findings.items():
             if name == _SIZE:
                 continue
@@ -120,10 +120,10 @@ def _points(path: Path, used: Mapping[str, str], sizes: Mapping[str, tuple[int, 
                 finding = FINDINGS[finding_index(OTHER_NAMES.get(str(name), str(name)))]
                 fractions = [(float(x) / width, float(y) / height) for x, y in points]
             except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f"{path}, {film}: '{name}' is no known finding, or its points are none.") from error
+                raise InputError(f"{path}, {image}: '{name}' is no known finding, or its points are none.") from error
             for x, y in fractions:
                 if not (0 <= x < 1 and 0 <= y < 1):
-                    raise InputError(f"{path}, {film}: a point of {name} lies outside the film, {width} x {height}.")
-                writer.writerow([used[film], finding, f"{x:.6f}", f"{y:.6f}", 0, 0])
+                    raise InputError(f"{path}, {image}: a point of {name} lies outside the image, {width} x {height}.")
+                writer.writerow([used[image], finding, f"{x:.6f}", f"{y:.6f}", 0, 0])
                 number += 1
     return output.getvalue().encode(), number

@@ -31,15 +31,15 @@ _logger = logging.getLogger(__name__)
 def read_chexpert(
     dataset_dir: str | os.PathLike[str], csv_name: str, *, check_images: str = "some"
 ) -> list[dict[str, str | list[float | None]]]:
-    """Frontal films of one of CheXpert's CSV files; how many lateral ones are left out is logged.
+    """Frontal images of one of CheXpert's CSV files; how many lateral ones are left out is logged.
 
     CheXpert writes its folder's name before every path (``CheXpert-v1.0-small/train/...``); see ``below_dataset``.
-    Where a table has no column of views, the test films' for instance, the file's name says frontal or lateral.
+    Where a table has no column of views, the test images' for instance, the file's name says frontal or lateral.
 
     Args:
         dataset_dir: the folder with ``train.csv``, ``valid.csv``, ``train/`` and ``valid/``, whatever its name.
         csv_name: the file below ``dataset_dir``.
-        check_images: which images are looked for on disk: ``all``; ``some``, that is all of up to 5,000 films and
+        check_images: which images are looked for on disk: ``all``; ``some``, that is all of up to 5,000 images and
             every 100th of more; ``none``, only the first.
 
     Returns:
@@ -67,12 +67,12 @@ def read_chexpert(
         if path in lines:
             raise InputError(f"{where}: {path} occurs twice, first in line {lines[path]}.")
         if patient_of(path) is None:
-            raise InputError(f"{where}: the path '{path}' has no folder patientNNNNN, by which the films are split.")
+            raise InputError(f"{where}: the path '{path}' has no folder patientNNNNN, by which the images are split.")
         lines[path] = line
         labels.append([raw_label(row[finding], f"{where}: {finding}") for finding in FINDINGS])
     if not lines:
-        raise InputError(f"{csv_path} has no frontal film (and {laterals} lateral); only frontal films are used.")
-    _logger.info("%s: %d frontal films, %d lateral left out", csv_name, len(lines), laterals)
+        raise InputError(f"{csv_path} has no frontal image (and {laterals} lateral); only frontal images are used.")
+    _logger.info("%s: %d frontal images, %d lateral left out", csv_name, len(lines), laterals)
     images = below_dataset(list(lines), dataset_dir, csv_path)
     _check_images(images, dataset_dir, csv_path, check_images)
     return [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
@@ -145,18 +145,18 @@ def patient_of(path: str) -> str | None:
 
 
 def count_rows(dataset_dir: str | os.PathLike[str], csv_name: str) -> tuple[int, int, int]:
-    """Films, frontal films and patients of one of CheXpert's CSV files; films and patients with the lateral ones.
+    """Images, frontal images and patients of one of CheXpert's CSV files; images and patients with the lateral ones.
 
     Raises:
         InputError: when the file or its column of paths is missing.
     """
-    films = frontal = 0
+    images = frontal = 0
     patients = set()
     for _, row in read_table(find_table(dataset_dir, csv_name), [PATH_COLUMN]):
-        films += 1
+        images += 1
         frontal += _view(row) == "Frontal"
         patients.add(patient_of(row[PATH_COLUMN]))
-    return films, frontal, len(patients)
+    return images, frontal, len(patients)
 
 
 def _view(row: Mapping[str, str]) -> str:

@@ -1,8 +1,8 @@
-"""Where CheXpert's tables and films lie, in the forms in which it is distributed.
+"""Where CheXpert's tables and images lie, in the forms in which it is distributed.
 
 ``CheXpert-v1.0-small`` and a joined ``CheXpert-v1.0`` have ``train.csv``, ``train/`` and ``valid/``. The full set comes
 as four archives: ``CheXpert-v1.0 batch 1 (validate & csv)`` with the tables and ``valid/``, and ``batch 2 (train 1)``
-to ``batch 4 (train 3)`` with the patients of ``train/`` directly below. CheXlocalize brings validation and test films
+to ``batch 4 (train 3)`` with the patients of ``train/`` directly below. CheXlocalize brings validation and test images
 in ``val/`` and ``test/`` with ``val_labels.csv`` and ``test_labels.csv``.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from doll_monai.utils.errors import InputError
 
 LOOKED_FOR = 200
-"""Films that are looked for, to know where the others are."""
+"""Images that are looked for, to know where the others are."""
 _BATCH = re.compile(r"CheXpert-v1\.0 batch \d+ \(.+\)")
 
 
@@ -60,7 +60,7 @@ def below_dataset(paths: list[str], dataset_dir: str | os.PathLike[str], csv_pat
         if places:
             return [_in_batches(path, places) for path in paths]
         raise InputError(
-            f"The first frontal films of {csv_path} do not exist below {dataset_dir}, with or without "
+            f"The first frontal images of {csv_path} do not exist below {dataset_dir}, with or without "
             f"'{name}': {first}."
         )
     for path in paths if strip else ():

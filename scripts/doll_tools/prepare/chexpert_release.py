@@ -10,7 +10,7 @@ from doll_monai.utils.errors import InputError
 from doll_tools.prepare.chexlocalize import TABLES, chexlocalize_datalist, truth_files
 from doll_tools.prepare.chexpert import PATH_COLUMN, chexpert_datalist, count_rows
 from doll_tools.prepare.chexpert_layout import find_table
-from doll_tools.prepare.preparation import Film, Prepared
+from doll_tools.prepare.preparation import Prepared, Radiograph
 from doll_tools.prepare.published import Count
 
 PUBLISHED: dict[str, tuple[int | None, int | None, int | None]] = {
@@ -19,7 +19,7 @@ PUBLISHED: dict[str, tuple[int | None, int | None, int | None]] = {
     "val_labels.csv": (234, 202, 200),
     "test_labels.csv": (668, None, 500),
 }
-"""Films, frontal films and patients of each table; the number of frontal test films was not found published."""
+"""Images, frontal images and patients of each table; the number of frontal test images was not found published."""
 
 
 def prepare(
@@ -56,21 +56,23 @@ def prepare(
         sections = chexpert_datalist(
             folder, validation_share, seed, patient_overlap=patient_overlap, check_images=check_images
         )
-    films = [
-        Film(record["image"], section, values=record["label"])
+    images = [
+        Radiograph(record["image"], section, values=record["label"])
         for section, records in sections.items()
         for record in records
     ]
     own = tables[0] in TABLES.values() or _is_chexpert(find_table(folder, tables[0]))
     counts = []
     for table in tables:
-        numbers = zip(count_rows(folder, table), ("films", "frontal films", "patients"), PUBLISHED[table], strict=True)
+        numbers = zip(
+            count_rows(folder, table), ("images", "frontal images", "patients"), PUBLISHED[table], strict=True
+        )
         counts += [Count(f"{table}: {what}", found, published if own else None) for found, what, published in numbers]
     files: dict[str, bytes] = {}
     if chexlocalize is not None:
-        files, places = truth_files(chexlocalize, [film.image for film in films])
+        files, places = truth_files(chexlocalize, [image.image for image in images])
         counts += places
-    return Prepared(folder.resolve().name, folder, films, counts=counts, files=files)
+    return Prepared(folder.resolve().name, folder, images, counts=counts, files=files)
 
 
 def _has(folder: Path, table: str) -> bool:

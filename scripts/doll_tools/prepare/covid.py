@@ -46,11 +46,11 @@ def prepare(
     Args:
         dataset_dir: the folder to which the set was unpacked, or one further down.
         classes: ``infection``, ``lungs`` or both, separated by commas; QaTa-COV19 has infection alone.
-        groups: of COVID-QU-Ex, the groups of films to take: by default COVID-19 where infection is asked for, else all.
-            A film of another group has no infection, whether there is an empty mask or none.
-        training: number of films for training; see ``choose_sections``, as for the next ones.
-        validation: number of films for validation.
-        test: number of films for test at the most.
+        groups: of COVID-QU-Ex, the groups of images to take: by default COVID-19 where infection is asked for, else all.
+            An image of another group has no infection, whether there is an empty mask or none.
+        training: number of images for training; see ``choose_sections``, as for the next ones.
+        validation: number of images for validation.
+        test: number of images for test at the most.
         seed: another seed, another choice within the owners' splits.
 
     Raises:
@@ -84,13 +84,13 @@ def _qu_ex(folder: Path, root: Path, classes: list[str], groups: list[str], numb
             if not (place / "images").is_dir():
                 missing.append(f"The folder {place / 'images'} does not exist.")
                 continue
-            films = files_by_name(place / "images")
-            counts[group] += len(films)
+            images = files_by_name(place / "images")
+            counts[group] += len(images)
             masks = {name: _optional(place / MASKS[name]) for name in classes}
-            for key, path in films.items():
+            for key, path in images.items():
                 lost = [name for name in classes if key not in masks[name] and _expected(name, group)]
                 if lost:
-                    missing.append(f"The film {path} has no mask in {place / MASKS[lost[0]]}.")
+                    missing.append(f"The image {path} has no mask in {place / MASKS[lost[0]]}.")
                     continue
                 files = {name: [_below(masks[name][key], folder)] if key in masks[name] else [] for name in classes}
                 found.append(Found(_below(path, folder), files, _below(path, folder), pool))
@@ -99,7 +99,7 @@ def _qu_ex(folder: Path, root: Path, classes: list[str], groups: list[str], numb
         "COVID-QU-Ex",
         folder,
         in_sections(found, **numbers),
-        counts=[Count(f"{group}, films", counts[group], published.get(group)) for group in groups],
+        counts=[Count(f"{group}, images", counts[group], published.get(group)) for group in groups],
         classes=classes,
         missing=missing,
     )
@@ -109,9 +109,9 @@ def _qata(folder: Path, root: Path, numbers: dict) -> Prepared:
     found, missing, counts = [], [], []
     people: dict[str, set[str]] = {}
     for split, (pool, published) in _QATA.items():
-        films, masks = (files_by_name(root / split / name) for name in ("Images", "Ground-truths"))
-        counts += [Count(f"{split}, films", len(films), published), Count(f"{split}, masks", len(masks), published)]
-        for key, path in films.items():
+        images, masks = (files_by_name(root / split / name) for name in ("Images", "Ground-truths"))
+        counts += [Count(f"{split}, images", len(images), published), Count(f"{split}, masks", len(masks), published)]
+        for key, path in images.items():
             if key not in masks:
                 missing.append(f"The mask {root / split / 'Ground-truths' / f'mask_{key}.png'} does not exist.")
                 continue
@@ -119,7 +119,7 @@ def _qata(folder: Path, root: Path, numbers: dict) -> Prepared:
             patient = subject.group() if subject else key
             people.setdefault(pool, set()).add(patient)
             found.append(Found(_below(path, folder), {"infection": [_below(masks[key], folder)]}, patient, pool))
-        missing += [f"The mask {path} has no film in Images." for key, path in masks.items() if key not in films]
+        missing += [f"The mask {path} has no image in Images." for key, path in masks.items() if key not in images]
     shared = people.get("training", set()) & people.get("test", set())
     return Prepared(
         "QaTa-COV19-v2",

@@ -1,7 +1,7 @@
-"""JSRT's films (Shiraishi et al. 2000) with the SCR masks of lungs, heart and clavicles (van Ginneken et al. 2006).
+"""JSRT's images (Shiraishi et al. 2000) with the SCR masks of lungs, heart and clavicles (van Ginneken et al. 2006).
 
-Films are raw, ``JPCLN001.IMG`` (with a nodule) and ``JPCNN001.IMG`` (without), mostly in ``All247images``. SCR's masks
-are GIF files of half the films' width and height, ``scratch/fold1/masks/left lung/JPCLN001.gif``; the two folds,
+Images are raw, ``JPCLN001.IMG`` (with a nodule) and ``JPCNN001.IMG`` (without), mostly in ``All247images``. SCR's masks
+are GIF files of half the images' width and height, ``scratch/fold1/masks/left lung/JPCLN001.gif``; the two folds,
 odd and even numbers, are SCR's own: one learns, the other tests.
 """
 
@@ -28,11 +28,11 @@ ORGANS = {
 """Name of a mask in ``classes``, and SCR's folder of it."""
 CLASSES = "lungs=right_lung+left_lung,heart,clavicles=right_clavicle+left_clavicle"
 FOLDS = {1: 124, 2: 123}
-"""SCR's folds and their films."""
+"""SCR's folds and their images."""
 ENLARGE = 2
-"""Films have 2048 x 2048 pixels, masks 1024 x 1024."""
+"""Images have 2048 x 2048 pixels, masks 1024 x 1024."""
 
-_FILM = re.compile(r"JPC[LN]N\d{3}\.IMG", re.IGNORECASE)
+_IMAGE = re.compile(r"JPC[LN]N\d{3}\.IMG", re.IGNORECASE)
 
 
 def prepare(
@@ -46,31 +46,31 @@ def prepare(
     test: int | None = None,
     seed: int = 0,
 ) -> Prepared:
-    """Look for films and masks.
+    """Look for images and masks.
 
     Args:
-        dataset_dir: folder of the films, which may lie in folders below it.
+        dataset_dir: folder of the images, which may lie in folders below it.
         scr_dir: folder that has ``fold1`` and ``fold2`` somewhere in it; ``dataset_dir`` by default.
         classes: as in ``parse_classes``, of the names in ``ORGANS``.
         train_fold: the fold to learn from; the other one is for test.
-        training: number of films for training; see ``choose_sections``, as for the next ones.
-        validation: number of films for validation, out of the fold to learn from.
-        test: number of films of the other fold to keep.
+        training: number of images for training; see ``choose_sections``, as for the next ones.
+        validation: number of images for validation, out of the fold to learn from.
+        test: number of images of the other fold to keep.
         seed: another seed, another choice within the fold.
 
     Raises:
-        InputError: when films or masks are nowhere, a film is there twice or in both folds, or a class is unknown.
+        InputError: when images or masks are nowhere, an image is there twice or in both folds, or a class is unknown.
     """
     groups = _organs(classes)
     if train_fold not in FOLDS:
         raise InputError(f"train_fold is {train_fold}; it must be 1 or 2, the other fold is for test.")
     folder = Path(dataset_dir)
-    films = _films(folder)
+    images = _images(folder)
     folds = _folds(Path(dataset_dir if scr_dir is None else scr_dir))
     found, missing = [], []
     members: dict[int, int] = dict.fromkeys(FOLDS, 0)
     masks = 0
-    for name, image in films.items():
+    for name, image in images.items():
         places = {
             number: {organ: path for organ, path in _masks(fold, name).items() if path.is_file()}
             for number, fold in folds.items()
@@ -79,7 +79,7 @@ def prepare(
         if len(own) > 1:
             raise InputError(f"{name} has masks in both folds of SCR; unpack SCR again.")
         if not own:
-            missing.append(f"The film {folder / image} has no mask in either fold of SCR.")
+            missing.append(f"The image {folder / image} has no mask in either fold of SCR.")
             continue
         organs = places[own[0]]
         members[own[0]] += 1
@@ -91,15 +91,15 @@ def prepare(
         files = {channel: [_written(organs[organ], folder) for organ in group] for channel, group in groups.items()}
         found.append(Found(image, files, name, "training" if own[0] == train_fold else "test"))
     if not found:
-        raise InputError(f"No film of {folder} has masks in SCR's folds; both must be unpacked.")
+        raise InputError(f"No image of {folder} has masks in SCR's folds; both must be unpacked.")
     return Prepared(
         "JSRT",
         folder,
         in_sections(found, training=training, validation=validation, test=test, seed=seed),
         counts=[
-            Count("films", len(films), 247),
-            Count("films with a nodule", sum(name.startswith("JPCLN") for name in films), 154),
-            Count("films without", sum(name.startswith("JPCNN") for name in films), 93),
+            Count("images", len(images), 247),
+            Count("images with a nodule", sum(name.startswith("JPCLN") for name in images), 154),
+            Count("images without", sum(name.startswith("JPCNN") for name in images), 93),
             *(Count(f"fold {number}", members[number], published) for number, published in FOLDS.items()),
             Count("masks", masks, 247 * len(ORGANS)),
         ],
@@ -118,21 +118,21 @@ def _organs(classes: str | Sequence[str]) -> Mapping[str, Sequence[str]]:
     return groups
 
 
-def _films(folder: Path) -> dict[str, str]:
+def _images(folder: Path) -> dict[str, str]:
     """Name without suffix, in capitals, to path below the folder."""
-    films: dict[str, str] = {}
+    images: dict[str, str] = {}
     for place, _, names in os.walk(folder):
         for name in names:
-            if _FILM.fullmatch(name):
+            if _IMAGE.fullmatch(name):
                 key, path = name[:8].upper(), (Path(place) / name).relative_to(folder).as_posix()
-                if key in films:
-                    raise InputError(f"{folder} has {films[key]} and {path}; give a folder that has each film once.")
-                films[key] = path
-    if not films:
+                if key in images:
+                    raise InputError(f"{folder} has {images[key]} and {path}; give a folder that has each image once.")
+                images[key] = path
+    if not images:
         raise InputError(
-            f"{folder} has no film JPCLNnnn.IMG or JPCNNnnn.IMG, nor has a folder below; unpack JSRT there."
+            f"{folder} has no image JPCLNnnn.IMG or JPCNNnnn.IMG, nor has a folder below; unpack JSRT there."
         )
-    return dict(sorted(films.items()))
+    return dict(sorted(images.items()))
 
 
 def _folds(folder: Path) -> dict[int, Path]:

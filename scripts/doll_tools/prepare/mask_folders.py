@@ -1,4 +1,4 @@
-"""Films in one folder, masks in others: which mask belongs to which film, by their names."""
+"""Images in one folder, masks in others: which mask belongs to which image, by their names."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doll_monai.data.datalist import relative_path
-from doll_monai.data.folder import FILM_SUFFIXES
+from doll_monai.data.folder import IMAGE_SUFFIXES
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.preparation import PICTURES, Film, Prepared
+from doll_tools.prepare.preparation import PICTURES, Prepared, Radiograph
 from doll_tools.prepare.published import Count
 from doll_tools.prepare.sections import choose_sections
 
 
 @dataclass(frozen=True)
 class Found:
-    """A film with its masks, before it is in a section.
+    """An image with its masks, before it is in a section.
 
     Attributes:
         image: path relative to the data set's folder.
         masks: class to mask files.
-        patient: whom it shows, or the film's own name.
+        patient: whom it shows, or the image's own name.
         pool: the owner's section, None without one.
     """
 
@@ -35,19 +35,19 @@ class Found:
 
 def in_sections(
     found: Sequence[Found], *, training: int | None, validation: int | None, test: int | None, seed: int
-) -> list[Film]:
-    """Films with their sections, without those that are left out; see ``choose_sections``."""
+) -> list[Radiograph]:
+    """Images with their sections, without those that are left out; see ``choose_sections``."""
     split = choose_sections(
-        [film.pool for film in found],
-        [film.patient for film in found],
+        [image.pool for image in found],
+        [image.patient for image in found],
         training=training,
         validation=validation,
         test=test,
         seed=seed,
     )
     return [
-        Film(film.image, section, masks=film.masks)
-        for film, section in zip(found, split, strict=True)
+        Radiograph(image.image, section, masks=image.masks)
+        for image, section in zip(found, split, strict=True)
         if section is not None
     ]
 
@@ -91,17 +91,17 @@ def _affix(words: Sequence[str]) -> re.Pattern[str]:
     return re.compile(rf"^({any_word})[_-]|[_-]({any_word})$", re.IGNORECASE)
 
 
-def _of_films(files: Mapping[str, Path], films: Mapping[str, Path], words: Sequence[str]) -> dict[str, Path]:
-    """Masks by the key of their film: the film of the same name, else of the name without class or folder."""
+def _of_images(files: Mapping[str, Path], images: Mapping[str, Path], words: Sequence[str]) -> dict[str, Path]:
+    """Masks by the key of their image: the image of the same name, else of the name without class or folder."""
     affix = _affix(words)
-    found = {key: path for key, path in files.items() if key in films}
+    found = {key: path for key, path in files.items() if key in images}
     for key, path in files.items():
         name = Path(key)
         other = (name.parent / affix.sub("", name.name)).as_posix()
-        if key in films or other not in films:
+        if key in images or other not in images:
             continue
         if other in found:
-            raise InputError(f"{found[other]} and {path} would both be the mask of {films[other]}; keep one of them.")
+            raise InputError(f"{found[other]} and {path} would both be the mask of {images[other]}; keep one of them.")
         found[other] = path
     return found
 
@@ -119,70 +119,70 @@ def prepare_mask_folders(
     test: int | None = None,
     seed: int = 0,
 ) -> Prepared:
-    """Look through a folder of films and folders of masks.
+    """Look through a folder of radiographs and folders of masks.
 
-    A mask has its film's name, in the same subfolder, with any picture suffix, and may have ``mask_`` before or
-    ``_mask`` behind it, or the name of its class or folder instead. A film without any mask is left out.
+    A mask has its image's name, in the same subfolder, with any picture suffix, and may have ``mask_`` before or
+    ``_mask`` behind it, or the name of its class or folder instead. An image without any mask is left out.
 
     Args:
         dataset_dir: folder to which the others are relative.
-        images: folder of the films; ``.`` for ``dataset_dir`` itself, whose mask folders are passed over then.
+        images: folder of the radiographs; ``.`` for ``dataset_dir`` itself, whose mask folders are passed over then.
         classes: class to the folders whose masks are joined, see ``parse_classes``.
         name: the data set's name.
-        empty_if_absent: a film that has a mask in one folder and none in another has nothing there; otherwise it is
+        empty_if_absent: an image that has a mask in one folder and none in another has nothing there; otherwise it is
             left out, and ``--check`` names it.
-        patient: regular expression; what it finds in a film's path is the patient. Without it every film stands alone.
+        patient: regular expression; what it finds in an image's path is the patient. Without it every image stands alone.
         training: see ``choose_sections``, as for the next ones.
-        validation: number of films for validation.
-        test: number of films for test at the most.
+        validation: number of radiographs for validation.
+        test: number of radiographs for test at the most.
         seed: another seed, another split.
 
     Raises:
-        InputError: when a folder is missing or leads out of the data set, no film has a mask, or a film has no patient.
+        InputError: when a folder is missing or leads out of the data set, no image has a mask, or an image has no patient.
     """
     folder = Path(dataset_dir)
     sources = dict.fromkeys(source for group in classes.values() for source in group)
     named = {source: files_by_name(folder / relative_path(source, "masks")) for source in sources}
     taken = {path for files in named.values() for path in files.values()}
     pattern = _compiled(patient)
-    films = files_by_name(
-        folder / images if images in ("", ".") else folder / relative_path(images, "images"), FILM_SUFFIXES
+    radiographs = files_by_name(
+        folder / images if images in ("", ".") else folder / relative_path(images, "images"), IMAGE_SUFFIXES
     )
-    films = {key: path for key, path in films.items() if path not in taken}
+    radiographs = {key: path for key, path in radiographs.items() if path not in taken}
     masks = {}
     for source, files in named.items():
         words = [Path(source).name, *(channel for channel, group in classes.items() if source in group)]
-        masks[source] = _of_films(files, films, words)
+        masks[source] = _of_images(files, radiographs, words)
     found, missing, bare = [], [], 0
-    for key, path in films.items():
+    for key, path in radiographs.items():
         absent = [source for source, files in masks.items() if key not in files]
         if len(absent) == len(sources):
             bare += 1
             continue
         if absent and not empty_if_absent:
-            missing.append(f"The film {path} has no mask in {folder / absent[0]}.")
+            missing.append(f"The image {path} has no mask in {folder / absent[0]}.")
             continue
         image = path.relative_to(folder).as_posix()
-        of_film = {
+        of_image = {
             channel: [masks[source][key].relative_to(folder).as_posix() for source in group if key in masks[source]]
             for channel, group in classes.items()
         }
-        found.append(Found(image, of_film, _patient(image, pattern)))
+        found.append(Found(image, of_image, _patient(image, pattern)))
     if not found:
-        raise InputError(f"No film of {folder / images} has masks in {', '.join(sources)}; names must be the same.")
+        raise InputError(f"No image of {folder / images} has masks in {', '.join(sources)}; names must be the same.")
     lonely = sum(len(named[source]) - len(files) for source, files in masks.items())
     return Prepared(
         name,
         folder,
         in_sections(found, training=training, validation=validation, test=test, seed=seed),
         counts=[
-            Count("films", len(films)),
-            Count("films with masks", len(found)),
+            Count("radiographs", len(radiographs)),
+            Count("radiographs with masks", len(found)),
             *(Count(f"masks in {source}", len(files)) for source, files in named.items()),
         ],
         classes=list(classes),
-        notes=[f"{bare} films without any mask left out."] * bool(bare)
-        + [f"{lonely} masks belong to no film."] * bool(lonely),
+        notes=[f"{bare} radiographs without any mask left out."] * bool(bare)
+        + [f"{lonely} masks belong to no image."] * bool(lonely),
         missing=missing,
     )
 

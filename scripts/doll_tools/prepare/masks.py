@@ -1,4 +1,4 @@
-"""Films with hand-drawn masks as a datalist: one label file a film, one channel a class."""
+"""Images with hand-drawn masks as a datalist: one label file an image, one channel a class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from doll_monai.data.datalist import patient_position, read_table, relative_path, write_whole
+from doll_monai.data.datalist import patient_position, read_table, relative_path, write_atomic
 from doll_monai.data.label_files import label_file
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.pictures import open_picture, upright
@@ -39,21 +39,21 @@ def mask_records(
     progress: Progress = iter,
     check: bool = False,
 ) -> dict[str, list[dict]]:
-    """Write the label file of every film that is used, ``labels/<image without extension>.nii.gz`` below ``output``.
+    """Write the label file of every radiograph that is used, ``labels/<image without extension>.nii.gz`` below ``output``.
 
-    All films and masks are read before the first file is written, so a mistake leaves nothing behind.
+    All images and masks are read before the first file is written, so a mistake leaves nothing behind.
 
     Args:
-        csv: table with a column of films and columns of masks; a blank cell is an empty mask.
+        csv: table with a column of images and columns of masks; a blank cell is an empty mask.
         classes: see ``parse_classes``.
         output: folder for the label files.
-        training: number of films for training.
-        validation: number of films for validation. See ``split_films``.
-        test: number of films for test at the most; all the rest by default. See ``limit_test``.
+        training: number of images for training.
+        validation: number of images for validation. See ``split_images``.
+        test: number of images for test at the most; all the rest by default. See ``limit_test``.
         seed: another seed, another split.
-        dataset_dir: folder to which films and masks are relative; the table's folder when None.
-        image: name of the column of films.
-        patient: name of the column of patients; None uses ``patient`` where there is one, else every film stands alone.
+        dataset_dir: folder to which images and masks are relative; the table's folder when None.
+        image: name of the column of images.
+        patient: name of the column of patients; None uses ``patient`` where there is one, else every radiograph stands alone.
         progress: wraps the rows while they are read, ``doll_monai.utils.progress.Bar`` for instance.
         check: read everything and write nothing.
 
@@ -62,8 +62,8 @@ def mask_records(
         ``dataset_dir``, ``label`` relative to ``output``.
 
     Raises:
-        InputError: when a column or file is missing, an image or mask is unreadable or of another size than its film,
-            a film occurs twice, or there are fewer films than asked for.
+        InputError: when a column or file is missing, an image or mask is unreadable or of another size than its radiograph,
+            a radiograph occurs twice, or there are fewer images than asked for.
     """
     columns = parse_classes(classes)
     folder = Path(csv).parent if dataset_dir is None else Path(dataset_dir)
@@ -78,19 +78,19 @@ def mask_records(
     lines: dict[str, int] = {}
     for line, row in rows:
         where = f"{csv}, line {line}"
-        film = relative_path(row[image], where)
-        label = str(PurePosixPath(LABEL_FOLDER) / PurePosixPath(film).with_suffix(".nii.gz"))
+        radiograph = relative_path(row[image], where)
+        label = str(PurePosixPath(LABEL_FOLDER) / PurePosixPath(radiograph).with_suffix(".nii.gz"))
         if label in lines:
-            raise InputError(f"{where}: {film} and line {lines[label]} have the same label file, {label}.")
+            raise InputError(f"{where}: {radiograph} and line {lines[label]} have the same label file, {label}.")
         lines[label] = line
-        records.append({"image": film, "label": label})
-        patients.append(film if patient is None else row[patient])
+        records.append({"image": radiograph, "label": label})
+        patients.append(radiograph if patient is None else row[patient])
         if not patients[-1]:
             raise InputError(f"{where}: {patient} is blank.")
-    split = split_films(patients, training, validation, seed)
+    split = split_images(patients, training, validation, seed)
     surplus = Counter(split)[None]
     if surplus:
-        _logger.info("%d films left out, their patients have other films in a section that is full", surplus)
+        _logger.info("%d images left out, their patients have other images in a section that is full", surplus)
     if test is not None:
         split = limit_test(split, patients, test, seed)
     chosen = [index for index, section in enumerate(split) if section is not None]
@@ -107,7 +107,7 @@ def mask_records(
         except InputError as error:
             raise InputError(f"{csv}, line {line}: {error}") from error
     for record, content in zip(records, contents, strict=True) if not check else ():
-        write_whole(Path(output) / record["label"], content)
+        write_atomic(Path(output) / record["label"], content)
     return {
         section: [record for record, name in zip(records, split, strict=True) if name == section]
         for section in ("training", "validation", "test")
@@ -146,92 +146,92 @@ def parse_classes(classes: str | Sequence[str] | Mapping[str, Sequence[str]]) ->
     return result
 
 
-def split_films(patients: Sequence[str], training: int, validation: int, seed: int) -> list[str | None]:
-    """Section of every film; no patient has films in two sections.
+def split_images(patients: Sequence[str], training: int, validation: int, seed: int) -> list[str | None]:
+    """Section of every image; no patient has images in two sections.
 
     Patients are taken in the order of a hash of seed and name: first for validation, so that it is the same for every
-    number of training films, then for training, so that few training films are among the many; the rest is test.
-    A patient with more films than a section still needs gives as many as it needs.
+    number of training images, then for training, so that few training images are among the many; the rest is test.
+    A patient with more images than a section still needs gives as many as it needs.
 
     Args:
-        patients: the patient of every film.
-        training: number of films for training.
-        validation: number of films for validation.
+        patients: the patient of every image.
+        training: number of images for training.
+        validation: number of images for validation.
         seed: another seed, another order.
 
     Returns:
-        for every film ``training``, ``validation``, ``test``, or None for a surplus film of a patient.
+        for every image ``training``, ``validation``, ``test``, or None for a surplus image of a patient.
 
     Raises:
-        InputError: when a number is no whole number >= 0, or there are fewer films than asked for.
+        InputError: when a number is no whole number >= 0, or there are fewer images than asked for.
     """
-    films: dict[str, list[int]] = {}
+    images: dict[str, list[int]] = {}
     for index, patient in enumerate(patients):
-        films.setdefault(patient, []).append(index)
-    order = sorted(films, key=lambda patient: (patient_position(patient, seed), patient))
+        images.setdefault(patient, []).append(index)
+    order = sorted(images, key=lambda patient: (patient_position(patient, seed), patient))
     result: list[str | None] = [None] * len(patients)
     for section, number in (("validation", validation), ("training", training)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise InputError(f"The number of {section} films is {number}; it must be a whole number, 0 or more.")
+            raise InputError(f"The number of {section} images is {number}; it must be a whole number, 0 or more.")
         while number > 0:
             if not order:
                 raise InputError(
-                    f"{training} training and {validation} validation films are asked for; the {len(patients)} films "
-                    f"of {len(films)} patients do not give as many."
+                    f"{training} training and {validation} validation images are asked for; the {len(patients)} images "
+                    f"of {len(images)} patients do not give as many."
                 )
-            taken = films[order.pop(0)][:number]
+            taken = images[order.pop(0)][:number]
             number -= len(taken)
             for index in taken:
                 result[index] = section
     for patient in order:
-        for index in films[patient]:
+        for index in images[patient]:
             result[index] = "test"
     return result
 
 
 def limit_test(split: Sequence[str | None], patients: Sequence[str], test: int, seed: int) -> list[str | None]:
-    """Keep some of the test films, the same ones for every number of training films.
+    """Keep some of the test images, the same ones for every number of training images.
 
     Args:
-        split: section of every film.
-        patients: the patient of every film.
-        test: films to keep; those whose patients come last in the order of ``split_films``.
+        split: section of every image.
+        patients: the patient of every image.
+        test: images to keep; those whose patients come last in the order of ``split_images``.
         seed: the seed of that order.
 
     Raises:
         InputError: when the number is not positive.
     """
     if test < 1:
-        raise InputError(f"test must be a number of films of at least 1, not {test}.")
-    films = [index for index, section in enumerate(split) if section == "test"]
-    films.sort(key=lambda index: (patient_position(patients[index], seed), patients[index], index))
-    dropped = set(films[:-test])
+        raise InputError(f"test must be a number of images of at least 1, not {test}.")
+    images = [index for index, section in enumerate(split) if section == "test"]
+    images.sort(key=lambda index: (patient_position(patients[index], seed), patients[index], index))
+    dropped = set(images[:-test])
     return [None if index in dropped else section for index, section in enumerate(split)]
 
 
 def label_array(
-    film: str | os.PathLike[str],
+    image: str | os.PathLike[str],
     masks: Mapping[str, Sequence[str | os.PathLike[str]]],
     *,
     size: tuple[int, int] | None = None,
     enlarge: int = 1,
 ) -> np.ndarray:
-    """Label of one film.
+    """Label of one image.
 
     Args:
-        film: the film, a picture; it gives the size.
+        image: the image, a picture; it gives the size.
         masks: class to the picture files whose union it is; no file is an empty mask.
-        size: the film's (W, H) where it is known, so that the film is not read.
-        enlarge: a mask that is so many times smaller than its film, a whole number, has each pixel repeated.
+        size: the image's (W, H) where it is known, so that the image is not read.
+        enlarge: a mask that is so many times smaller than its image, a whole number, has each pixel repeated.
 
     Returns:
         (W, H, 1, C) uint8, 0 or 1: ``LoadImage(ensure_channel_first=True)`` turns such a file into (C, W, H, 1),
-        with the axes in which it loads the film, (1, W, H).
+        with the axes in which it loads the image, (1, W, H).
 
     Raises:
-        InputError: when a file is missing or unreadable, or a mask has another size than the film.
+        InputError: when a file is missing or unreadable, or a mask has another size than the image.
     """
-    height, width = _read_picture(film).shape[:2] if size is None else size[::-1]
+    height, width = _read_picture(image).shape[:2] if size is None else size[::-1]
     label = np.zeros((width, height, 1, len(masks)), dtype=np.uint8)
     for channel, files in enumerate(masks.values()):
         for file in files:
@@ -240,7 +240,7 @@ def label_array(
                 mask = mask.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
             if mask.shape != (height, width):
                 raise InputError(
-                    f"the mask {file} has {mask.shape[1]} x {mask.shape[0]} pixels, its film {film} {width} x {height}."
+                    f"the mask {file} has {mask.shape[1]} x {mask.shape[0]} pixels, its image {image} {width} x {height}."
                 )
             label[:, :, 0, channel] |= mask.T.astype(np.uint8)
     return label
@@ -250,7 +250,7 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """Foreground of a mask picture: above half of what its type can hold, or 1 where 1 is its maximum.
 
     Returns:
-        (H, W) bool. Of a coloured mask the brightest colour channel counts, its opacity does not.
+        (H, W) bool. Of a colored mask the brightest color channel counts, its opacity does not.
 
     Raises:
         InputError: when the file is missing, unreadable, of an unusual type, or has values up to half of what its type
@@ -258,8 +258,8 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """
     values = _read_picture(path)
     if values.ndim == 3:
-        colours = values.shape[2] - (values.shape[2] in (2, 4))
-        values = values[:, :, :colours].max(axis=2)
+        colors = values.shape[2] - (values.shape[2] in (2, 4))
+        values = values[:, :, :colors].max(axis=2)
     if values.dtype.str not in _LARGEST:
         raise InputError(f"the mask {path} has values of type {values.dtype}; save it with 8 or 16 bit.")
     highest = int(values.max())
@@ -275,7 +275,7 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
-    """A picture's pixels as viewers show them, (H, W) or (H, W, channels); a palette is resolved to its colours."""
+    """A picture's pixels as viewers show them, (H, W) or (H, W, channels); a palette is resolved to its colors."""
     try:
         with open_picture(path) as stored:
             picture = upright(stored)

@@ -1,6 +1,6 @@
 """NIH ChestX-ray14 (Wang et al. 2017) as its owner distributes it, with its findings as CheXpert's observations.
 
-The findings were mined from reports, so a finding that is not listed counts as absent (0), never as uncertain. Films
+The findings were mined from reports, so a finding that is not listed counts as absent (0), never as uncertain. Images
 are spread over ``images_001/images`` ... ``images_012/images``, or lie in ``images``.
 """
 
@@ -16,14 +16,14 @@ from doll_monai.data.datalist import read_table
 from doll_monai.data.ground_truth import BOX
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.preparation import Film, Prepared
+from doll_tools.prepare.preparation import Prepared, Radiograph
 from doll_tools.prepare.published import Count
 from doll_tools.prepare.sections import choose_sections
 
 TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 BOXES = "BBox_List_2017.csv"
 SIDE = 1024
-"""Width and height in pixels of the grid of films and boxes."""
+"""Width and height in pixels of the grid of images and boxes."""
 
 _OPACITIES = ("Infiltration", "Consolidation", "Pneumonia", "Edema", "Atelectasis", "Mass", "Nodule")
 OBSERVATIONS: dict[str, tuple[str, ...]] = {
@@ -54,7 +54,7 @@ BOX_OBSERVATION: dict[str, str] = {
 }
 """Finding of a box, as the list of boxes spells it, to the observation whose place it shows."""
 
-FILMS_OF_FINDING: dict[str, int] = {
+IMAGES_OF_FINDING: dict[str, int] = {
     "No Finding": 60361,
     "Infiltration": 19894,
     "Effusion": 13317,
@@ -71,11 +71,11 @@ FILMS_OF_FINDING: dict[str, int] = {
     "Pneumonia": 1431,
     "Hernia": 227,
 }
-"""Findings as NIH spells them, and the films of each in the first edition of the table."""
+"""Findings as NIH spells them, and the images of each in the first edition of the table."""
 
 
 def nih_labels(findings: str, where: str) -> list[float | None]:
-    """The 14 raw labels of a film, in the order of ``FINDINGS``.
+    """The 14 raw labels of an image, in the order of ``FINDINGS``.
 
     Args:
         findings: the cell of the table, ``Effusion|Mass`` for instance.
@@ -85,9 +85,9 @@ def nih_labels(findings: str, where: str) -> list[float | None]:
         InputError: when a finding is unknown, or ``No Finding`` stands beside another.
     """
     names = set(findings.split("|"))
-    unknown = sorted(names - set(FILMS_OF_FINDING))
+    unknown = sorted(names - set(IMAGES_OF_FINDING))
     if unknown:
-        raise InputError(f"{where}: '{unknown[0]}' is no finding of NIH; it must be of {', '.join(FILMS_OF_FINDING)}.")
+        raise InputError(f"{where}: '{unknown[0]}' is no finding of NIH; it must be of {', '.join(IMAGES_OF_FINDING)}.")
     if "No Finding" in names and len(names) > 1:
         raise InputError(f"{where}: '{findings}' has No Finding beside a finding; correct the row.")
     return [
@@ -106,12 +106,12 @@ def prepare(
 ) -> Prepared:
     """Look through the data set.
 
-    NIH's test list stays the test section; validation films come from the rest, by patient. Without the two lists all
-    films are split by patient. See ``choose_sections`` for the numbers.
+    NIH's test list stays the test section; validation images come from the rest, by patient. Without the two lists all
+    images are split by patient. See ``choose_sections`` for the numbers.
 
     Raises:
-        InputError: when a table is missing or has an unknown finding, no film of it is there, or the lists share a
-            film or patient.
+        InputError: when a table is missing or has an unknown finding, no image of it is there, or the lists share a
+            image or patient.
     """
     folder = Path(dataset_dir)
     table = next((folder / name for name in TABLES if (folder / name).is_file()), None)
@@ -119,7 +119,7 @@ def prepare(
         raise InputError(
             f"{folder} has no {TABLES[0]}; dataset_dir must be the folder with the tables of ChestX-ray14."
         )
-    places = _find_films(folder)
+    places = _find_images(folder)
     names, patients, values = [], [], []
     found: Counter[str] = Counter()
     lines: dict[str, int] = {}
@@ -135,7 +135,7 @@ def prepare(
     pools = _pools(folder, names, patients)
     there = [index for index, name in enumerate(names) if name in places]
     if not there:
-        raise InputError(f"No film of {table} is in a folder images* of {folder}; unpack the archives there.")
+        raise InputError(f"No image of {table} is in a folder images* of {folder}; unpack the archives there.")
     split = choose_sections(
         [pools[index] for index in there],
         [patients[index] for index in there],
@@ -144,35 +144,35 @@ def prepare(
         test=test,
         seed=seed,
     )
-    films = [
-        Film(places[names[index]], section, values=values[index])
+    images = [
+        Radiograph(places[names[index]], section, values=values[index])
         for index, section in zip(there, split, strict=True)
         if section is not None
     ]
-    boxes, counts = _boxes(folder, {film.image.rpartition("/")[2]: film.image for film in films})
+    boxes, counts = _boxes(folder, {image.image.rpartition("/")[2]: image.image for image in images})
     notes = []
     if not any(pools):
-        notes.append("Without train_val_list.txt and test_list.txt all films are split by patient.")
+        notes.append("Without train_val_list.txt and test_list.txt all images are split by patient.")
     return Prepared(
         "NIH ChestX-ray14",
         folder,
-        films,
+        images,
         counts=[
-            Count("films in the table", len(names), 112120),
-            Count("films on disk", len(places), 112120),
+            Count("images in the table", len(names), 112120),
+            Count("images on disk", len(places), 112120),
             Count("patients", len(set(patients)), 30805),
             Count("train_val_list.txt", pools.count("training"), 86524),
             Count("test_list.txt", pools.count("test"), 25596),
-            *(Count(finding, found[finding], number) for finding, number in FILMS_OF_FINDING.items()),
+            *(Count(finding, found[finding], number) for finding, number in IMAGES_OF_FINDING.items()),
             *counts,
         ],
         notes=notes,
-        missing=[f"The film {name} of {table.name} is in no folder images*." for name in names if name not in places],
+        missing=[f"The image {name} of {table.name} is in no folder images*." for name in names if name not in places],
         files={"boxes.csv": boxes} if boxes else {},
     )
 
 
-def _find_films(folder: Path) -> dict[str, str]:
+def _find_images(folder: Path) -> dict[str, str]:
     """File name to path below the data set of every PNG in its image folders."""
     folders = sorted(path for path in folder.glob("images*") if path.is_dir())
     places = {}
@@ -185,14 +185,14 @@ def _find_films(folder: Path) -> dict[str, str]:
 
 
 def _pools(folder: Path, names: list[str], patients: list[str]) -> list[str | None]:
-    """NIH's own section of every film: training, test, or None where a list is missing."""
+    """NIH's own section of every image: training, test, or None where a list is missing."""
     lists = {"training": folder / "train_val_list.txt", "test": folder / "test_list.txt"}
     there = [path for path in lists.values() if path.is_file()]
     if not there:
         return [None] * len(names)
     if len(there) == 1:
         raise InputError(
-            f"{folder} has {there[0].name} alone of NIH's two lists, so its test films are not known; add the other one"
+            f"{folder} has {there[0].name} alone of NIH's two lists, so its test images are not known; add the other one"
             ", or take this one away for a split of your own."
         )
     members = {pool: set(path.read_text(encoding="utf-8").split()) for pool, path in lists.items()}
@@ -201,21 +201,21 @@ def _pools(folder: Path, names: list[str], patients: list[str]) -> list[str | No
     shared = people["training"] & people["test"]
     if members["training"] & members["test"] or shared:
         raise InputError(
-            f"{lists['training']} and {lists['test']} share films or patients, such as "
+            f"{lists['training']} and {lists['test']} share images or patients, such as "
             f"{min(members['training'] & members['test'] or shared)}; download both lists again."
         )
     return pools
 
 
 def _boxes(folder: Path, images: dict[str, str]) -> tuple[bytes, list[Count]]:
-    """``boxes.csv`` as ``Truth`` reads it, of the films that are used; and how many boxes and films NIH's list has."""
+    """``boxes.csv`` as ``GroundTruth`` reads it, of the radiographs that are used; and how many boxes and radiographs NIH's list has."""
     path = folder / BOXES
     if not path.is_file():
         return b"", []
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     writer.writerow(["Path", "finding", "nih_finding", *BOX])
-    films, number = set(), 0
+    radiographs, number = set(), 0
     columns = ["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"]
     for line, row in read_table(path, columns, short_rows=True):
         name, finding = row["Image Index"], row["Finding Label"]
@@ -227,10 +227,15 @@ def _boxes(folder: Path, images: dict[str, str]) -> tuple[bytes, list[Count]]:
                 f"{path}, line {line}: '{finding}' is no finding with boxes, or its box is none."
             ) from error
         if not (0 <= x < 1 and 0 <= y < 1 and width > 0 and height > 0):
-            raise InputError(f"{path}, line {line}: the box lies outside a film of {SIDE} x {SIDE} pixels; correct it.")
-        films.add(name)
+            raise InputError(
+                f"{path}, line {line}: the box lies outside an image of {SIDE} x {SIDE} pixels; correct it."
+            )
+        radiographs.add(name)
         number += 1
         if name in images:
             place = (x, y, min(width, 1 - x), min(height, 1 - y))
             writer.writerow([images[name], observation, finding, *(f"{value:.6f}" for value in place)])
-    return output.getvalue().encode(), [Count("boxes", number, 984), Count("films with boxes", len(films), 880)]
+    return output.getvalue().encode(), [
+        Count("boxes", number, 984),
+        Count("radiographs with boxes", len(radiographs), 880),
+    ]

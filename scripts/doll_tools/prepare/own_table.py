@@ -1,4 +1,4 @@
-"""One's own films with a CSV of findings as a data set to classify."""
+"""One's own images with a CSV of findings as a data set to classify."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from doll_monai.data.datalist import SECTIONS, read_table, relative_path
 from doll_monai.findings import FINDINGS, finding_index
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.chexpert import raw_label
-from doll_tools.prepare.preparation import Film, Prepared
+from doll_tools.prepare.preparation import Prepared, Radiograph
 from doll_tools.prepare.published import Count
 from doll_tools.prepare.sections import choose_sections
 
@@ -27,20 +27,20 @@ def prepare_table(
     test: int | None = None,
     seed: int = 0,
 ) -> Prepared:
-    """Look through a table with a row a film.
+    """Look through a table with a row a radiograph.
 
     A column that is named as one of the 14 observations, in any case and with any of blank, ``_`` and ``-`` between
     words, holds its raw labels: 1, 0, -1 or blank. An observation without a column is blank everywhere. A column
     ``section`` may say training, validation or test; other columns are passed over.
 
     Args:
-        dataset_dir: folder to which the films are relative.
+        dataset_dir: folder to which the images are relative.
         csv: the table.
-        image: name of the column of films.
-        patient: name of the column of patients; None uses ``patient`` where there is one, else every film stands alone.
+        image: name of the column of images.
+        patient: name of the column of patients; None uses ``patient`` where there is one, else every radiograph stands alone.
         training: see ``choose_sections``, as for the next ones.
-        validation: number of films for validation.
-        test: number of films for test at the most.
+        validation: number of images for validation.
+        test: number of images for test at the most.
         seed: another seed, another split.
 
     Raises:
@@ -58,15 +58,15 @@ def prepare_table(
     patients, pools = [], []
     for line, row in rows:
         where = f"{csv}, line {line}"
-        film = relative_path(row[image], where)
-        if film in lines:
-            raise InputError(f"{where}: {film} occurs twice, first in line {lines[film]}.")
-        lines[film] = line
+        radiograph = relative_path(row[image], where)
+        if radiograph in lines:
+            raise InputError(f"{where}: {radiograph} occurs twice, first in line {lines[radiograph]}.")
+        lines[radiograph] = line
         label: list[float | None] = [None] * len(FINDINGS)
         for channel, column in columns.items():
             label[channel] = raw_label(row[column], f"{where}: {column}")
         values.append(label)
-        patients.append(film if person is None else row[person])
+        patients.append(radiograph if person is None else row[person])
         if not patients[-1]:
             raise InputError(f"{where}: {person} is blank; fill it in.")
         pools.append(_pool(row.get(section_column, ""), where))
@@ -83,11 +83,11 @@ def prepare_table(
         Path(dataset_dir).resolve().name,
         Path(dataset_dir),
         [
-            Film(film, section, values=label)
-            for film, section, label in zip(lines, split, values, strict=True)
+            Radiograph(radiograph, section, values=label)
+            for radiograph, section, label in zip(lines, split, values, strict=True)
             if section is not None
         ],
-        counts=[Count("films", len(lines)), Count("patients", len(set(patients)))],
+        counts=[Count("images", len(lines)), Count("patients", len(set(patients)))],
         notes=[f"Columns passed over: {', '.join(ignored)}."] if ignored else [],
     )
 

@@ -25,7 +25,7 @@ class RunLengths:
 
     Attributes:
         runs: they add up to the number of pixels.
-        size: (W, H) of the film.
+        size: (W, H) of the image.
     """
 
     runs: tuple[int, ...]
@@ -40,7 +40,7 @@ class RunLengths:
         difference to the last run but one.
 
         Raises:
-            ValueError: when the runs do not fill the mask, or it is larger than any film.
+            ValueError: when the runs do not fill the mask, or it is larger than any image.
         """
         runs: list[int] = []
         value = shift = 0
@@ -75,11 +75,11 @@ class RunLengths:
 def read_run_lengths(path: str | os.PathLike[str]) -> Iterator[tuple[str, int, RunLengths]]:
     """The masks of a file in CheXlocalize's format (``gt_segmentations_val.json``) that are not empty.
 
-    The file has for each film, such as ``patient64541_study1_view1_frontal``, the findings, and for each of these
+    The file has for each image, such as ``patient64541_study1_view1_frontal``, the findings, and for each of these
     ``size`` (H, W) and ``counts``.
 
     Yields:
-        the film's name, the observation's channel and the mask.
+        the image's name, the observation's channel and the mask.
 
     Raises:
         InputError: when the file is missing or no such JSON, names an unknown finding, or has a mask of no pixel or of
@@ -87,12 +87,12 @@ def read_run_lengths(path: str | os.PathLike[str]) -> Iterator[tuple[str, int, R
     """
     try:
         content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-        films = {film: dict(findings) for film, findings in content.items()}
+        images = {image: dict(findings) for image, findings in content.items()}
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON of films with the masks of their findings, as CheXlocalize's.") from error
-    for film, findings in films.items():
+        raise InputError(f"{path} is no JSON of images with the masks of their findings, as CheXlocalize's.") from error
+    for image, findings in images.items():
         for name, entry in findings.items():
             try:
                 height, width = map(int, entry["size"])
@@ -100,7 +100,7 @@ def read_run_lengths(path: str | os.PathLike[str]) -> Iterator[tuple[str, int, R
                 channel = finding_index(OTHER_NAMES.get(str(name), str(name)))
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise InputError(
-                    f"{path}, {film}: '{name}' is no known finding, or its size and counts are no mask."
+                    f"{path}, {image}: '{name}' is no known finding, or its size and counts are no mask."
                 ) from error
             if not place.empty:
-                yield film, channel, place
+                yield image, channel, place

@@ -16,7 +16,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from doll_monai.networks.weights import load_weights
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 
@@ -74,7 +74,7 @@ def package_bundle(
         _zip(folder, partial)
         os.replace(partial, archive)
     if large:
-        write_whole(output / f"{name}.large_files.yml", large.encode())
+        write_atomic(output / f"{name}.large_files.yml", large.encode())
     _add_to_list(output / "model_info.json", name, archive, url)
     return archive
 
@@ -170,4 +170,4 @@ def _add_to_list(path: Path, name: str, archive: Path, url: str | None) -> None:
     digest = hashlib.sha1(archive.read_bytes(), usedforsecurity=False).hexdigest()
     address = f"{url.rstrip('/')}/{archive.name}" if url else archive.name
     known[name] = {"checksum": digest, "source": address}
-    write_whole(path, (json.dumps(dict(sorted(known.items())), indent=4) + "\n").encode())
+    write_atomic(path, (json.dumps(dict(sorted(known.items())), indent=4) + "\n").encode())

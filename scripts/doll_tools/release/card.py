@@ -19,18 +19,18 @@ from doll_tools.release.paths import without_paths
 
 TEMPLATE = "card.md.j2"
 MAX_ROWS = 60
-"""A longer table of quality is one of films, not of means."""
+"""A longer table of quality is one of images, not of means."""
 
 Table = list[list[str]]
 
 
-def render_card(folder: LabelFolder, name: str, films: str | None, evaluation: Table | None) -> str:
+def render_card(folder: LabelFolder, name: str, images: str | None, evaluation: Table | None) -> str:
     """The card in Markdown.
 
     Args:
         folder: the labels.
         name: the title.
-        films: which films the labels belong to, in a few words.
+        images: which images the labels belong to, in a few words.
         evaluation: header and rows of the table of quality, see ``read_evaluation``.
     """
     environment = jinja2.Environment(
@@ -45,7 +45,7 @@ def render_card(folder: LabelFolder, name: str, films: str | None, evaluation: T
     settings = {key: value for key, value in folder.provenance.items() if key not in ("checkpoint_sha256", "versions")}
     return environment.get_template(TEMPLATE).render(
         name=name,
-        films=films,
+        images=images,
         sections={section: len(records) for section, records in folder.sections.items()},
         count=len(folder.records),
         positive=len(positives),
@@ -64,7 +64,7 @@ def render_card(folder: LabelFolder, name: str, films: str | None, evaluation: T
 
 
 def observation_table(rows: Sequence[dict[str, str]]) -> Table:
-    """For each of the 14: positive films, those with foreground, mean share of it, probability, completeness error."""
+    """For each of the 14: positive images, those with foreground, mean share of it, probability, completeness error."""
     table = []
     for finding in FINDINGS:
         part = [row for row in rows if row["observation"] == finding]

@@ -79,7 +79,7 @@ def _refuse_strangers(root: Path, names: Sequence[str]) -> None:
     if names:
         raise InputError(
             f"{root} holds {len(names)} files or folders that are no labels, the first is {names[0]}; "
-            "move them elsewhere, films must never be passed on with labels."
+            "move them elsewhere, images must never be passed on with labels."
         )
 
 

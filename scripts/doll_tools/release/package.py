@@ -21,7 +21,7 @@ from doll_tools.release.label_check import check_label
 from doll_tools.release.label_folder import LabelFolder, read_label_folder
 from doll_tools.release.paths import without_paths
 
-TITLE = "Localisation labels of chest radiographs"
+TITLE = "Localization labels of chest radiographs"
 
 Progress = Callable[[list[dict[str, str]]], Iterable[dict[str, str]]]
 
@@ -31,7 +31,7 @@ def package_labels(
     output: str | os.PathLike[str],
     evaluation: str | os.PathLike[str] | None = None,
     name: str = TITLE,
-    films: str | None = None,
+    images: str | None = None,
     progress: Progress = iter,
 ) -> LabelFolder:
     """Write a data set from a finished folder of labels; the same input gives the same bytes.
@@ -41,7 +41,7 @@ def package_labels(
         output: folder to make; it must not exist or be empty.
         evaluation: ``evaluation.csv`` or the folder that holds it, for the card's table of quality.
         name: the card's title.
-        films: which films the labels belong to, in a few words, for the card.
+        images: which images the labels belong to, in a few words, for the card.
         progress: shows how many of the records are done.
 
     Returns:
@@ -58,7 +58,7 @@ def package_labels(
         raise InputError(f"{target} lies in the folder of labels; give an output elsewhere.")
     folder = read_label_folder(source)
     table = None if evaluation is None else read_evaluation(evaluation)
-    card = render_card(folder, _one_line(name), _one_line(films) if films else None, table)
+    card = render_card(folder, _one_line(name), _one_line(images) if images else None, table)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)

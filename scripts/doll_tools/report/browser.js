@@ -1,7 +1,7 @@
 "use strict";
 (() => {
-  // a pair is [film, observation, probability, completeness error, agreement, foreground share, IoU with the known place]
-  const [FILM, OBSERVATION, PROBABILITY, COMPLETENESS, AGREEMENT, SHARE, IOU] = [0, 1, 2, 3, 4, 5, 6];
+  // a pair is [image, observation, probability, completeness error, agreement, foreground share, IoU with the known place]
+  const [IMAGE, OBSERVATION, PROBABILITY, COMPLETENESS, AGREEMENT, SHARE, IOU] = [0, 1, 2, 3, 4, 5, 6];
   const MEASURES = {
     iou: { place: IOU, worst: 1, name: "IoU" },
     agreement: { place: AGREEMENT, worst: 1, name: "agreement" },
@@ -10,10 +10,10 @@
   };
   const LABEL = [230, 159, 0], TRUTH = [86, 180, 233];
   const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-  const LONGER_SIDE = 480, STRIPE = 8, KEPT_FILMS = 60;
+  const LONGER_SIDE = 480, STRIPE = 8, KEPT_IMAGES = 60;
 
   const $ = (id) => document.getElementById(id);
-  const { members, films, pairs } = JSON.parse($("label-data").textContent);
+  const { members, images, pairs } = JSON.parse($("label-data").textContent);
   const sources = ["label", "mean map", ...members];
   const loaded = new Map();
   let shown = [], place = 0, drawing = 0;
@@ -24,15 +24,15 @@
     return image.decode().then(() => image);
   };
 
-  /* The pictures of a film; only those looked at last are kept. */
+  /* The pictures of an image; only those looked at last are kept. */
   const load = (number) => {
     if (!loaded.has(number)) {
-      const film = films[number], none = Promise.resolve(null);
+      const image = images[number], none = Promise.resolve(null);
       loaded.set(number, Promise.all([
-        picture("jpeg", film.film), picture("png", film.label),
-        film.truth ? picture("png", film.truth) : none, film.maps ? picture("png", film.maps) : none,
+        picture("jpeg", image.image), picture("png", image.label),
+        image.truth ? picture("png", image.truth) : none, image.maps ? picture("png", image.maps) : none,
       ]));
-      if (loaded.size > KEPT_FILMS) loaded.delete(loaded.keys().next().value);
+      if (loaded.size > KEPT_IMAGES) loaded.delete(loaded.keys().next().value);
     }
     return loaded.get(number);
   };
@@ -49,8 +49,8 @@
     return context.getImageData(0, 0, width, height).data;
   };
 
-  const mixed = (pixels, at, colour, share) => {
-    for (let c = 0; c < 3; c++) pixels[at + c] += share * (colour[c] - pixels[at + c]);
+  const mixed = (pixels, at, color, share) => {
+    for (let c = 0; c < 3; c++) pixels[at + c] += share * (color[c] - pixels[at + c]);
   };
 
   const isEdge = (inside, x, y, width, height) => {
@@ -59,10 +59,10 @@
       || !inside[at - 2] || !inside[at + 2] || !inside[at - 2 * width] || !inside[at + 2 * width]);
   };
 
-  const paint = (pixels, width, height, inside, colour, fill, edge) => {
+  const paint = (pixels, width, height, inside, color, fill, edge) => {
     for (let y = 0, at = 0; y < height; y++) for (let x = 0; x < width; x++, at++) {
       if (!inside[at]) continue;
-      mixed(pixels, 4 * at, colour, isEdge(inside, x, y, width, height) ? edge : fill);
+      mixed(pixels, 4 * at, color, isEdge(inside, x, y, width, height) ? edge : fill);
     }
   };
 
@@ -81,26 +81,26 @@
     for (let at = 0; at < values.length; at += 4) {
       const value = values[at] / 255, step = value * (VIRIDIS.length - 1);
       const low = Math.min(Math.floor(step), VIRIDIS.length - 2), rest = step - low;
-      const colour = VIRIDIS[low].map((channel, c) => channel + rest * (VIRIDIS[low + 1][c] - channel));
-      mixed(pixels, at, colour, opacity * Math.min(1, 0.15 + value));
+      const color = VIRIDIS[low].map((channel, c) => channel + rest * (VIRIDIS[low + 1][c] - channel));
+      mixed(pixels, at, color, opacity * Math.min(1, 0.15 + value));
     }
   };
 
   const figure = (value, digits) => (value === null ? "–" : value.toFixed(digits));
   const sourceNumber = () => Number(document.querySelector("input[name=source]:checked").value);
 
-  const describe = (pair, film, source) => {
+  const describe = (pair, image, source) => {
     const facts = $("facts"), parts = [
       `probability ${figure(pair[PROBABILITY], 2)}`, `completeness error ${figure(pair[COMPLETENESS], 3)}`,
-      `agreement of the members ${figure(pair[AGREEMENT], 2)}`, `label ${figure(100 * pair[SHARE], 0)} % of the film`,
+      `agreement of the members ${figure(pair[AGREEMENT], 2)}`, `label ${figure(100 * pair[SHARE], 0)} % of the image`,
     ];
     if (pair[IOU] !== null) parts.push(`IoU with the known place ${figure(pair[IOU], 3)}`);
     const name = document.createElement("b");
     name.textContent = pair[OBSERVATION];
-    facts.replaceChildren(name, `, ${film.name}${film.section ? ` (${film.section})` : ""}`, document.createElement("br"),
+    facts.replaceChildren(name, `, ${image.name}${image.section ? ` (${image.section})` : ""}`, document.createElement("br"),
       parts.join(" · "));
-    const known = film.places.includes(pair[OBSERVATION]);
-    $("plain").setAttribute("aria-label", `Radiograph ${film.name}`);
+    const known = image.places.includes(pair[OBSERVATION]);
+    $("plain").setAttribute("aria-label", `Radiograph ${image.name}`);
     $("overlay").setAttribute("aria-label",
       `The same with ${source} of ${pair[OBSERVATION]}${known ? ", its known place outlined" : ""}; ${parts.join(", ")}`);
   };
@@ -113,7 +113,7 @@
       for (const id of ["plain", "overlay"]) $(id).getContext("2d").clearRect(0, 0, $(id).width, $(id).height);
       return;
     }
-    const film = films[pair[FILM]], [plain, label, truth, maps] = await load(pair[FILM]);
+    const image = images[pair[IMAGE]], [plain, label, truth, maps] = await load(pair[IMAGE]);
     if (ticket !== drawing) return; // another pair was asked for meanwhile
     const scale = LONGER_SIDE / Math.max(plain.naturalWidth, plain.naturalHeight);
     const width = Math.round(plain.naturalWidth * scale), height = Math.round(plain.naturalHeight * scale);
@@ -123,25 +123,25 @@
     }
     const context = $("overlay").getContext("2d"), frame = context.getImageData(0, 0, width, height);
     const opacity = $("opacity").value / 100, source = sourceNumber();
-    const row = film.rows.indexOf(pair[OBSERVATION]), hasMap = maps !== null && row >= 0;
+    const row = image.rows.indexOf(pair[OBSERVATION]), hasMap = maps !== null && row >= 0;
     if (source === 0 || !hasMap) {
-      const observations = pairs.filter((other) => other[FILM] === pair[FILM]).map((other) => other[OBSERVATION]);
+      const observations = pairs.filter((other) => other[IMAGE] === pair[IMAGE]).map((other) => other[OBSERVATION]);
       const values = tile(label, observations.indexOf(pair[OBSERVATION]), observations.length, 0, 1, width, height, false);
       paintLabel(frame.data, values, width, height, opacity);
     } else {
-      const values = tile(maps, row, film.rows.length, source - 1, members.length + 1, width, height, true);
+      const values = tile(maps, row, image.rows.length, source - 1, members.length + 1, width, height, true);
       paintMap(frame.data, values, opacity);
     }
-    const known = film.places.indexOf(pair[OBSERVATION]);
+    const known = image.places.indexOf(pair[OBSERVATION]);
     if (truth !== null && known >= 0 && $("truth") && $("truth").checked) {
-      const values = tile(truth, known, film.places.length, 0, 1, width, height, true);
+      const values = tile(truth, known, image.places.length, 0, 1, width, height, true);
       const inside = Uint8Array.from({ length: width * height }, (_, at) => (values[4 * at] > 127 ? 1 : 0));
       paint(frame.data, width, height, inside, TRUTH, 0, 1);
     }
     context.putImageData(frame, 0, 0);
     for (const input of document.querySelectorAll("input[name=source]")) input.disabled = input.value !== "0" && !hasMap;
-    describe(pair, film, hasMap ? sources[source] : sources[0]);
-    if (place + 1 < shown.length) load(shown[place + 1][FILM]);
+    describe(pair, image, hasMap ? sources[source] : sources[0]);
+    if (place + 1 < shown.length) load(shown[place + 1][IMAGE]);
   };
 
   /* Choose and order the pairs anew; start with the worst. */

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from doll_monai.data.ground_truth import Truth
+from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import BACKGROUND, FOREGROUND, IGNORE, finding_index
-from doll_monai.visualize.pictures import read_film, read_mask
+from doll_monai.visualize.pictures import read_image, read_mask
 from doll_tools.report.pairs import (
-    LabelledFilm,
+    LabeledImage,
     label_path,
-    labelled_films,
+    labeled_images,
     map_path,
     places,
     score,
@@ -28,12 +28,12 @@ from doll_tools.report.pairs import (
 )
 from doll_tools.report.run_folder import RunFolder
 
-Progress = Callable[[list[LabelledFilm]], Iterable[LabelledFilm]]
+Progress = Callable[[list[LabeledImage]], Iterable[LabeledImage]]
 
 SIDE = 160
 """Longer side of the labels and truths in the page; the masks' own where that is less."""
-FILMS = 300
-"""Films in the page by default."""
+IMAGES = 300
+"""Images in the page by default."""
 LEVELS = (0, 255, 128)
 """Grey values of background, foreground and ignored pixels in a label's picture."""
 
@@ -43,16 +43,16 @@ class Browser:
     """The browser's data.
 
     Attributes:
-        films: number of films in it.
-        of: number of films with a label.
-        pairs: number of pairs of a film and an observation.
+        images: number of images in it.
+        of: number of images with a label.
+        pairs: number of pairs of an image and an observation.
         observations: those that occur.
-        maps: whether the members' maps of any film are in it.
+        maps: whether the members' maps of any image are in it.
         truth: whether the place of any pair is known.
         json: the data, safe inside a ``<script>`` element.
     """
 
-    films: int
+    images: int
     of: int
     pairs: int
     observations: list[str]
@@ -61,57 +61,57 @@ class Browser:
     json: str
 
 
-def label_browser(folder: RunFolder, count: int = FILMS, progress: Progress = iter) -> Browser | None:
-    """The browser of a run's labels; None when there is no label with a foreground, or no film of it.
+def label_browser(folder: RunFolder, count: int = IMAGES, progress: Progress = iter) -> Browser | None:
+    """The browser of a run's labels; None when there is no label with a foreground, or no image of it.
 
     Args:
         folder: the run.
-        count: films at most; see ``shown_first`` for which.
-        progress: wraps the films while they are read.
+        count: images at most; see ``shown_first`` for which.
+        progress: wraps the images while they are read.
     """
     truth = truth_of(folder.chexpert)
-    labelled = labelled_films(folder)
-    films: list[dict[str, Any]] = []
+    labeled = labeled_images(folder)
+    images: list[dict[str, Any]] = []
     pairs: list[list[Any]] = []
-    for film in progress(shown_first(labelled, truth, folder)[:count]):
-        entry = _film(folder, film, truth)
+    for image in progress(shown_first(labeled, truth, folder)[:count]):
+        entry = _image(folder, image, truth)
         if entry is not None:
-            pairs += [[len(films), *astuple(pair)] for pair in film.pairs]
-            films.append(entry)
-    if not films:
+            pairs += [[len(images), *astuple(pair)] for pair in image.pairs]
+            images.append(entry)
+    if not images:
         return None
     members = [str(name) for name in folder.pipeline.get("members") or []]
-    content = {"members": members, "films": films, "pairs": pairs}
+    content = {"members": members, "images": images, "pairs": pairs}
     found = {pair[1] for pair in pairs}
     return Browser(
-        len(films),
-        len(labelled),
+        len(images),
+        len(labeled),
         len(pairs),
         sorted(found, key=finding_index),
-        any(film["maps"] for film in films),
+        any(image["maps"] for image in images),
         any(pair[-1] is not None for pair in pairs),
         json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     )
 
 
-def _film(folder: RunFolder, film: LabelledFilm, truth: Truth) -> dict[str, Any] | None:
-    """One film's pictures, each a base64 text; None when film or label cannot be read."""
-    picture, label = read_film(folder.chexpert / film.image), read_mask(label_path(folder, film.image))
+def _image(folder: RunFolder, image: LabeledImage, truth: GroundTruth) -> dict[str, Any] | None:
+    """One image's pictures, each a base64 text; None when image or label cannot be read."""
+    picture, label = read_image(folder.chexpert / image.image), read_mask(label_path(folder, image.image))
     if picture is None or label is None:
         return None
     _, height, width = label.shape
-    known = places(truth, folder.chexpert / film.image, (width, height))
-    score(film, label.transpose(0, 2, 1), known)
-    channels = [finding_index(pair.observation) for pair in film.pairs]
-    maps = map_path(folder, film.image)
+    known = places(truth, folder.chexpert / image.image, (width, height))
+    score(image, label.transpose(0, 2, 1), known)
+    channels = [finding_index(pair.observation) for pair in image.pairs]
+    maps = map_path(folder, image.image)
     rows = _map_rows(maps)
     return {
-        "name": film.image,
-        "section": film.section,
-        "film": _encoded(picture[..., 0], "JPEG", quality=80, optimize=True),
+        "name": image.image,
+        "section": image.section,
+        "image": _encoded(picture[..., 0], "JPEG", quality=80, optimize=True),
         "label": _mask_sheet([label[channel] for channel in channels]),
         "truth": _mask_sheet([known[c].T.astype(np.uint8) for c in channels if c in known]) if known else "",
-        "places": [film.pairs[number].observation for number, c in enumerate(channels) if c in known],
+        "places": [image.pairs[number].observation for number, c in enumerate(channels) if c in known],
         "maps": base64.b64encode(maps.read_bytes()).decode() if rows else "",
         "rows": rows,
     }

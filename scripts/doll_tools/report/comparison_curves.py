@@ -1,4 +1,4 @@
-"""Scores by number of annotated films, and learning curves, in the page's colours."""
+"""Scores by number of annotated images, and learning curves, in the page's colors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Cell = tuple[str, str]
 """A start and a tuning."""
 Look = dict[str, Any]
 
-COLOURS = {"scratch": TEXT, "classifier": ORANGE, "doll_backbone": SKY, "doll": ACCENT}
-MORE_COLOURS = (GREEN, VERMILLION, PURPLE)
+COLORS = {"scratch": TEXT, "classifier": ORANGE, "doll_backbone": SKY, "doll": ACCENT}
+MORE_COLORS = (GREEN, VERMILLION, PURPLE)
 STYLES = ("-", "--", ":", "-.")
 """One a tuning."""
 
@@ -30,24 +30,24 @@ def _cells(table: pd.DataFrame) -> list[Cell]:
 
 
 def _look(cells: Sequence[Cell]) -> dict[Cell, Look]:
-    """Colour by start, line by tuning."""
-    others = [init for init in dict.fromkeys(init for init, _ in cells) if init not in COLOURS]
-    colours = COLOURS | {init: MORE_COLOURS[n % len(MORE_COLOURS)] for n, init in enumerate(others)}
+    """Color by start, line by tuning."""
+    others = [init for init in dict.fromkeys(init for init, _ in cells) if init not in COLORS]
+    colors = COLORS | {init: MORE_COLORS[n % len(MORE_COLORS)] for n, init in enumerate(others)}
     tunings = list(dict.fromkeys(tuning for _, tuning in cells))
     return {
-        (init, tuning): {"color": colours[init], "linestyle": STYLES[tunings.index(tuning) % len(STYLES)]}
+        (init, tuning): {"color": colors[init], "linestyle": STYLES[tunings.index(tuning) % len(STYLES)]}
         for init, tuning in cells
     }
 
 
 def score_intervals(summary: pd.DataFrame, task: str) -> Curve:
-    """IoU on test films by number of annotated films, each with its interval."""
+    """IoU on test images by number of annotated images, each with its interval."""
     shots = sorted(summary["shots"].unique())
     cells = _cells(summary)
     looks = _look(cells)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.6, 2.9), layout="constrained")
-        axes = figure.add_subplot(xlabel="annotated films", ylabel="IoU, test films")
+        axes = figure.add_subplot(xlabel="annotated images", ylabel="IoU, test images")
         for number, cell in enumerate(cells):
             rows = summary[(summary["init"] == cell[0]) & (summary["tuning"] == cell[1])].sort_values("shots")
             place = np.array([shots.index(count) for count in rows["shots"]]) + (number - len(cells) / 2 + 0.5) * 0.08
@@ -58,23 +58,25 @@ def score_intervals(summary: pd.DataFrame, task: str) -> Curve:
         text = ", ".join(
             f"{row['init']}/{row['tuning']} {row['shots']}: {row['iou']:.3f}" for _, row in summary.iterrows()
         )
-        drawing = svg(figure, f"{task}: IoU on test films by start, tuning and number of annotated films: {text}")
-    return Curve(drawing, f"{task}: IoU by number of annotated films", "bars: 95 % intervals; points are set apart")
+        drawing = svg(figure, f"{task}: IoU on test images by start, tuning and number of annotated images: {text}")
+    return Curve(drawing, f"{task}: IoU by number of annotated images", "bars: 95 % intervals; points are set apart")
 
 
 def learning_curves(curves: pd.DataFrame, task: str) -> Curve:
-    """IoU on valid films by iteration, of the most annotated films."""
+    """IoU on valid images by iteration, of the most annotated images."""
     count = int(curves["shots"].max())
     chosen = curves[curves["shots"] == count]
     looks = _look(_cells(chosen))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.6, 2.9), layout="constrained")
-        axes = figure.add_subplot(xlabel="iteration", ylabel="IoU, valid films")
+        axes = figure.add_subplot(xlabel="iteration", ylabel="IoU, valid images")
         for cell, look in looks.items():
             _band(axes, chosen[(chosen["init"] == cell[0]) & (chosen["tuning"] == cell[1])], look)
         _legend(figure, looks)
-        drawing = svg(figure, f"{task}: IoU on valid films by iteration, {count} annotated films, by start and tuning")
-    caption = f"{count} annotated films; lines: means over seeds, bands: from the lowest to the highest seed"
+        drawing = svg(
+            figure, f"{task}: IoU on valid images by iteration, {count} annotated images, by start and tuning"
+        )
+    caption = f"{count} annotated images; lines: means over seeds, bands: from the lowest to the highest seed"
     return Curve(drawing, f"{task}: validation IoU during fine-tuning", caption)
 
 

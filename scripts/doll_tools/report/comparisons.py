@@ -1,4 +1,4 @@
-"""What a few annotated films bring, from the folders of ``scripts/compare_initialisations.py``."""
+"""What a few annotated images bring, from the folders of ``scripts/compare_initializations.py``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOLDER = "comparisons"
 """Folder of a run in which comparisons are looked for, one folder a task."""
 TABLES = ("summary.csv", "differences.csv", "curves.csv", "settings.json")
 SHEET_WIDTH = 720
-SPLITS = {TEST: "test films", ELSEWHERE: "films from elsewhere"}
+SPLITS = {TEST: "test images", ELSEWHERE: "images from elsewhere"}
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Comparison:
 
     Attributes:
         task: its name.
-        about: a sentence: how many films, shots, seeds and iterations.
-        scores: rows of start, tuning, shots, films, IoU, Dice, each with its interval.
-        differences: rows of what is compared, shots, films, the difference of IoU with its interval, whether it is
+        about: a sentence: how many images, shots, seeds and iterations.
+        scores: rows of start, tuning, shots, images, IoU, Dice, each with its interval.
+        differences: rows of what is compared, shots, images, the difference of IoU with its interval, whether it is
             clear of zero.
-        curves: scores with intervals, and IoU on valid films by iteration.
-        sheets: ``data:`` address and text of the best, the median and the worst test film of each start.
+        curves: scores with intervals, and IoU on valid images by iteration.
+        sheets: ``data:`` address and text of the best, the median and the worst test image of each start.
         commands: one training command a start and tuning.
     """
 
@@ -61,7 +61,7 @@ def find_comparisons(given: str | Path | None, run: Path) -> list[Path]:
     folders = [folder for folder in found if all((folder / name).is_file() for name in TABLES)]
     if given is not None and not folders:
         raise InputError(
-            f"{given} holds no finished comparison; give an output folder of scripts/compare_initialisations.py, or a "
+            f"{given} holds no finished comparison; give an output folder of scripts/compare_initializations.py, or a "
             "folder of such folders."
         )
     return folders
@@ -86,7 +86,7 @@ def read_comparison(folder: Path) -> Comparison:
         )
     except KeyError as error:
         raise InputError(
-            f"A table in {folder} has no column {error}; run scripts/compare_initialisations.py with it again."
+            f"A table in {folder} has no column {error}; run scripts/compare_initializations.py with it again."
         ) from error
 
 
@@ -100,10 +100,10 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _about(settings: dict[str, Any], summary: pd.DataFrame) -> str:
-    films = ", ".join(f"{count} {section}" for section, count in dict(settings.get("films") or {}).items())
+    images = ", ".join(f"{count} {section}" for section, count in dict(settings.get("images") or {}).items())
     return (
-        f"Films: {films}. Each training took {settings.get('iterations')} iterations of {settings.get('batch_size')} "
-        f"films; {summary['seeds'].max()} seeds. Means over films and seeds, in brackets 95 % bootstrap intervals over "
+        f"Images: {images}. Each training took {settings.get('iterations')} iterations of {settings.get('batch_size')} "
+        f"images; {summary['seeds'].max()} seeds. Means over images and seeds, in brackets 95 % bootstrap intervals over "
         "seeds and patients, which are too narrow with two or three seeds."
     )
 
@@ -114,7 +114,7 @@ def _scores(summary: pd.DataFrame) -> list[tuple[str, ...]]:
             str(row["init"]),
             str(row["tuning"]),
             str(row["shots"]),
-            f"{row['films']} {SPLITS[row['split']]}",
+            f"{row['images']} {SPLITS[row['split']]}",
             interval(row, "iou"),
             interval(row, "dice"),
         )
@@ -130,7 +130,7 @@ def _differences(pairs: pd.DataFrame) -> list[tuple[str, str, str, str, bool]]:
         (
             f"{row['first']} \N{MINUS SIGN} {row['second']}",
             str(row["shots"]),
-            f"{row['films']} {SPLITS[row['split']]}",
+            f"{row['images']} {SPLITS[row['split']]}",
             interval(row, "iou", "+.3f"),
             bool(row["iou_low"] > 0 or row["iou_high"] < 0),
         )
@@ -157,8 +157,8 @@ def _sheets(folder: Path, task: str) -> list[tuple[str, str]]:
             continue
         flat.thumbnail((SHEET_WIDTH, SHEET_WIDTH))
         text = (
-            f"{task}, {'/'.join(cell)}, {record['shots']} annotated films, seed {record['seed']}: best, median and "
-            "worst test film, truth in blue, prediction dashed in orange"
+            f"{task}, {'/'.join(cell)}, {record['shots']} annotated images, seed {record['seed']}: best, median and "
+            "worst test image, truth in blue, prediction dashed in orange"
         )
         sheets.append((data_uri(np.asarray(flat)), text))
     return sheets

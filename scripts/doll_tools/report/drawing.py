@@ -1,4 +1,4 @@
-"""Inline SVG that takes the colours of the page's text, in light and in dark."""
+"""Inline SVG that takes the colors of the page's text, in light and in dark."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 TEXT, ACCENT = "#010203", "#010204"
-"""Colours that ``svg`` replaces by the page's own, which change with light and dark."""
+"""Colors that ``svg`` replaces by the page's own, which change with light and dark."""
 ORANGE, SKY, GREEN, VERMILLION, PURPLE = "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7"
-"""Of the colour-blind-safe palette of Okabe and Ito (2008)."""
+"""Of the color-blind-safe palette of Okabe and Ito (2008)."""
 STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -29,7 +29,7 @@ STYLE: Any = {
 
 
 def svg(figure: Figure, text: str) -> str:
-    """A figure as an ``<svg>`` element without background, in the page's colours.
+    """A figure as an ``<svg>`` element without background, in the page's colors.
 
     Args:
         figure: drawn with ``STYLE``.

@@ -10,8 +10,8 @@ from doll_monai.data.datalist import SECTIONS, datalist_hash
 from doll_tools.report.run_folder import RunFolder
 
 MADE_BY = {
-    "classifier": ("prepare_films", "train_", "assemble_committee", "evaluate_classifier"),
-    "labels": ("generate_labels", "localise_"),
+    "classifier": ("prepare_images", "train_", "assemble_committee", "evaluate_classifier"),
+    "labels": ("generate_labels", "localize_"),
     "segmentation": ("pretrain", "prepare_task", "fine_tune_", "evaluate_adapter", "evaluate_scratch", "predict"),
     "training": ("train_", "pretrain", "fine_tune_"),
 }
@@ -30,10 +30,10 @@ def run_settings(folder: RunFolder) -> list[tuple[str, str]]:
         ("Device", pipeline.get("device")),
         ("Written", pipeline.get("written")),
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("Films", pipeline.get("chexpert")),
+        ("Images", pipeline.get("chexpert")),
         ("Their datalist", _data(folder, "chexpert/dataset.json")),
         ("Committee", _hash(labels.get("checkpoint_sha256"))),
-        ("Films of the task", pipeline.get("task_data")),
+        ("Images of the task", pipeline.get("task_data")),
         ("Their datalist", _data(folder, "task/dataset.json")),
         ("MLflow", pipeline.get("mlflow")),
     ]
@@ -46,15 +46,15 @@ def stages_of(folder: RunFolder, part: str) -> list[dict[str, Any]]:
     return [stage for stage in folder.stages if str(stage.get("name")).startswith(beginnings) and stage.get("command")]
 
 
-def page_command(run: Path, output: Path, comparisons: Path | None, films: int) -> str:
+def page_command(run: Path, output: Path, comparisons: Path | None, images: int) -> str:
     """The command that makes this page again."""
-    values = {"run": run, "output": output, "comparisons": comparisons, "films": films}
+    values = {"run": run, "output": output, "comparisons": comparisons, "images": images}
     arguments = [text for name, value in values.items() if value is not None for text in (f"--{name}", str(value))]
     return shlex.join(["python", "-m", "doll_tools.report", *arguments])
 
 
 def _data(folder: RunFolder, name: str) -> str | None:
-    """How many films, and the hash that says which."""
+    """How many images, and the hash that says which."""
     sections = folder.datalist(name)
     if not sections:
         return None

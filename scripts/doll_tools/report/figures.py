@@ -1,4 +1,4 @@
-"""Curves as inline SVG that takes the colour of the page's text."""
+"""Curves as inline SVG that takes the color of the page's text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Curve:
 
 
 def roc_curves(folder: RunFolder) -> list[Curve]:
-    """ROC curves of the test films, of the observations with both classes.
+    """ROC curves of the test images, of the observations with both classes.
 
     Unmentioned observations count as absent and uncertain ones are left out, as ``ObservationTargets`` has it.
     """
@@ -54,7 +54,7 @@ def roc_curves(folder: RunFolder) -> list[Curve]:
     drawn = []
     for name, (false, true, positives) in observation_curves(scores, targets).items():
         count = int((targets[:, finding_index(name)] >= 0).sum())
-        caption = f"AUROC {auc(false, true):.3f}; {positives} of {count} films"
+        caption = f"AUROC {auc(false, true):.3f}; {positives} of {count} images"
         drawn.append(Curve(_roc_svg(false, true, f"ROC curve of {name}, {caption}"), name, caption))
     return drawn
 
@@ -108,8 +108,8 @@ def _line_svg(steps: Sequence[float], values: Sequence[float], axis: str, text: 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3, 1.8), layout="constrained")
         axes = figure.add_subplot(xlabel=axis)
-        colour = ACCENT if axis == "epoch" else VERMILLION
-        axes.plot(steps, values, color=colour, linewidth=1.4, marker="o" if len(values) < 30 else "", markersize=2.5)
+        color = ACCENT if axis == "epoch" else VERMILLION
+        axes.plot(steps, values, color=color, linewidth=1.4, marker="o" if len(values) < 30 else "", markersize=2.5)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         return svg(figure, text)

@@ -1,4 +1,4 @@
-"""One picture of a run: films, their labels, the truth, and the task's prediction."""
+"""One picture of a run: images, their labels, the truth, and the task's prediction."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from doll_monai.data.datalist import write_whole
-from doll_tools.report.films import FilmRow, label_rows, task_rows
+from doll_monai.data.datalist import write_atomic
+from doll_tools.report.images import ImageRow, label_rows, task_rows
 from doll_tools.report.run_folder import RunFolder
 
 TILE = 180
@@ -21,13 +21,13 @@ CAPTION = 16
 def write_overview(
     run: str | os.PathLike[str], output: str | os.PathLike[str], columns: int = 6, task: bool = True
 ) -> Path:
-    """Write a sheet: above films, in the middle their labels (tinted), below the truth (outlined); last, the task.
+    """Write a sheet: above images, in the middle their labels (tinted), below the truth (outlined); last, the task.
 
     Args:
         run: the pipeline's folder.
         output: PNG file to write.
-        columns: films with labels.
-        task: one more column for the task's median film.
+        columns: images with labels.
+        task: one more column for the task's median image.
     """
     folder = RunFolder(run)
     complete = [row for row in label_rows(folder, count=2 * columns) if len(row.pictures) == 3][:columns]
@@ -38,11 +38,11 @@ def write_overview(
         _draw(sheet, number * (TILE + GAP), row)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
-    write_whole(output, buffer.getvalue())
+    write_atomic(output, buffer.getvalue())
     return Path(output)
 
 
-def _draw(sheet: Image.Image, left: int, row: FilmRow) -> None:
+def _draw(sheet: Image.Image, left: int, row: ImageRow) -> None:
     for number, (uri, _) in enumerate(row.pictures):
         picture = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).resize((TILE, TILE))
         sheet.paste(picture, (left, CAPTION + number * (TILE + GAP)))

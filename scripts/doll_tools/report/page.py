@@ -10,15 +10,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from doll_monai.data.datalist import write_whole
-from doll_tools.report.browser import FILMS, Browser, Progress, label_browser
+from doll_monai.data.datalist import write_atomic
+from doll_tools.report.browser import IMAGES, Browser, Progress, label_browser
 from doll_tools.report.comparisons import Comparison, find_comparisons, read_comparison
 from doll_tools.report.distributions import distributions
 from doll_tools.report.facts import MADE_BY, page_command, run_settings, stages_of
 from doll_tools.report.figures import roc_curves, training_curves
-from doll_tools.report.films import label_rows, task_rows
+from doll_tools.report.images import label_rows, task_rows
 from doll_tools.report.run_folder import NO_VALUE, RunFolder, figure, finite
-from doll_tools.report.summary import summarise
+from doll_tools.report.summary import summarize
 
 TEMPLATE = "report.html.j2"
 
@@ -27,7 +27,7 @@ def write_report(
     run: str | os.PathLike[str],
     output: str | os.PathLike[str],
     comparisons: str | os.PathLike[str] | None = None,
-    films: int = FILMS,
+    images: int = IMAGES,
     progress: Progress = iter,
 ) -> Path:
     """Write the page of a run.
@@ -35,10 +35,10 @@ def write_report(
     Args:
         run: the pipeline's folder.
         output: the HTML file, or a folder for ``report.html``.
-        comparisons: output of ``scripts/compare_initialisations.py``, or a folder of such outputs; those in the run's
+        comparisons: output of ``scripts/compare_initializations.py``, or a folder of such outputs; those in the run's
             own ``comparisons`` when None.
-        films: films in the label browser, at most.
-        progress: wraps the browser's films while they are read.
+        images: images in the label browser, at most.
+        progress: wraps the browser's images while they are read.
 
     Returns:
         path of the file.
@@ -51,14 +51,14 @@ def write_report(
     path = path / "report.html" if path.is_dir() else path
     folder = RunFolder(run)
     found = [read_comparison(place) for place in find_comparisons(_path(comparisons), folder.root)]
-    command = page_command(folder.root, path, _path(comparisons), films)
-    write_whole(path, render(folder, found, label_browser(folder, films, progress), command).encode())
+    command = page_command(folder.root, path, _path(comparisons), images)
+    write_atomic(path, render(folder, found, label_browser(folder, images, progress), command).encode())
     return path
 
 
 def render(folder: RunFolder, comparisons: Sequence[Comparison], browser: Browser | None, command: str) -> str:
     """The page as text."""
-    summary = summarise(folder)
+    summary = summarize(folder)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("doll_tools.report", "."),
         autoescape=True,
@@ -102,7 +102,7 @@ def key_figures(summary: dict[str, Any], task: str) -> list[tuple[str, str, str]
     classifier, labels, scores = (summary.get(part, {}) for part in ("classifier", "labels", task))
     rows = []
     if classifier:
-        note = f"over {classifier['observations']} observations, test films; 0.5 is chance"
+        note = f"over {classifier['observations']} observations, test images; 0.5 is chance"
         rows.append(("Committee, mean AUROC", figure(classifier["mean_auroc"]), note))
     if "iou_consensus" in labels:
         others = {"single": "a single member", "gradcam": "Grad-CAM", "chance": "chance"}
@@ -111,9 +111,9 @@ def key_figures(summary: dict[str, Any], task: str) -> list[tuple[str, str, str]
             note = ", ".join(f"{word} {figure(value)}" for word, value in known if value is not None)
             rows.append((f"Labels, {name}", figure(labels[f"{score}_consensus"]), note))
     if labels.get("unreadable"):
-        rows.append(("Films without a label", str(labels["unreadable"]), "could not be read: labels/failures.csv"))
+        rows.append(("Images without a label", str(labels["unreadable"]), "could not be read: labels/failures.csv"))
     if labels.get("completeness_error_median") is not None:
-        note = f"median over the positive observations of {labels['count']} films" if "count" in labels else "median"
+        note = f"median over the positive observations of {labels['count']} images" if "count" in labels else "median"
         rows.append(("Labels, completeness error", figure(labels["completeness_error_median"], 4), note))
     for score, name in (("dice", "Dice"), ("iou", "IoU")):
         if f"{score}_adapter" in scores:

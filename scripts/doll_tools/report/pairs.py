@@ -1,4 +1,4 @@
-"""The pairs of a film and an observation that have a label, with what is known of each label's quality."""
+"""The pairs of an image and an observation that have a label, with what is known of each label's quality."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from doll_monai.data.ground_truth import Truth
-from doll_monai.data.label_maps import film_hash
+from doll_monai.data.ground_truth import GroundTruth
+from doll_monai.data.label_maps import image_hash
 from doll_monai.findings import FOREGROUND, finding_index
 from doll_monai.metrics.maps import overlap
 from doll_monai.utils.errors import InputError
@@ -21,13 +21,13 @@ FIGURES = ("probability", "completeness_error", "agreement", "foreground_share")
 
 @dataclass
 class Pair:
-    """A positive observation of a film whose label has a foreground.
+    """A positive observation of an image whose label has a foreground.
 
     Attributes:
         probability: the committee's.
         completeness_error: the members' mean; None where the source of the explanation has none.
         agreement: mean rank correlation of every two members' maps; None for a lone member or an earlier table.
-        foreground_share: of the film's pixels.
+        foreground_share: of the image's pixels.
         iou: of the label's foreground with the known place; None where none is known.
     """
 
@@ -40,16 +40,16 @@ class Pair:
 
 
 @dataclass
-class LabelledFilm:
-    """A film and its pairs, in the order of the observations."""
+class LabeledImage:
+    """An image and its pairs, in the order of the observations."""
 
     image: str
     section: str
     pairs: list[Pair] = field(default_factory=list)
 
 
-def labelled_films(folder: RunFolder) -> list[LabelledFilm]:
-    """All films with a label that has a foreground; ``[]`` where there is no table of labels."""
+def labeled_images(folder: RunFolder) -> list[LabeledImage]:
+    """All images with a label that has a foreground; ``[]`` where there is no table of labels."""
     table = folder.table(TABLE, COLUMNS)
     if table is None:
         return []
@@ -58,58 +58,58 @@ def labelled_films(folder: RunFolder) -> list[LabelledFilm]:
         for section, records in folder.datalist("labels/dataset.json").items()
         for record in (records if section in ("training", "validation", "test") else ())
     }
-    films: dict[str, LabelledFilm] = {}
+    images: dict[str, LabeledImage] = {}
     for row in table[table["foreground_share"] > 0].to_dict("records"):
         image = str(row["image"])
-        film = films.setdefault(image, LabelledFilm(image, sections.get(image, "")))
+        radiograph = images.setdefault(image, LabeledImage(image, sections.get(image, "")))
         figures = {name: finite(row.get(name)) for name in FIGURES}
-        film.pairs.append(Pair(str(row["observation"]), **figures))
-    return list(films.values())
+        radiograph.pairs.append(Pair(str(row["observation"]), **figures))
+    return list(images.values())
 
 
-def shown_first(films: list[LabelledFilm], truth: Truth, folder: RunFolder) -> list[LabelledFilm]:
-    """Films with a known place first, then those whose members' maps are there, each in the order of their hash."""
+def shown_first(images: list[LabeledImage], truth: GroundTruth, folder: RunFolder) -> list[LabeledImage]:
+    """Images with a known place first, then those whose members' maps are there, each in the order of their hash."""
 
-    def place(film: LabelledFilm) -> tuple[bool, bool, str]:
-        known = folder.chexpert / film.image in truth
-        return not known, not map_path(folder, film.image).is_file(), film_hash(film.image)
+    def place(image: LabeledImage) -> tuple[bool, bool, str]:
+        known = folder.chexpert / image.image in truth
+        return not known, not map_path(folder, image.image).is_file(), image_hash(image.image)
 
-    return sorted(films, key=place)
+    return sorted(images, key=place)
 
 
-def truth_of(chexpert: Path) -> Truth:
-    """The known places beside the films: ``truth.csv`` or ``boxes.csv``; one that knows nothing without them."""
+def truth_of(chexpert: Path) -> GroundTruth:
+    """The known places beside the images: ``truth.csv`` or ``boxes.csv``; one that knows nothing without them."""
     found = (chexpert / name for name in ("truth.csv", "boxes.csv"))
-    return Truth(next((path for path in found if path.is_file()), None), chexpert)
+    return GroundTruth(next((path for path in found if path.is_file()), None), chexpert)
 
 
-def places(truth: Truth, image: Path, size: tuple[int, ...]) -> dict[int, np.ndarray]:
-    """The places known in a film, channel to mask, (W, H) bool; none where the mask's file cannot be read."""
+def places(truth: GroundTruth, image: Path, size: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """The places known in an image, channel to mask, (W, H) bool; none where the mask's file cannot be read."""
     try:
         return {channel: np.asarray(mask) for channel, mask in truth.masks(image, size).items()}
     except InputError:
         return {}
 
 
-def score(film: LabelledFilm, label: np.ndarray, known: dict[int, np.ndarray]) -> None:
+def score(image: LabeledImage, label: np.ndarray, known: dict[int, np.ndarray]) -> None:
     """Set each pair's ``iou``.
 
     Args:
-        film: whose pairs are scored.
+        image: whose pairs are scored.
         label: (14, W, H) ``uint8``.
         known: channel to mask, (W, H) bool.
     """
-    for pair in film.pairs:
+    for pair in image.pairs:
         channel = finding_index(pair.observation)
         if channel in known:
             pair.iou = round(overlap(label[channel] == FOREGROUND, known[channel]), 3)
 
 
 def label_path(folder: RunFolder, image: str) -> Path:
-    """A film's label file."""
+    """An image's label file."""
     return folder.root / "labels" / "labels" / f"{Path(image).with_suffix('').as_posix()}.nii.gz"
 
 
 def map_path(folder: RunFolder, image: str) -> Path:
-    """The picture of the members' maps of a film, which is there for some films alone."""
+    """The picture of the members' maps of an image, which is there for some images alone."""
     return folder.root / "labels" / "maps" / f"{Path(image).with_suffix('').as_posix()}.png"

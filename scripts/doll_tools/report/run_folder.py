@@ -42,7 +42,7 @@ class RunFolder:
 
     @property
     def chexpert(self) -> Path:
-        """Folder of the films that were classified and explained."""
+        """Folder of the images that were classified and explained."""
         return Path(self.pipeline.get("chexpert") or self.root / "missing")
 
     @property
@@ -52,7 +52,7 @@ class RunFolder:
 
     @property
     def task_data(self) -> Path:
-        """Folder of the task's films."""
+        """Folder of the task's images."""
         return Path(self.pipeline.get("task_data") or self.root / "missing")
 
     @property
@@ -117,5 +117,5 @@ def figure(value: Any, digits: int = 3) -> str:
 
 
 def relative_to(path: str, folder: Path) -> str:
-    """A film's path below the data set's folder, with forward slashes; as it is when it is relative already."""
+    """An image's path below the data set's folder, with forward slashes; as it is when it is relative already."""
     return Path(os.path.relpath(path, folder)).as_posix() if os.path.isabs(path) else Path(path).as_posix()

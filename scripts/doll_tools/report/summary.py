@@ -7,14 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from doll_monai.data.datalist import write_whole
+from doll_monai.data.datalist import write_atomic
 from doll_monai.findings import FINDINGS
-from doll_monai.handlers.localisation import COLUMNS
-from doll_monai.metrics.localization import localisation_summary
+from doll_monai.handlers.localization import COLUMNS
+from doll_monai.metrics.localization import localization_summary
 from doll_tools.report.run_folder import RunFolder, finite
 
 
-def summarise(run: str | os.PathLike[str] | RunFolder) -> dict[str, Any]:
+def summarize(run: str | os.PathLike[str] | RunFolder) -> dict[str, Any]:
     """The figures of a run; what was not computed is left out, what is no number is None.
 
     Args:
@@ -22,9 +22,9 @@ def summarise(run: str | os.PathLike[str] | RunFolder) -> dict[str, Any]:
 
     Returns:
         ``classifier``: ``mean_auroc``, ``auroc`` (observation to value), ``observations`` (number in the mean).
-        ``labels``: ``count``, ``unreadable`` (films without a label), ``completeness_error_median``, and those of
-        ``localisation_summary``.
-        The task's name: ``dice_adapter``, ``dice_scratch``, ``iou_adapter``, ``iou_scratch``, ``films``.
+        ``labels``: ``count``, ``unreadable`` (images without a label), ``completeness_error_median``, and those of
+        ``localization_summary``.
+        The task's name: ``dice_adapter``, ``dice_scratch``, ``iou_adapter``, ``iou_scratch``, ``images``.
         ``seconds``: stage to seconds; ``seconds_total``.
 
     Raises:
@@ -43,7 +43,7 @@ def summarise(run: str | os.PathLike[str] | RunFolder) -> dict[str, Any]:
 def write_summary(run: str | os.PathLike[str]) -> Path:
     """Write ``summary.json`` into the run's folder and return its path."""
     path = Path(run) / "summary.json"
-    write_whole(path, (json.dumps(summarise(run), indent=2, allow_nan=False) + "\n").encode())
+    write_atomic(path, (json.dumps(summarize(run), indent=2, allow_nan=False) + "\n").encode())
     return path
 
 
@@ -70,12 +70,12 @@ def _labels(folder: RunFolder) -> dict[str, Any]:
         figures["unreadable"] = len(failures)
     if table is not None:
         figures["completeness_error_median"] = finite(table["completeness_error"].median())
-    films = "test" if (folder.root / "localisation" / "test" / "localisation.csv").is_file() else "all"
-    test = folder.table(f"localisation/{films}/localisation.csv", COLUMNS)
+    images = "test" if (folder.root / "localization" / "test" / "localization.csv").is_file() else "all"
+    test = folder.table(f"localization/{images}/localization.csv", COLUMNS)
     if test is not None:
-        figures["localised_films"] = films
-        validation = folder.table("localisation/validation/localisation.csv", COLUMNS)
-        figures |= localisation_summary(test, validation)
+        figures["localized_images"] = images
+        validation = folder.table("localization/validation/localization.csv", COLUMNS)
+        figures |= localization_summary(test, validation)
     return figures
 
 
@@ -85,9 +85,9 @@ def _task(folder: RunFolder) -> dict[str, Any]:
         metrics = folder.metrics(f"{folder.task}/{start}/evaluation/metrics.csv")
         figures |= {f"{name}_{start}": metrics[name] for name in ("dice", "iou") if name in metrics}
     for start in ("scratch", "adapter"):
-        films = folder.table(f"{folder.task}/{start}/evaluation/dice_raw.csv")
-        if films is not None:
-            figures["films"] = len(films)
+        images = folder.table(f"{folder.task}/{start}/evaluation/dice_raw.csv")
+        if images is not None:
+            figures["images"] = len(images)
     return figures
 
 

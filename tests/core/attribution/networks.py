@@ -33,7 +33,7 @@ def efficientnet() -> nn.Module:
 
 
 def with_statistics(network: nn.Module) -> nn.Module:
-    """As after training: normalisations with statistics, and with scales of either sign and near zero."""
+    """As after training: normalizations with statistics, and with scales of either sign and near zero."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 0.3)

@@ -91,7 +91,7 @@ def test_a_relu_that_feeds_a_convolution_and_a_sum() -> None:
 
 
 @pytest.mark.parametrize("scales", ["positive", "of either sign", "zero among them", "tiny among them"])
-def test_the_scale_of_a_normalisation_goes_into_the_convolution(scales: str) -> None:
+def test_the_scale_of_a_normalization_goes_into_the_convolution(scales: str) -> None:
     torch.manual_seed(2)
     network = with_statistics(norm_relu_conv()).eval()
     with torch.no_grad():
@@ -104,7 +104,7 @@ def test_the_scale_of_a_normalisation_goes_into_the_convolution(scales: str) -> 
     same(traced, network, torch.randn(2, 4, 12, 12))
 
 
-def test_a_normalisation_that_others_use_too_is_not_folded() -> None:
+def test_a_normalization_that_others_use_too_is_not_folded() -> None:
     class Block(nn.Module):
         def __init__(self) -> None:
             super().__init__()

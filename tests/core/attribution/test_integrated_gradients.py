@@ -75,7 +75,7 @@ def test_result_does_not_depend_on_the_internal_batch_size(internal_batch_size: 
     assert _difference(result.gradient, reference.gradient) < 1e-5
 
 
-def test_an_image_does_not_depend_on_its_neighbours() -> None:
+def test_an_image_does_not_depend_on_its_neighbors() -> None:
     network, image, wanted = densenet(), torch.rand(4, 1, 32, 32), _wanted(4)
     together = path_gradient(network, image, wanted, n_steps=5)
     alone = path_gradient(network, image[1:2], wanted[1:2], n_steps=5)
@@ -223,13 +223,13 @@ def test_nested_adds_steps_where_the_gradient_changes() -> None:
     assert float(result.completeness_error[0, 2]) < float(even.completeness_error[0, 2])
 
 
-def test_the_bytes_of_an_image_do_not_depend_on_how_many_steps_its_neighbours_need() -> None:
+def test_the_bytes_of_an_image_do_not_depend_on_how_many_steps_its_neighbors_need() -> None:
     network, image, wanted = with_statistics(densenet()), torch.rand(3, 1, 32, 32), torch.zeros(3, TARGETS).bool()
     wanted[:, [2, 5]] = True
     arguments = {"method": "nested", "n_steps": 4, "max_steps": 16, "tolerance": 0.01, "internal_batch_size": 12}
     result = path_gradient(network, image, wanted, **arguments)
     other = image.clone()
-    other[1] = 0.0  # a black film: it is its own baseline and needs no more steps
+    other[1] = 0.0  # a black image: it is its own baseline and needs no more steps
     changed = path_gradient(network, other, wanted, **arguments)
     assert changed.n_steps[1, [2, 5]].tolist() == [4, 4]
     assert int(result.n_steps.max()) > 4

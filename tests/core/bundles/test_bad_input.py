@@ -21,7 +21,7 @@ LABEL = [float(channel % 2) for channel in range(14)]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six small films and their datalist."""
+    """Six small images and their datalist."""
     folder = tmp_path_factory.mktemp("data")
     generator = np.random.default_rng(0)
     for number in range(6):
@@ -67,7 +67,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(("content", "reason"), [(None, "does not exist"), (b"no picture", "cannot be read")])
-def test_a_bad_training_film_is_named(data: Path, tmp_path: Path, workers: int, content: bytes | None, reason: str):
+def test_a_bad_training_image_is_named(data: Path, tmp_path: Path, workers: int, content: bytes | None, reason: str):
     records = json.loads((data / "dataset.json").read_text())
     bad = data / f"bad_{workers}_{content is None}.png"
     if content is not None:
@@ -78,7 +78,7 @@ def test_a_bad_training_film_is_named(data: Path, tmp_path: Path, workers: int, 
     assert_one_sentence(result, str(bad), reason)
 
 
-def test_a_bad_validation_film_is_named(data: Path, tmp_path: Path) -> None:
+def test_a_bad_validation_image_is_named(data: Path, tmp_path: Path) -> None:
     records = json.loads((data / "dataset.json").read_text())
     records["validation"][1]["image"] = "gone.png"
     write_datalist(tmp_path / "dataset.json", records)

@@ -1,4 +1,4 @@
-"""Broken films, masks, tables, datalists and checkpoints: the sentence, the exit code, and earlier results intact."""
+"""Broken images, masks, tables, datalists and checkpoints: the sentence, the exit code, and earlier results intact."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from doll_monai.utils.folder_lock import lock_folder
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 Break = Callable[[Path], object]
-TRAIN, VALID = "films/train.csv", "films/valid.csv"
+TRAIN, VALID = "images/train.csv", "images/valid.csv"
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +45,12 @@ def world(prepared: Path, tmp_path: Path) -> Path:
 
 
 def chexpert(world: Path, **values: object) -> list[str]:
-    given = {"dataset_dir": "films", "output": "done/films.json", "validation_share": 0.4, **values}
+    given = {"dataset_dir": "images", "output": "done/images.json", "validation_share": 0.4, **values}
     return ["prepare_chexpert.py", *(f"--{name}={value}" for name, value in given.items())]
 
 
 def masks(world: Path, **values: object) -> list[str]:
-    given = {"csv": "films/index.csv", "classes": "lungs=right_lung+left_lung", "output": "done/masks"}
+    given = {"csv": "images/index.csv", "classes": "lungs=right_lung+left_lung", "output": "done/masks"}
     given |= {"training": 3, "validation": 2, **values}
     return ["prepare_masks.py", *(f"--{name}={value}" for name, value in given.items())]
 
@@ -60,13 +60,13 @@ def infer(world: Path, **values: object) -> list[str]:
 
 
 def classify(world: Path, **values: object) -> list[str]:
-    given = {"dataset_dir": world / "films", "datalist": world / "done" / "films.json", "max_epochs": 1}
+    given = {"dataset_dir": world / "images", "datalist": world / "done" / "images.json", "max_epochs": 1}
     given |= {"ckpt_dir": world / "out", "checkpoint": world / "out" / "model.pt", **values}
     return bundle_command(CLASSIFIER, world, "train", **given)
 
 
 def explain(world: Path, **values: object) -> list[str]:
-    given = {"dataset_dir": world / "films", "datalist": world / "done" / "films.json", "ig_steps": 2, **values}
+    given = {"dataset_dir": world / "images", "datalist": world / "done" / "images.json", "ig_steps": 2, **values}
     return bundle_command(GENERATION, world, **given)
 
 
@@ -108,19 +108,19 @@ def cell(name: str, column: str, value: str, row: int = 1) -> Break:
 def first(world: Path, table: str, column: str) -> Path:
     """The file that a cell of a table's first row names."""
     header, row = (line.split(",") for line in (world / table).read_text().splitlines()[:2])
-    return world / "films" / row[header.index(column)]
+    return world / "images" / row[header.index(column)]
 
 
 def picture(mode: str, size: tuple[int, int]) -> Callable[[Path], None]:
     return lambda path: Image.new(mode, size, 0).save(path)
 
 
-def in_place_of_the_film(suffix: str, write: Callable[[Path], object]) -> Break:
-    """Another film alone in the folder of new ones."""
+def in_place_of_the_image(suffix: str, write: Callable[[Path], object]) -> Break:
+    """Another image alone in the folder of new ones."""
 
     def change(world: Path) -> None:
-        (world / "new" / "film.png").unlink()
-        write(world / "new" / f"film{suffix}")
+        (world / "new" / "image.png").unlink()
+        write(world / "new" / f"image{suffix}")
 
     return change
 
@@ -168,16 +168,16 @@ def other_network(world: Path) -> None:
 
 
 def mask_of(world: Path) -> Path:
-    return first(world, "films/index.csv", "right_lung")
+    return first(world, "images/index.csv", "right_lung")
 
 
-def film_of(world: Path) -> Path:
-    return first(world, "films/index.csv", "image")
+def image_of(world: Path) -> Path:
+    return first(world, "images/index.csv", "image")
 
 
 def datalist(change: Callable[[dict], object]) -> Break:
     def apply(world: Path) -> None:
-        path = world / "done" / "films.json"
+        path = world / "done" / "images.json"
         value = json.loads(path.read_text())
         change(value)
         path.write_text(json.dumps(value))
@@ -200,7 +200,7 @@ def nothing(_world: Path) -> None:
 
 
 def patient_in_both(world: Path) -> None:
-    """A film of a patient of valid.csv among those of train.csv."""
+    """An image of a patient of valid.csv among those of train.csv."""
     row = (world / VALID).read_text().splitlines()[1]
     with (world / TRAIN).open("a") as file:
         file.write(row + "\n")
@@ -223,20 +223,23 @@ CASES: dict[str, tuple[Callable[..., list[str]], Break]] = {
     "a label in words": (chexpert, cell(TRAIN, "Edema", "yes")),
     "a label that is no number": (chexpert, cell(TRAIN, "Edema", "nan")),
     "an unknown view": (chexpert, cell(TRAIN, "Frontal/Lateral", "Oblique")),
-    "no frontal film": (chexpert, edit(TRAIN, "Frontal,", "Lateral,", -1)),
+    "no frontal image": (chexpert, edit(TRAIN, "Frontal,", "Lateral,", -1)),
     "an absolute path": (chexpert, cell(TRAIN, "Path", "/etc/passwd")),
-    "a path that climbs out": (chexpert, cell(TRAIN, "Path", "films/../../patient00001/a.jpg")),
+    "a path that climbs out": (chexpert, cell(TRAIN, "Path", "images/../../patient00001/a.jpg")),
     "a blank path": (chexpert, cell(TRAIN, "Path", "")),
-    "a path without patient": (chexpert, cell(TRAIN, "Path", "films/a.jpg")),
-    "a film that is missing": (chexpert, cell(TRAIN, "Path", "films/train/patient09999/study1/view1_frontal.jpg", 2)),
-    "a film that is there twice": (chexpert, lines(TRAIN, lambda table: [*table, table[1]])),
+    "a path without patient": (chexpert, cell(TRAIN, "Path", "images/a.jpg")),
+    "an image that is missing": (
+        chexpert,
+        cell(TRAIN, "Path", "images/train/patient09999/study1/view1_frontal.jpg", 2),
+    ),
+    "an image that is there twice": (chexpert, lines(TRAIN, lambda table: [*table, table[1]])),
     "a patient in both tables": (chexpert, patient_in_both),
     "another encoding": (chexpert, content(TRAIN, "Path,Größe\n".encode("latin-1"))),
     "a quote that does not end": (chexpert, lines(TRAIN, lambda table: [table[0], '"' + table[1], *table[2:]])),
     "zero bytes in a table": (chexpert, lines(TRAIN, lambda table: [table[0], table[1] + "\0", *table[2:]])),
     "a share of 2": (partial(chexpert, validation_share=2), nothing),
     "an option that does not exist": (partial(chexpert, shuffle=True), nothing),
-    "an output folder that is a file": (partial(chexpert, output="done/films.json/dataset.json"), nothing),
+    "an output folder that is a file": (partial(chexpert, output="done/images.json/dataset.json"), nothing),
     "a mask of another size": (masks, lambda world: picture("L", (20, 30))(mask_of(world))),
     "a mask of class numbers": (masks, lambda world: Image.new("L", (64, 64), 3).save(mask_of(world))),
     "a mask of floating point": (
@@ -246,45 +249,45 @@ CASES: dict[str, tuple[Callable[..., list[str]], Break]] = {
     "a mask that is missing": (masks, lambda world: mask_of(world).unlink()),
     "a mask that is truncated": (masks, lambda world: half(mask_of(world))),
     "a mask without bytes": (masks, lambda world: mask_of(world).write_bytes(b"")),
-    "a film of masks that is text": (masks, lambda world: film_of(world).write_text("no picture")),
-    "a film in two rows": (masks, lines("films/index.csv", lambda table: [*table, table[1]])),
-    "a patient without name": (masks, cell("films/index.csv", "patient", "")),
+    "an image of masks that is text": (masks, lambda world: image_of(world).write_text("no picture")),
+    "an image in two rows": (masks, lines("images/index.csv", lambda table: [*table, table[1]])),
+    "a patient without name": (masks, cell("images/index.csv", "patient", "")),
     "a column of masks that is not there": (partial(masks, classes="lungs=left+right"), nothing),
-    "more films than there are": (partial(masks, training=50), nothing),
+    "more images than there are": (partial(masks, training=50), nothing),
     "classes that cannot be read": (partial(masks, classes="a=b=c"), nothing),
-    "no folder of films": (partial(infer, dataset_dir="nowhere"), nothing),
-    "a folder without films": (infer, lambda world: (world / "new" / "film.png").unlink()),
-    "a truncated JPEG": (infer, in_place_of_the_film(".jpg", truncated)),
-    "a film without bytes": (infer, in_place_of_the_film(".png", Path.touch)),
-    "text named PNG": (infer, in_place_of_the_film(".png", lambda path: path.write_text("no picture"))),
-    "text named DICOM": (infer, in_place_of_the_film(".dcm", lambda path: path.write_text("no picture"))),
-    "text named NIfTI": (infer, in_place_of_the_film(".nii.gz", lambda path: path.write_text("no picture"))),
-    "one pixel": (infer, in_place_of_the_film(".png", picture("L", (1, 1)))),
-    "a header of 30,000 x 30,000 pixels": (infer, in_place_of_the_film(".png", huge_png)),
-    "values that are no numbers": (infer, in_place_of_the_film(".tif", not_a_number)),
-    "a volume": (infer, in_place_of_the_film(".nii.gz", volume)),
+    "no folder of images": (partial(infer, dataset_dir="nowhere"), nothing),
+    "a folder without images": (infer, lambda world: (world / "new" / "image.png").unlink()),
+    "a truncated JPEG": (infer, in_place_of_the_image(".jpg", truncated)),
+    "an image without bytes": (infer, in_place_of_the_image(".png", Path.touch)),
+    "text named PNG": (infer, in_place_of_the_image(".png", lambda path: path.write_text("no picture"))),
+    "text named DICOM": (infer, in_place_of_the_image(".dcm", lambda path: path.write_text("no picture"))),
+    "text named NIfTI": (infer, in_place_of_the_image(".nii.gz", lambda path: path.write_text("no picture"))),
+    "one pixel": (infer, in_place_of_the_image(".png", picture("L", (1, 1)))),
+    "a header of 30,000 x 30,000 pixels": (infer, in_place_of_the_image(".png", huge_png)),
+    "values that are no numbers": (infer, in_place_of_the_image(".tif", not_a_number)),
+    "a volume": (infer, in_place_of_the_image(".nii.gz", volume)),
     "no checkpoint": (infer, checkpoint(Path.unlink)),
     "half a checkpoint": (infer, checkpoint(half)),
     "a checkpoint without bytes": (infer, checkpoint(lambda path: path.write_bytes(b""))),
     "a checkpoint of another network": (infer, other_network),
     "a checkpoint that runs something": (infer, checkpoint(lambda path: path.write_bytes(pickle.dumps(Unexpected())))),
     "a checkpoint of a list": (infer, checkpoint(lambda path: torch.save([1, 2], path))),
-    "a datalist that is no JSON": (classify, content("done/films.json", b"{")),
-    "a datalist that is a list": (classify, content("done/films.json", b"[]")),
-    "no training films": (classify, datalist(lambda content: content.pop("training"))),
+    "a datalist that is no JSON": (classify, content("done/images.json", b"{")),
+    "a datalist that is a list": (classify, content("done/images.json", b"[]")),
+    "no training images": (classify, datalist(lambda content: content.pop("training"))),
     "a record without image": (classify, datalist(lambda content: content["training"][0].pop("image"))),
     "an image that climbs out": (classify, records("training", image="../a.png")),
-    "a film that is not there": (classify, records("training", image="gone.png")),
+    "an image that is not there": (classify, records("training", image="gone.png")),
     "thirteen labels": (classify, records("training", label=[0.0] * 13)),
     "a label of 2 in a datalist": (classify, records("training", label=[2.0] + [0.0] * 13)),
     "labels that are a word": (classify, records("training", label=["yes"] + [0.0] * 13)),
     "labels that are text": (classify, records("training", label="labels.nii.gz")),
     "nothing but uncertain labels": (classify, datalist(all_uncertain)),
-    "the folder of other films": (partial(classify, dataset_dir="new"), nothing),
+    "the folder of other images": (partial(classify, dataset_dir="new"), nothing),
     "a value of a wrong kind": (partial(classify, learning_rate="fast"), nothing),
     "a value that does not exist": (partial(classify, lerning_rate=0.1), nothing),
     "labels of other values in the folder": (partial(explain, output_dir="done/labels", ig_steps=3), nothing),
-    "a folder that is a file": (partial(explain, output_dir="done/films.json"), nothing),
+    "a folder that is a file": (partial(explain, output_dir="done/images.json"), nothing),
 }
 
 
@@ -336,17 +339,17 @@ def test_what_is_odd_but_good_gives_the_same(name: str, world: Path) -> None:
 
 
 def test_names_of_any_alphabet_are_good(world: Path) -> None:
-    (world / "new" / "film.png").rename(world / "new" / "肺 Länge 1.png")
+    (world / "new" / "image.png").rename(world / "new" / "肺 Länge 1.png")
     done = run(infer(world), world)
     assert done.code == 0, done.said
     assert (world / "out" / "肺 Länge 1_lungs.nii.gz").is_file()
 
 
-def test_a_black_film_is_a_film(world: Path) -> None:
-    picture("L", (64, 64))(world / "new" / "film.png")
+def test_a_black_image_is_a_image(world: Path) -> None:
+    picture("L", (64, 64))(world / "new" / "image.png")
     done = run(infer(world), world)
     assert done.code == 0, done.said
-    assert set(np.unique(nib.load(world / "out" / "film_lungs.nii.gz").get_fdata())) <= {0.0, 1.0}
+    assert set(np.unique(nib.load(world / "out" / "image_lungs.nii.gz").get_fdata())) <= {0.0, 1.0}
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(world: Path) -> None:

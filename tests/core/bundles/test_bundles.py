@@ -1,4 +1,4 @@
-"""The contract over every bundle: it verifies, initialises, has every property and runs; nothing drifts apart."""
+"""The contract over every bundle: it verifies, initializes, has every property and runs; nothing drifts apart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCHEMA = ROOT.parent / "shared" / "zoo" / "meta_schema_20240725.json"
 WORKFLOWS = {"train": ["train"], "evaluate": ["train", "evaluate"], "inference": ["inference"]}
 PARALLEL = ["train", "multi_gpu_train"]
 LAYERS = {"resnet": "layer4", "densenet": "features.denseblock3", "efficientnet": "features.denseblock3"}
-FILMS = 8
+IMAGES = 8
 MACHINE = re.compile(r"/(home|root|tmp|Users|mnt|work|opt)/")
 
 each_bundle = pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
@@ -72,11 +72,11 @@ def _workflows() -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of a few films with noise and a bright square."""
-    folder = tmp_path_factory.mktemp("films")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a few images with noise and a bright square."""
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
-    for number in range(FILMS):
+    for number in range(IMAGES):
         path = folder / "train" / f"patient{number:05d}" / "study1" / "view1_frontal.png"
         path.parent.mkdir(parents=True)
         values = generator.integers(0, 120, (44, 52), dtype=np.uint8)
@@ -85,9 +85,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _write_datalist(bundle: Path, films: Path, folder: Path) -> None:
+def _write_datalist(bundle: Path, radiographs: Path, folder: Path) -> None:
     """A ``dataset.json`` of the bundle's kind, and what else its configurations read."""
-    images = sorted(path.relative_to(films).as_posix() for path in films.rglob("*.png"))
+    images = sorted(path.relative_to(radiographs).as_posix() for path in radiographs.rglob("*.png"))
     records: list[dict] = []
     for number, image in enumerate(images):
         label: Any = [float((number + channel) % 2) for channel in range(12)] + [-1.0, None]
@@ -104,7 +104,7 @@ def _write_datalist(bundle: Path, films: Path, folder: Path) -> None:
     (folder / "truth.csv").write_text("Path,finding,x,y,width,height\n" + "\n".join(rows) + "\n")
 
 
-def _overrides(bundle: Path, configs: list[str], films: Path, folder: Path) -> dict[str, Any]:
+def _overrides(bundle: Path, configs: list[str], images: Path, folder: Path) -> dict[str, Any]:
     """Small values, and every path below ``folder``; only ids that the configurations have."""
     known: dict[str, Any] = {}
     for name in configs:
@@ -112,7 +112,7 @@ def _overrides(bundle: Path, configs: list[str], films: Path, folder: Path) -> d
     definition = known["network_def"]
     values = {
         "bundle_root": str(folder / "bundle"),
-        "dataset_dir": str(films),
+        "dataset_dir": str(images),
         "label_dir": str(folder),
         "output_dir": str(folder / "output"),
         "checkpoint": str(folder / "bundle" / "models" / "model.pt"),
@@ -177,11 +177,11 @@ def test_logging_is_the_same_everywhere(bundle: Path) -> None:
 
 
 @each_bundle
-def test_training_on_several_gpus_has_every_property(bundle: Path, films: Path, tmp_path: Path) -> None:
+def test_training_on_several_gpus_has_every_property(bundle: Path, images: Path, tmp_path: Path) -> None:
     if not has(bundle, *PARALLEL):
         pytest.skip("this bundle has no training")
-    _write_datalist(bundle, films, tmp_path)
-    overrides = _overrides(bundle, PARALLEL, films, tmp_path)
+    _write_datalist(bundle, images, tmp_path)
+    overrides = _overrides(bundle, PARALLEL, images, tmp_path)
     overrides |= {"initialize": ["$explain_errors()"], "train::trainer::network": "@network"}
     overrides["train::sampler"] = {"_target_": "torch.utils.data.SequentialSampler", "data_source": "@train::dataset"}
     overrides["validate::sampler"] = {**overrides["train::sampler"], "data_source": "@validate::dataset"}
@@ -193,11 +193,11 @@ def test_training_on_several_gpus_has_every_property(bundle: Path, films: Path, 
 
 @pytest.mark.parametrize(("bundle", "configs"), _workflows())
 def test_workflow_has_every_property_and_runs(
-    bundle: Path, configs: list[str], films: Path, tmp_path: Path, capfd
+    bundle: Path, configs: list[str], images: Path, tmp_path: Path, capfd
 ) -> None:
     shutil.copytree(bundle, tmp_path / "bundle", ignore=shutil.ignore_patterns("*.pt", "eval"))
-    _write_datalist(bundle, films, tmp_path)
-    overrides = _overrides(bundle, configs, films, tmp_path)
+    _write_datalist(bundle, images, tmp_path)
+    overrides = _overrides(bundle, configs, images, tmp_path)
     checkpoint = Path(overrides["checkpoint"])
     if configs != ["train"]:
         config = {**read_config(bundle, configs[0]), "network_def": overrides["network_def"]}
@@ -224,24 +224,24 @@ def test_workflow_has_every_property_and_runs(
     elif configs == ["train", "evaluate"]:
         assert (tmp_path / "output" / "metrics.csv").is_file()
     elif configs == ["inference"] and outputs(bundle)["type"] == "image":
-        _check_masks(tmp_path / "output", films, outputs(bundle)["num_channels"])
+        _check_masks(tmp_path / "output", images, outputs(bundle)["num_channels"])
     elif "ig_steps" not in overrides:
-        assert len((tmp_path / "output" / "predictions.csv").read_text().splitlines()) == FILMS
+        assert len((tmp_path / "output" / "predictions.csv").read_text().splitlines()) == IMAGES
     elif configs == ["inference"]:
         labels = json.loads((tmp_path / "output" / "dataset.json").read_text())
         assert [len(labels[section]) for section in ("training", "validation")] == [4, 2]
         assert all((tmp_path / "output" / record["label"]).is_file() for record in labels["training"])
     else:
-        for name in ("localisation", "chance", "agreement")[: 3 if "gate" in configs else 1]:
+        for name in ("localization", "chance", "agreement")[: 3 if "gate" in configs else 1]:
             assert len((tmp_path / "output" / f"{name}.csv").read_text().splitlines()) > 1
     assert not (tmp_path / "bundle" / "eval").exists()
 
 
-def _check_masks(output: Path, films: Path, channels: int) -> None:
-    """One mask for each film, in a folder like the film's, with the film's own size."""
-    for film in films.rglob("*.png"):
-        (mask,) = (output / film.parent.relative_to(films)).glob(f"{film.stem}_*.nii.gz")
-        with Image.open(film) as picture, Image.open(mask.parent / f"{film.stem}_overlay.png") as overlay:
+def _check_masks(output: Path, images: Path, channels: int) -> None:
+    """One mask for each image, in a folder like the image's, with the image's own size."""
+    for image in images.rglob("*.png"):
+        (mask,) = (output / image.parent.relative_to(images)).glob(f"{image.stem}_*.nii.gz")
+        with Image.open(image) as picture, Image.open(mask.parent / f"{image.stem}_overlay.png") as overlay:
             assert LoadLabeld("label")({"label": str(mask)})["label"].shape == (channels, *picture.size)
             assert overlay.width == round(picture.width * 768 / max(picture.size))
 
@@ -258,7 +258,7 @@ def test_training_and_inference_declare_the_same(bundle: Path) -> None:
 
 
 @each_bundle
-def test_films_are_prepared_alike_in_every_bundle(bundle: Path) -> None:
+def test_images_are_prepared_alike_in_every_bundle(bundle: Path) -> None:
     """What a classifier was trained on is what is explained, and what its backbone sees later."""
     shared = read_config(BUNDLES[0], "train")["train"]["deterministic_transforms"]
     assert read_config(bundle, "inference")["preprocessing"]["transforms"][: len(shared)] == shared

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from few_films import on_films, write_films
+from few_images import on_images, write_images
 from narrow import BUNDLES, has, read_config, smaller
 
 TRAINED = [bundle for bundle in BUNDLES if has(bundle, "train")]
 EPOCHS = 12
 
 
-def _command(bundle: Path, films: Path, output: Path) -> list[str]:
+def _command(bundle: Path, images: Path, output: Path) -> list[str]:
     network = smaller(read_config(bundle, "train")["network_def"])
-    values = on_films(bundle, films, output) | {"network_def": network, "image_size": [48, 48], "batch_size": 4}
+    values = on_images(bundle, images, output) | {"network_def": network, "image_size": [48, 48], "batch_size": 4}
     values |= {"config_file": str(bundle / "configs" / "train.json"), "max_epochs": EPOCHS}
     arguments = output.with_suffix(".json")
     arguments.write_text(json.dumps(values))
@@ -62,10 +62,10 @@ def _weights(path: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("bundle", TRAINED, ids=lambda path: path.name)
 def test_a_killed_training_ends_like_an_undisturbed_one(bundle: Path, tmp_path: Path) -> None:
-    films = write_films(tmp_path)
+    images = write_images(tmp_path)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    _run(_command(bundle, films, undisturbed))
-    command = _command(bundle, films, killed)
+    _run(_command(bundle, images, undisturbed))
+    command = _command(bundle, images, killed)
     _kill_when(command, lambda: _epoch(killed) >= 3)
     assert _epoch(killed) < EPOCHS
     assert f"Continuing after epoch {_epoch(killed)}" in _run(command)

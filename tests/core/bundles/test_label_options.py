@@ -19,7 +19,7 @@ from doll_monai.utils.errors import sentence_of
 
 BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
 CONFIG = BUNDLES / "doll_cxr_label_generation" / "configs" / "inference.json"
-FILMS = 5
+IMAGES = 5
 OPTIONS: list[dict[str, Any]] = [
     {"source": "gradcam"},
     {"source": "gradient_shap", "noise_samples": 2},
@@ -32,15 +32,15 @@ OPTIONS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Films, a datalist, and the overrides of a small committee that is not trained."""
+    """Images, a datalist, and the overrides of a small committee that is not trained."""
     folder = tmp_path_factory.mktemp("data")
     generator = np.random.default_rng(0)
     records = []
-    for number in range(FILMS):
-        film = generator.integers(0, 120, (44, 52), dtype=np.uint8)
-        film[10:20, 12:30] += 100
-        Image.fromarray(film).save(folder / f"film_{number}.png")
-        records.append({"image": f"film_{number}.png", "label": [1.0] * 13 + [None]})
+    for number in range(IMAGES):
+        image = generator.integers(0, 120, (44, 52), dtype=np.uint8)
+        image[10:20, 12:30] += 100
+        Image.fromarray(image).save(folder / f"image_{number}.png")
+        records.append({"image": f"image_{number}.png", "label": [1.0] * 13 + [None]})
     write_datalist(folder / "dataset.json", {"training": records[:3], "validation": records[3:]})
     members = [
         json.loads((BUNDLES / f"chexpert_cxr_classification/configs/members/{name}.json").read_text())["network_def"]

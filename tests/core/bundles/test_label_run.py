@@ -1,4 +1,4 @@
-"""Label generation as people run it, in processes of its own: killed, shared, out of space, with broken films."""
+"""Label generation as people run it, in processes of its own: killed, shared, out of space, with broken images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from doll_monai.data.datalist import write_datalist
 ROOT = Path(__file__).resolve().parents[3]
 BUNDLE = ROOT / "bundles" / "doll_cxr_label_generation"
 MEMBER = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members" / "resnet10_narrow.json"
-FILMS, CHUNK = 24, 2
+IMAGES, CHUNK = 24, 2
 SHARED = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
 pytestmark = pytest.mark.slow
@@ -35,11 +35,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with films, their ``dataset.json``, a random committee and its configuration."""
+    """A folder with images, their ``dataset.json``, a random committee and its configuration."""
     folder = tmp_path_factory.mktemp("data")
     generator = np.random.default_rng(0)
     records = []
-    for number in range(FILMS):
+    for number in range(IMAGES):
         image = f"patient{number:05d}/study1/view1_frontal.png"
         (folder / image).parent.mkdir(parents=True)
         Image.fromarray(generator.integers(0, 256, (72, 64), dtype=np.uint8)).save(folder / image)
@@ -139,29 +139,29 @@ def test_two_processes_give_the_same_bytes_as_one_and_the_first_tracks(data: Pat
     assert {item.path for item in client.list_artifacts(tracked_run.info.run_id)} & set(configurations)
 
 
-def broken_films(data: Path, folder: Path) -> dict[str, str]:
-    """Copies of the films of which some are broken, one way each: film to a word of the reason."""
+def broken_images(data: Path, folder: Path) -> dict[str, str]:
+    """Copies of the images of which some are broken, one way each: image to a word of the reason."""
     shutil.copytree(data, folder)
-    films = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
-    whole = (folder / films[2]).read_bytes()
-    (folder / films[0]).unlink()
-    (folder / films[2]).write_bytes(whole[: len(whole) // 2])
-    (folder / films[3]).write_bytes(b"")
-    Image.fromarray(np.zeros((1, 64), np.uint8)).save(folder / films[9])
-    (folder / films[14]).write_bytes(b"no picture at all")
-    Image.fromarray(np.full((72, 64), np.nan, np.float32)).save(folder / films[19], format="TIFF")
+    images = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    whole = (folder / images[2]).read_bytes()
+    (folder / images[0]).unlink()
+    (folder / images[2]).write_bytes(whole[: len(whole) // 2])
+    (folder / images[3]).write_bytes(b"")
+    Image.fromarray(np.zeros((1, 64), np.uint8)).save(folder / images[9])
+    (folder / images[14]).write_bytes(b"no picture at all")
+    Image.fromarray(np.full((72, 64), np.nan, np.float32)).save(folder / images[19], format="TIFF")
     words = ["does not exist", "truncated", "is empty", "two-dimensional", "cannot be read", "no numbers"]
-    return dict(zip((films[number] for number in (0, 2, 3, 9, 14, 19)), words, strict=True))
+    return dict(zip((images[number] for number in (0, 2, 3, 9, 14, 19)), words, strict=True))
 
 
-def test_broken_films_are_listed_and_done_when_they_are_repaired(data: Path, undisturbed, tmp_path: Path) -> None:
-    films, output = tmp_path / "films", tmp_path / "labels"
-    broken = broken_films(data, films)
-    result = run([*command(films, output, num_workers=1), "--quiet"])
+def test_broken_images_are_listed_and_done_when_they_are_repaired(data: Path, undisturbed, tmp_path: Path) -> None:
+    images, output = tmp_path / "images", tmp_path / "labels"
+    broken = broken_images(data, images)
+    result = run([*command(images, output, num_workers=1), "--quiet"])
     assert result.returncode == 0, result.stderr
     said = [line for line in result.stderr.splitlines() if not line.startswith("parsing config_file ")]
     assert said == []  # but for MONAI's own warning
-    assert f"{len(broken)} of {FILMS} films could not be read" in result.stdout
+    assert f"{len(broken)} of {IMAGES} images could not be read" in result.stdout
     with open(output / "failures.csv", newline="") as file:
         failures = {row["image"]: row["reason"] for row in csv.DictReader(file)}
     assert list(failures) == list(broken)
@@ -178,34 +178,34 @@ def test_broken_films_are_listed_and_done_when_they_are_repaired(data: Path, und
     assert all(written[name] == undisturbed[name] for name in written if name.startswith("labels/"))
 
     before = (output / "rows" / "000000.csv").stat().st_mtime_ns
-    again = run(command(films, output))
+    again = run(command(images, output))
     assert again.returncode == 0, again.stderr
     assert "nothing to compute" in again.stdout
     assert digests(output) == written
     assert (output / "rows" / "000000.csv").stat().st_mtime_ns == before
-    raised = run([*command(films, output, on_error="raise"), "--quiet"])
+    raised = run([*command(images, output, on_error="raise"), "--quiet"])
     assert raised.returncode == 1
     assert "%)" not in raised.stderr
-    assert raised.stderr.strip().splitlines()[-1].startswith("Error: The film ")
+    assert raised.stderr.strip().splitlines()[-1].startswith("Error: The image ")
 
     for image in broken:
-        shutil.copy(data / image, films / image)
-    assert run(command(films, output)).returncode == 0
+        shutil.copy(data / image, images / image)
+    assert run(command(images, output)).returncode == 0
     assert digests(output) == undisturbed
 
 
-def test_films_that_are_all_broken_end_in_one_sentence(data: Path, tmp_path: Path) -> None:
-    films, output = tmp_path / "films", tmp_path / "labels"
-    shutil.copytree(data, films)
-    for path in films.rglob("*.png"):
+def test_images_that_are_all_broken_end_in_one_sentence(data: Path, tmp_path: Path) -> None:
+    images, output = tmp_path / "images", tmp_path / "labels"
+    shutil.copytree(data, images)
+    for path in images.rglob("*.png"):
         path.write_bytes(b"")
-    result = run(command(films, output))
+    result = run(command(images, output))
     assert result.returncode == 1
-    assert result.stderr.strip().splitlines()[-1].startswith("Error: None of the films could be read")
-    assert len((output / "failures.csv").read_text().splitlines()) == FILMS + 1
-    for path in films.rglob("*.png"):
-        shutil.copy(data / path.relative_to(films), path)
-    assert run(command(films, output)).returncode == 0
+    assert result.stderr.strip().splitlines()[-1].startswith("Error: None of the images could be read")
+    assert len((output / "failures.csv").read_text().splitlines()) == IMAGES + 1
+    for path in images.rglob("*.png"):
+        shutil.copy(data / path.relative_to(images), path)
+    assert run(command(images, output)).returncode == 0
 
 
 def test_a_full_disk_ends_in_one_sentence_and_the_run_continues(data: Path, undisturbed, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_full_disk_ends_in_one_sentence_and_the_run_continues(data: Path, undi
     assert last.startswith("Error: ")
     assert "No space left on device; free some space" in last
     assert "Traceback" not in result.stderr
-    assert 0 < len(list((kept / "labels").glob("rows/*.csv"))) < FILMS / CHUNK
+    assert 0 < len(list((kept / "labels").glob("rows/*.csv"))) < IMAGES / CHUNK
     assert not list(kept.rglob("*.tmp"))
     assert run(command(data, kept / "labels")).returncode == 0
     assert digests(kept / "labels") == undisturbed

@@ -16,15 +16,15 @@ from monai.bundle import ConfigParser
 
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.processes import join_processes
-from few_films import nothing_random, write_films
+from few_images import nothing_random, write_images
 
 BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
 TRAINED = sorted(path.parent.parent for path in BUNDLES.glob("*/configs/multi_gpu_train.json"))
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_films(tmp_path_factory.mktemp("films"))
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
 def _run(bundle: Path, values: dict[str, Any], processes: int, tracking_uri: str) -> str:
@@ -45,7 +45,7 @@ def _run(bundle: Path, values: dict[str, Any], processes: int, tracking_uri: str
 
 
 def _loss(bundle: Path, values: dict[str, Any], weights: dict[str, torch.Tensor]) -> float:
-    """The loss of all films: each process logs only that of its own half of a batch."""
+    """The loss of all images: each process logs only that of its own half of a batch."""
     parser = ConfigParser()
     parser.read_config(str(bundle / "configs" / "train.json"))
     parser.update(values)
@@ -58,12 +58,12 @@ def _loss(bundle: Path, values: dict[str, Any], weights: dict[str, torch.Tensor]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle", TRAINED, ids=lambda path: path.name)
-def test_two_processes_learn_what_one_learns(bundle: Path, films: Path, tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_learns(bundle: Path, images: Path, tmp_path: Path) -> None:
     logged, losses, weights = [], [], []
     for processes in (1, 2):
         output = tmp_path / f"processes{processes}"
         uri = f"sqlite:///{tmp_path}/{processes}.db"
-        said = _run(bundle, nothing_random(bundle, films, output, 4 // processes), processes, uri)
+        said = _run(bundle, nothing_random(bundle, images, output, 4 // processes), processes, uri)
         assert said.count("train: ") == 2 * said.count("(100 %)") == 2
         client = MlflowClient(uri)
         (experiment,) = [e for e in client.search_experiments() if e.name == bundle.name]
@@ -72,7 +72,7 @@ def test_two_processes_learn_what_one_learns(bundle: Path, films: Path, tmp_path
         logged.append([metric.value for metric in client.get_metric_history(run.info.run_id, "train_loss")])
         assert len(client.search_model_versions(f"name='{bundle.name}'")) == 1
         weights.append(torch.load(output / "training_state.pt", weights_only=True)["network"])
-        losses.append(_loss(bundle, nothing_random(bundle, films, output, 8), weights[-1]))
+        losses.append(_loss(bundle, nothing_random(bundle, images, output, 8), weights[-1]))
     assert len(logged[0]) == len(logged[1]) == 4
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     for name, values in weights[0].items():

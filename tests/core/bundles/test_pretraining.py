@@ -45,9 +45,9 @@ def _build(path: Path, **values: Any) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Films with a bright rectangle, labels of 14 channels (``dataset.json``) and masks (``probe.json``)."""
-    folder = tmp_path_factory.mktemp("films")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images with a bright rectangle, labels of 14 channels (``dataset.json``) and masks (``probe.json``)."""
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
     labels, masks = [], []
     for number in range(6):
@@ -66,14 +66,14 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _train(films: Path, folder: Path, configs: tuple[Path, ...] = (), **overrides: Any) -> ConfigWorkflow:
+def _train(images: Path, folder: Path, configs: tuple[Path, ...] = (), **overrides: Any) -> ConfigWorkflow:
     """Run the bundle's training as a user does, with small values."""
     workflow = ConfigWorkflow(
         config_file=[str(BUNDLE / "configs" / "train.json"), *map(str, configs)],
         logging_file=False,
         workflow_type="train",
         bundle_root=str(folder),
-        dataset_dir=str(films),
+        dataset_dir=str(images),
         image_size=[SIZE, SIZE],
         batch_size=2,
         num_workers=0,
@@ -94,17 +94,17 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "res
 
 
 @pytest.mark.parametrize("member", ["resnet10_narrow", *SLOW])
-def test_pspnet_on_every_resnet_trains_and_validates(member: str, films: Path, tmp_path: Path) -> None:
-    workflow = _train(films, tmp_path, network_def=_pspnet(member))
+def test_pspnet_on_every_resnet_trains_and_validates(member: str, images: Path, tmp_path: Path) -> None:
+    workflow = _train(images, tmp_path, network_def=_pspnet(member))
     assert 0 <= _metrics(workflow)["label_iou"] <= 1
     assert (tmp_path / "models" / "model.pt").is_file()
 
 
 @pytest.mark.slow
 @each_network
-def test_another_network_trains_validates_and_is_probed(path: Path, films: Path, tmp_path: Path) -> None:
+def test_another_network_trains_validates_and_is_probed(path: Path, images: Path, tmp_path: Path) -> None:
     """By editing ``network_def`` alone."""
-    workflow = _train(films, tmp_path, (path,), probe_datalist=str(films / "probe.json"))
+    workflow = _train(images, tmp_path, (path,), probe_datalist=str(images / "probe.json"))
     assert set(_metrics(workflow)) == {"transfer_iou", "label_iou"}
     best = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     assert best.keys() == _build(path).state_dict().keys()
@@ -144,31 +144,31 @@ def test_the_convolution_in_front_of_the_classes_is_in_the_head(path: Path) -> N
     assert last_convolution(network).out_channels == 14
 
 
-@pytest.mark.parametrize("name", ["noise_robust_dice", "generalised_cross_entropy"])
-def test_the_loss_is_chosen_by_name(name: str, films: Path, tmp_path: Path) -> None:
-    workflow = _train(films, tmp_path, network_def=_pspnet("resnet10_narrow"), loss_name=name)
+@pytest.mark.parametrize("name", ["noise_robust_dice", "generalized_cross_entropy"])
+def test_the_loss_is_chosen_by_name(name: str, images: Path, tmp_path: Path) -> None:
+    workflow = _train(images, tmp_path, network_def=_pspnet("resnet10_narrow"), loss_name=name)
     loss = workflow.parser.get_parsed_content("loss")
     assert type(loss).__name__.removesuffix("Loss").lower() == name.replace("_", "")
     assert loss is workflow.parser.get_parsed_content("train::trainer").loss_function
 
 
-def test_a_loss_that_is_none_is_refused(films: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_none_is_refused(images: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="loss_name") as caught:
-        _train(films, tmp_path, network_def=_pspnet("resnet10_narrow"), loss_name="dice")
+        _train(images, tmp_path, network_def=_pspnet("resnet10_narrow"), loss_name="dice")
     assert sentence_of(caught.value) == (
-        "loss_name must be one of partial, noise_robust_dice, generalised_cross_entropy, not 'dice'."
+        "loss_name must be one of partial, noise_robust_dice, generalized_cross_entropy, not 'dice'."
     )
 
 
-def test_correction_and_selection_by_transfer_are_switched_by_one_value(films: Path, tmp_path: Path) -> None:
+def test_correction_and_selection_by_transfer_are_switched_by_one_value(images: Path, tmp_path: Path) -> None:
     logging.disable(logging.INFO)
     workflow = _train(
-        films,
+        images,
         tmp_path,
         network_def=_pspnet("resnet10_narrow"),
         label_correction=True,
         consistency_weight=1.0,
-        probe_datalist=str(films / "probe.json"),
+        probe_datalist=str(images / "probe.json"),
         max_epochs=2,
     )
     logging.disable(logging.NOTSET)
@@ -181,8 +181,8 @@ def test_correction_and_selection_by_transfer_are_switched_by_one_value(films: P
     assert evaluator.state.best_metric == pytest.approx(state["best"][0])
 
 
-def test_by_default_nothing_is_corrected_and_labels_select(films: Path, tmp_path: Path) -> None:
-    workflow = _train(films, tmp_path, network_def=_pspnet("resnet10_narrow"))
+def test_by_default_nothing_is_corrected_and_labels_select(images: Path, tmp_path: Path) -> None:
+    workflow = _train(images, tmp_path, network_def=_pspnet("resnet10_narrow"))
     assert workflow.parser.get_parsed_content("label_corrector").curves == []
     assert workflow.parser.get_parsed_content("validate::evaluator").state.key_metric_name == "label_iou"
     assert set(_metrics(workflow)) == {"label_iou"}

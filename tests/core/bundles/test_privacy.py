@@ -1,4 +1,4 @@
-"""Nothing of a film's header leaves it: not into masks, pictures, tables, logs, MLflow or labels."""
+"""Nothing of an image's header leaves it: not into masks, pictures, tables, logs, MLflow or labels."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ BUNDLES = {
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two DICOM films full of identifiers, and a datalist with observations."""
-    folder = tmp_path_factory.mktemp("films")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two DICOM images full of identifiers, and a datalist with observations."""
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
     for number in range(2):
         image = itk.image_from_array(generator.integers(0, 4096, (70, 50), dtype=np.uint16))
         for tag, value in IDENTIFIERS.items():
             image.GetMetaDataDictionary()[tag] = value
-        itk.imwrite(image, str(folder / f"film{number}.dcm"))
-        content = (folder / f"film{number}.dcm").read_bytes()
+        itk.imwrite(image, str(folder / f"image{number}.dcm"))
+        content = (folder / f"image{number}.dcm").read_bytes()
         assert all(value.encode() in content for value in IDENTIFIERS.values())
-    records = [{"image": f"film{number}.dcm", "label": [1.0, 0.0] * 7} for number in range(2)]
+    records = [{"image": f"image{number}.dcm", "label": [1.0, 0.0] * 7} for number in range(2)]
     write_datalist(folder / "dataset.json", {"training": records, "validation": records})
     return folder
 
@@ -58,7 +58,7 @@ def _content(path: Path) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle", BUNDLES)
-def test_no_identifier_leaves_a_film(bundle: str, films: Path, tmp_path: Path) -> None:
+def test_no_identifier_leaves_a_image(bundle: str, images: Path, tmp_path: Path) -> None:
     root = ROOT / "bundles" / bundle
     network = smaller(read_config(root, "inference")["network_def"])
     values: dict[str, Any] = {
@@ -68,7 +68,11 @@ def test_no_identifier_leaves_a_film(bundle: str, films: Path, tmp_path: Path) -
         "bundle_root": str(root),
     }
     values |= {"config_file": [str(root / "configs" / f"{name}.json") for name in BUNDLES[bundle]]}
-    values |= {"dataset_dir": str(films), "output_dir": str(tmp_path / "out"), "checkpoint": str(tmp_path / "model.pt")}
+    values |= {
+        "dataset_dir": str(images),
+        "output_dir": str(tmp_path / "out"),
+        "checkpoint": str(tmp_path / "model.pt"),
+    }
     values |= {"tracking": str(ROOT / "bundles" / "mlflow.json"), "tracking_uri": f"sqlite:///{tmp_path}/mlruns.db"}
     config = read_config(root, "inference") | {"network_def": network}
     torch.save(ConfigParser(config).get_parsed_content("network_def").state_dict(), tmp_path / "model.pt")

@@ -22,9 +22,9 @@ INFERENCE = {
 TRAINING = INFERENCE - {"preprocessing", "dataset", "dataloader", "inferer", "postprocessing", "handlers", "evaluator"}
 TRAINING |= {"ckpt_dir", "is_not_rank0", "seed", "max_epochs", "val_interval", "learning_rate", "weight_decay"}
 TRAINING |= {"cache_rate", "optimizer", "lr_scheduler", "loss", "train", "validate"}
-READ, SCALED = r'"_target_": "doll_monai\.transforms\.LoadFilmd"', '"ScaleIntensityRangePercentilesd"'
-FILM = re.compile(rf"\{{\s+{READ}.*?{SCALED}.*?\n +\}}", re.S)
-"""From reading a film to its grey values between 0 and 1."""
+READ, SCALED = r'"_target_": "doll_monai\.transforms\.LoadRadiographd"', '"ScaleIntensityRangePercentilesd"'
+IMAGE = re.compile(rf"\{{\s+{READ}.*?{SCALED}.*?\n +\}}", re.S)
+"""From reading an image to its grey values between 0 and 1."""
 
 
 def _name(path: Path) -> str:
@@ -79,7 +79,7 @@ def test_the_same_word_is_the_same_kind_of_thing() -> None:
     assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
 
 
-def test_a_film_is_read_in_the_same_words_everywhere() -> None:
-    blocks = {path: FILM.findall(path.read_text()) for path in WHOLE}
+def test_a_image_is_read_in_the_same_words_everywhere() -> None:
+    blocks = {path: IMAGE.findall(path.read_text()) for path in WHOLE}
     assert all(len(found) == 1 for found in blocks.values())
     assert len({re.sub(r"\n +", "\n", found[0]) for found in blocks.values()}) == 1

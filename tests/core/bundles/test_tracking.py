@@ -32,9 +32,9 @@ NETWORKS = {
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Films with labels of every kind: observations, 14 channels, 3 channels."""
-    folder = tmp_path_factory.mktemp("films")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images with labels of every kind: observations, 14 channels, 3 channels."""
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
     records: dict[int, list[dict]] = {0: [], 3: [], 14: []}
     for number in range(6):
@@ -50,22 +50,22 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _train(bundle: str, films: Path, output: Path, **values: Any) -> None:
+def _train(bundle: str, images: Path, output: Path, **values: Any) -> None:
     kind = {"chexpert_cxr_classification": 0, "doll_cxr_segmentation": 14}.get(bundle, 3)
     workflow = ConfigWorkflow(
         str(BUNDLES / bundle / "configs" / "train.json"),
         logging_file=False,
         tracking=str(BUNDLES / "mlflow.json"),
         bundle_root=str(BUNDLES / bundle),
-        dataset_dir=str(films),
-        datalist=str(films / f"{kind}.json"),
+        dataset_dir=str(images),
+        datalist=str(images / f"{kind}.json"),
         output_dir=str(output),
         ckpt_dir=str(output),
         image_size=[32, 32],
         batch_size=2,
         max_epochs=2,
         num_workers=0,
-        **({"label_dir": str(films)} if kind else {}),
+        **({"label_dir": str(images)} if kind else {}),
         **NETWORKS[bundle],
         **values,
     )
@@ -101,20 +101,20 @@ def _pictured(client: MlflowClient, run: Any) -> list[int]:
     return sorted(set(steps))
 
 
-def test_a_task_is_tracked(films: Path, at: Path) -> None:
+def test_a_task_is_tracked(images: Path, at: Path) -> None:
     bundle = "jsrt_cxr_segmentation"
-    _train(bundle, films, at / "out", val_interval=1, cache_rate=0.0)
+    _train(bundle, images, at / "out", val_interval=1, cache_rate=0.0)
     client, run = _only_run(bundle)
     expected = {
         "network": "AdaptedNetwork(PSPNet(DilatedResNet))",
         "tuning": "adapter",
         "pre-trained network": "none",
-        "training films": "4",
+        "training images": "4",
         "image size": "32 x 32",
         "epochs": "2",
         "batches per epoch": "2",
-        "datalist": f"{films.name}/3.json",
-        "datalist hash": file_hash(films / "3.json")[:12],
+        "datalist": f"{images.name}/3.json",
+        "datalist hash": file_hash(images / "3.json")[:12],
     }
     assert {name: run.data.params[name] for name in expected} == expected
     names = ("dice", "iou", "dice_lungs", "dice_heart", "dice_clavicles", "iou_heart", "train_loss")
@@ -129,33 +129,33 @@ def test_a_task_is_tracked(films: Path, at: Path) -> None:
     config = json.loads(Path(client.download_artifacts(run.info.run_id, name)).read_text())
     assert config["image_size"] == [32, 32]
     with Image.open(client.download_artifacts(run.info.run_id, "overlays.png")) as picture:
-        assert picture.size == (64, 64)  # films in as many rows as columns
+        assert picture.size == (64, 64)  # images in as many rows as columns
     assert _pictured(client, run) == [1, 2]
     kind = client.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"]
     assert kind == "custom_model_development"
     assert run.data.tags["mlflow.note.content"] == (
-        "Segmentation of lungs, heart and clavicles with few annotated films. Look first at overlays (Model metrics; a "
+        "Segmentation of lungs, heart and clavicles with few annotated images. Look first at overlays (Model metrics; a "
         "slider goes through the epochs, the last is overlays.png below Artifacts); then at the metric dice."
     )
     assert (at / "mlruns" / bundle / run.info.run_id).is_dir()
 
 
-def test_the_checkpoint_is_in_the_registry(films: Path, at: Path) -> None:
+def test_the_checkpoint_is_in_the_registry(images: Path, at: Path) -> None:
     bundle = "jsrt_cxr_segmentation"
-    _train(bundle, films, at / "out", val_interval=2)
+    _train(bundle, images, at / "out", val_interval=2)
     client, run = _only_run(bundle)
     (version,) = client.search_model_versions(f"name='{bundle}'")
     assert version.run_id == run.info.run_id
     mlflow.set_tracking_uri(default_tracking_uri())
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{bundle}/{version.version}"))
     assert file_hash(folder / "model.pt") == file_hash(at / "out" / "model.pt")
-    _train(bundle, films, at / "again", val_interval=2)
+    _train(bundle, images, at / "again", val_interval=2)
     assert len(client.search_model_versions(f"name='{bundle}'")) == 2
 
 
-def test_a_classifier_is_tracked_by_observation(films: Path, at: Path) -> None:
+def test_a_classifier_is_tracked_by_observation(images: Path, at: Path) -> None:
     bundle = "chexpert_cxr_classification"
-    _train(bundle, films, at / "out")
+    _train(bundle, images, at / "out")
     client, run = _only_run(bundle)
     assert run.data.params["network"] == "ResNet"
     assert {"auroc", "auroc_Edema", "auroc_observations"} <= set(run.data.metrics)
@@ -163,9 +163,9 @@ def test_a_classifier_is_tracked_by_observation(films: Path, at: Path) -> None:
     assert run.data.tags["mlflow.note.content"].endswith("radiographs. Look first at the metric auroc.")
 
 
-def test_pretraining_is_tracked(films: Path, at: Path) -> None:
+def test_pretraining_is_tracked(images: Path, at: Path) -> None:
     bundle = "doll_cxr_segmentation"
-    _train(bundle, films, at / "out", registered_model=None)
+    _train(bundle, images, at / "out", registered_model=None)
     client, run = _only_run(bundle)
     assert run.data.params["classifier"] == "none"
     assert {"label_iou", "label_iou_Edema", "label_iou_Pleural_Effusion"} <= set(run.data.metrics)

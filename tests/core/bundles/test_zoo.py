@@ -21,7 +21,7 @@ from narrow import BUNDLES, ROOT, outputs, read_config, smaller
 
 SCHEMA = ROOT.parent / "shared" / "zoo" / "meta_schema_20240725.json"
 SIZE = 48
-"""Side of the films: features have 6 x 6 places, which pyramid pooling divides evenly."""
+"""Side of the images: features have 6 x 6 places, which pyramid pooling divides evenly."""
 
 
 @pytest.fixture(scope="module", params=BUNDLES, ids=lambda path: path.name)
@@ -58,9 +58,9 @@ def _exported(bundle: Path) -> dict[str, Any]:
 def _prediction(bundle: Path) -> tuple[torch.Tensor, torch.Tensor]:
     network = _network(bundle)
     network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
-    films = torch.rand(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    images = torch.rand(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        return films, network(films)
+        return images, network(images)
 
 
 def test_the_zoos_files_are_there(submitted: Path) -> None:
@@ -96,22 +96,22 @@ def test_weights_load_strictly_and_every_one_is_used(submitted: Path) -> None:
 
 
 def test_torchscript_predicts_the_same(submitted: Path, tmp_path: Path) -> None:
-    films, expected = _prediction(submitted)
+    images, expected = _prediction(submitted)
     ckpt_export(filepath=str(tmp_path / "model.ts"), **_exported(submitted))
     exported = torch.jit.load(tmp_path / "model.ts")
     with torch.no_grad():
-        assert torch.allclose(exported(films), expected, atol=1e-6)
-        half = films[..., : SIZE // 2, :]
+        assert torch.allclose(exported(images), expected, atol=1e-6)
+        half = images[..., : SIZE // 2, :]
         assert exported(half).shape[1] == outputs(submitted)["num_channels"]
 
 
 def test_onnx_predicts_the_same(submitted: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    films, expected = _prediction(submitted)
-    onnx_export(filepath=str(tmp_path / "model.onnx"), input_shape=list(films.shape), **_exported(submitted))
+    images, expected = _prediction(submitted)
+    onnx_export(filepath=str(tmp_path / "model.onnx"), input_shape=list(images.shape), **_exported(submitted))
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
-    (predicted,) = session.run(None, {session.get_inputs()[0].name: films.numpy()})
+    (predicted,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
     assert expected.std() > 0
     assert torch.allclose(torch.from_numpy(predicted), expected, rtol=1e-3, atol=1e-4)
 

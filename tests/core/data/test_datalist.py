@@ -13,9 +13,9 @@ SHARES = {"validation": 0.1, "training": 0.9}
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    (tmp_path / "films").mkdir()
-    path = tmp_path / "films" / "a.png"
+def image(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    path = tmp_path / "images" / "a.png"
     path.touch()
     return path
 
@@ -47,33 +47,33 @@ def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
         write_datalist(tmp_path / "file" / "dataset.json", {"training": [{"image": "a"}]})
 
 
-@pytest.mark.parametrize("path", ["../b.png", "/b.png", "films/../../b.png", "C:\\b.png"])
+@pytest.mark.parametrize("path", ["../b.png", "/b.png", "images/../../b.png", "C:\\b.png"])
 @pytest.mark.parametrize("key", ["image", "label"])
-def test_a_path_that_leads_out_is_refused(key: str, path: str, tmp_path: Path, film: Path) -> None:
-    """Results mirror the films' paths: they would be written outside of their folder."""
-    records = [{"image": "films/a.png"}, {"image": "films/a.png", key: path}]
+def test_a_path_that_leads_out_is_refused(key: str, path: str, tmp_path: Path, image: Path) -> None:
+    """Results mirror the images' paths: they would be written outside of their folder."""
+    records = [{"image": "images/a.png"}, {"image": "images/a.png", key: path}]
     write_datalist(tmp_path / "dataset.json", {"training": records})
     with pytest.raises(InputError, match=r"Record 2 of 'training' in .*: the path '.*' leads out of the data set"):
         load_datalist(tmp_path / "dataset.json", "training", tmp_path)
 
 
-def test_values_stay_and_paths_are_joined(tmp_path: Path, film: Path) -> None:
+def test_values_stay_and_paths_are_joined(tmp_path: Path, image: Path) -> None:
     values = [1.0, 0.0, -1.0, None]
     records = [
-        {"image": "films/a.png", "label": values, "patient": "films"},
-        {"image": "films/b.png", "label": "labels/b.nii.gz"},
+        {"image": "images/a.png", "label": values, "patient": "images"},
+        {"image": "images/b.png", "label": "labels/b.nii.gz"},
     ]
     path = tmp_path / "output" / "dataset.json"
     write_datalist(path, {"training": records})
     by_values, by_path = load_datalist(path, "training", tmp_path, label_dir=tmp_path / "output")
-    assert by_values == {"image": str(film), "label": values, "patient": "films"}
+    assert by_values == {"image": str(image), "label": values, "patient": "images"}
     assert by_path["label"] == str(tmp_path / "output" / "labels" / "b.nii.gz")
     assert load_datalist(path, "training", tmp_path)[1]["label"] == str(tmp_path / "labels" / "b.nii.gz")
 
 
-def test_a_plain_list_of_test_images_is_read_as_monai_does(tmp_path: Path, film: Path) -> None:
-    (tmp_path / "dataset.json").write_text('{"test": ["films/a.png"]}')
-    assert load_datalist(tmp_path / "dataset.json", "test", tmp_path) == [{"image": str(film)}]
+def test_a_plain_list_of_test_images_is_read_as_monai_does(tmp_path: Path, image: Path) -> None:
+    (tmp_path / "dataset.json").write_text('{"test": ["images/a.png"]}')
+    assert load_datalist(tmp_path / "dataset.json", "test", tmp_path) == [{"image": str(image)}]
 
 
 @pytest.mark.parametrize(
@@ -88,16 +88,16 @@ def test_a_plain_list_of_test_images_is_read_as_monai_does(tmp_path: Path, film:
         ),
         ('{"training": []}', r"no 'training' records; it has: training \(0\)"),
         ("{}", "it has: none at all"),
-        ('{"training": [{"image": "films/a.png"}, {"label": [1]}]}', "Record 2 of 'training' in .* has no image"),
-        ('{"training": ["films/a.png"]}', "Record 1 of 'training' in .* has no image"),
+        ('{"training": [{"image": "images/a.png"}, {"label": [1]}]}', "Record 2 of 'training' in .* has no image"),
+        ('{"training": ["images/a.png"]}', "Record 1 of 'training' in .* has no image"),
         ('{"training": [{"image": ""}]}', "Record 1 of 'training' in .* has no image"),
         (
-            '{"training": [{"image": "films/z.png"}]}',
+            '{"training": [{"image": "images/z.png"}]}',
             "first image of 'training' .* does not exist: .*z.png; dataset_dir",
         ),
     ],
 )
-def test_a_bad_datalist_is_one_sentence(tmp_path: Path, film: Path, content: str | None, sentence: str) -> None:
+def test_a_bad_datalist_is_one_sentence(tmp_path: Path, image: Path, content: str | None, sentence: str) -> None:
     path = tmp_path / "dataset.json"
     if content is not None:
         path.write_text(content)
@@ -166,10 +166,10 @@ def test_a_path_is_tidied() -> None:
     assert relative_path("./a//b..c/d.png", "t.csv") == "a/b..c/d.png"
 
 
-def test_a_missing_first_image_is_no_wrong_folder(tmp_path: Path, film: Path) -> None:
-    write_datalist(tmp_path / "dataset.json", {"training": [{"image": "films/gone.png"}, {"image": "films/a.png"}]})
+def test_a_missing_first_image_is_no_wrong_folder(tmp_path: Path, image: Path) -> None:
+    write_datalist(tmp_path / "dataset.json", {"training": [{"image": "images/gone.png"}, {"image": "images/a.png"}]})
     loaded = load_datalist(tmp_path / "dataset.json", "training", tmp_path)
-    assert [record["image"] for record in loaded] == [str(film.with_name("gone.png")), str(film)]
+    assert [record["image"] for record in loaded] == [str(image.with_name("gone.png")), str(image)]
 
 
 def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:

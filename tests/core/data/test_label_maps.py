@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doll_monai.data.label_maps import grid, kept_films, map_sheet, read_map_sheet
+from doll_monai.data.label_maps import grid, kept_images, map_sheet, read_map_sheet
 from doll_monai.utils.errors import InputError
 
 
-def test_the_kept_films_do_not_depend_on_their_order() -> None:
-    films = [f"patient{number}/view1_frontal.jpg" for number in range(50)]
-    kept = kept_films(films, 7)
+def test_the_kept_images_do_not_depend_on_their_order() -> None:
+    images = [f"patient{number}/view1_frontal.jpg" for number in range(50)]
+    kept = kept_images(images, 7)
     assert len(kept) == 7
-    assert kept == kept_films(reversed(films), 7)
-    assert kept < kept_films(films, 8)
-    assert kept_films(films, 0) == frozenset()
+    assert kept == kept_images(reversed(images), 7)
+    assert kept < kept_images(images, 8)
+    assert kept_images(images, 0) == frozenset()
 
 
 @pytest.mark.parametrize(("size", "expected"), [((224, 224), (64, 64)), ((100, 200), (32, 64)), ((20, 10), (20, 10))])

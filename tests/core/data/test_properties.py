@@ -145,11 +145,11 @@ def test_any_datalist_is_read_or_refused(content: object) -> None:
     )
 )
 def test_a_datalist_comes_back(labels: list[list[float | None]]) -> None:
-    with _file("0.png", b"") as film:
+    with _file("0.png", b"") as image:
         records = [{"image": "0.png", "label": values} for values in labels]
-        write_datalist(film.with_name("dataset.json"), {"training": records})
-        loaded = load_datalist(film.with_name("dataset.json"), "training", film.parent)
-    assert loaded == [{"image": str(film), "label": values} for values in labels]
+        write_datalist(image.with_name("dataset.json"), {"training": records})
+        loaded = load_datalist(image.with_name("dataset.json"), "training", image.parent)
+    assert loaded == [{"image": str(image), "label": values} for values in labels]
 
 
 @quick
@@ -164,7 +164,7 @@ masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
 
 
 @quick
-@given(masks, st.sampled_from(["bool", "one", "255", "65535", "colour", "palette"]), st.sampled_from(["png", "tif"]))
+@given(masks, st.sampled_from(["bool", "one", "255", "65535", "color", "palette"]), st.sampled_from(["png", "tif"]))
 def test_a_mask_comes_back(mask: np.ndarray, kind: str, suffix: str) -> None:
     values = mask.astype(np.uint8)
     pictures = {
@@ -172,7 +172,7 @@ def test_a_mask_comes_back(mask: np.ndarray, kind: str, suffix: str) -> None:
         "one": lambda: Image.fromarray(values),
         "255": lambda: Image.fromarray(values * 255),
         "65535": lambda: Image.fromarray(values.astype(np.uint16) * 65535),
-        "colour": lambda: Image.fromarray(np.stack([values * 255, 0 * values, 0 * values], axis=-1)),
+        "color": lambda: Image.fromarray(np.stack([values * 255, 0 * values, 0 * values], axis=-1)),
         "palette": lambda: Image.fromarray(values * 255).convert("P"),
     }
     buffer = io.BytesIO()
@@ -263,14 +263,14 @@ entries = st.fixed_dictionaries({"size": sizes, "counts": st.text("0123PQ`no", m
 @example({"Edema": {"size": [-1, -2], "counts": "02"}})
 @example({"Edema": {"size": [2**31, 2**31], "counts": _coco([0, 2**62])}})
 def test_any_run_lengths_are_read_or_refused(findings: object) -> None:
-    with _file("truth.json", json.dumps({"film": findings})) as path, suppress(InputError):
+    with _file("truth.json", json.dumps({"image": findings})) as path, suppress(InputError):
         for _, _, place in read_run_lengths(path):
             assert place.mask().shape == place.size
 
 
-@pytest.mark.parametrize("content", ["[" * 100_000, '{"film": ' * 50_000, b"\xff", b"\0"])
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"image": ' * 50_000, b"\xff", b"\0"])
 def test_a_truth_that_is_no_json_is_refused(content: bytes | str) -> None:
-    with _file("truth.json", content) as path, pytest.raises(InputError, match="is no JSON of films"):
+    with _file("truth.json", content) as path, pytest.raises(InputError, match="is no JSON of images"):
         list(read_run_lengths(path))
 
 

@@ -1,4 +1,4 @@
-"""Randomised sources: against captum by hand and Integrated Gradients, and what their noise depends on."""
+"""Randomized sources: against captum by hand and Integrated Gradients, and what their noise depends on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def network() -> nn.Module:
 
 @pytest.fixture
 def records() -> list[dict[str, torch.Tensor]]:
-    """Three films; the second has no positive observation."""
+    """Three images; the second has no positive observation."""
     labels = torch.zeros(3, 14)
     labels[0, [NO_FINDING, EDEMA, FRACTURE]] = 1.0
     labels[1, EDEMA] = -1.0

@@ -21,7 +21,7 @@ from doll_monai.utils.errors import InputError
 
 
 class Fixed(nn.Module):
-    """Says the same of every film: logits of two channels, each a map of its own."""
+    """Says the same of every image: logits of two channels, each a map of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Record:
 
 
 def _label() -> torch.Tensor:
-    """Two channels: left half foreground, an ignored row; film 1 does not have observation 1."""
+    """Two channels: left half foreground, an ignored row; image 1 does not have observation 1."""
     label = torch.zeros(2, 2, 16, 16)
     label[..., :8] = 1
     label[:, :, 3] = IGNORE
@@ -55,11 +55,11 @@ def _label() -> torch.Tensor:
 
 
 def _trainer(network: nn.Module, handlers: list, loss, epochs: int = 1) -> SupervisedTrainer:
-    films = [{"image": torch.rand(1, 16, 16), "label": label} for label in _label()]
+    images = [{"image": torch.rand(1, 16, 16), "label": label} for label in _label()]
     return SupervisedTrainer(
         device=torch.device("cpu"),
         max_epochs=epochs,
-        train_data_loader=DataLoader(Dataset(films), batch_size=2),
+        train_data_loader=DataLoader(Dataset(images), batch_size=2),
         network=network,
         optimizer=torch.optim.SGD(network.parameters(), lr=0.0),
         loss_function=loss,
@@ -143,7 +143,7 @@ def test_labels_reach_the_loss_corrected_in_corrected_observations_alone() -> No
     assert torch.equal(label, expected)
 
 
-def test_a_film_without_the_observation_is_not_corrected() -> None:
+def test_a_image_without_the_observation_is_not_corrected() -> None:
     handler = EarlyLearningCorrection(scales=[1.0])
     network = Fixed()
     network.logits.data[:] = 3.0
@@ -159,7 +159,7 @@ def test_training_iou_is_followed_with_the_labels_as_they_came() -> None:
     network.logits.data[:] = 3.0
     handler.corrected = [True, True]
     _run(handler, network, epochs=2)
-    # everything is predicted: observation 0 has half of what is known, observation 1 half of one film
+    # everything is predicted: observation 0 has half of what is known, observation 1 half of one image
     assert handler.curves == [pytest.approx([0.5, 120 / (240 + 256)])] * 2
 
 
@@ -241,9 +241,9 @@ def test_curves_and_corrected_observations_are_resumed(tmp_path: Path) -> None:
 
 
 def _half_missing(count: int, seed: int) -> list[dict[str, torch.Tensor]]:
-    """Squares in noise; of three films in ten the label lacks one half, left, right, top or bottom."""
+    """Squares in noise; of three images in ten the label lacks one half, left, right, top or bottom."""
     generator = torch.Generator().manual_seed(seed)
-    films = []
+    images = []
     for number in range(count):
         truth = torch.zeros(1, 32, 32)
         row, column = (int(value) for value in torch.randint(2, 18, (2,), generator=generator))
@@ -258,40 +258,40 @@ def _half_missing(count: int, seed: int) -> list[dict[str, torch.Tensor]]:
             ][number % 4]
             label[:, rows, columns] = 0
         image = 0.6 * torch.rand(1, 32, 32, generator=generator) + 0.5 * truth
-        films.append({"image": image, "label": label, "truth": truth})
-    return films
+        images.append({"image": image, "label": label, "truth": truth})
+    return images
 
 
-def _iou_with_truth(network: nn.Module, films: list[dict[str, torch.Tensor]]) -> float:
+def _iou_with_truth(network: nn.Module, images: list[dict[str, torch.Tensor]]) -> float:
     network.eval()
     with torch.no_grad():
-        predicted = network(torch.stack([film["image"] for film in films])) > 0
-    truth = torch.stack([film["truth"] for film in films]) > 0
+        predicted = network(torch.stack([image["image"] for image in images])) > 0
+    truth = torch.stack([image["truth"] for image in images]) > 0
     return float((predicted & truth).sum() / (predicted | truth).sum())
 
 
 def _ious_after_training(enabled: bool, seed: int) -> tuple[float, float]:
-    """IoU with the truth on the films that were trained on, and on others."""
+    """IoU with the truth on the images that were trained on, and on others."""
     torch.manual_seed(seed)
-    films = _half_missing(100, seed)
+    images = _half_missing(100, seed)
     network = UNet(2, 1, 1, (16, 32, 64), (2, 2), num_res_units=1, norm="batch")
     trainer = SupervisedTrainer(
         device=torch.device("cpu"),
         max_epochs=25,
-        train_data_loader=DataLoader(Dataset(films), batch_size=8, shuffle=True),
+        train_data_loader=DataLoader(Dataset(images), batch_size=8, shuffle=True),
         network=network,
         optimizer=torch.optim.Adam(network.parameters(), lr=5e-3),
         loss_function=PartialLabelLoss(),
         train_handlers=[EarlyLearningCorrection(enabled=enabled, scales=[1.0])],
     )
     trainer.run()
-    return _iou_with_truth(network, films), _iou_with_truth(network, _half_missing(40, seed + 1000))
+    return _iou_with_truth(network, images), _iou_with_truth(network, _half_missing(40, seed + 1000))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_correction_keeps_a_network_from_learning_wrong_labels_by_heart(seed: int) -> None:
-    """A hundred films suffice for the early phase to be one; of 24, the network learnt labels by heart at once."""
+    """A hundred images suffice for the early phase to be one; of 24, the network learnt labels by heart at once."""
     plain, plain_unseen = _ious_after_training(False, seed)
     corrected, corrected_unseen = _ious_after_training(True, seed)
     assert plain < 0.9

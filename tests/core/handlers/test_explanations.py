@@ -31,7 +31,7 @@ def _densenet() -> nn.Module:
 
 
 class Squares(nn.Module):
-    """Observation t is seen where the film is bright (even t), or where it is dark (odd t)."""
+    """Observation t is seen where the image is bright (even t), or where it is dark (odd t)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Squares(nn.Module):
 
 @pytest.fixture
 def records() -> list[dict[str, torch.Tensor]]:
-    """Three films; the second has no positive observation."""
+    """Three images; the second has no positive observation."""
     labels = torch.zeros(3, 14)
     labels[0, [NO_FINDING, EDEMA]] = 1.0
     labels[2, FRACTURE] = 0.5
@@ -104,7 +104,7 @@ def test_only_positive_observations_with_a_place_are_explained(records) -> None:
     _, seen = _evaluate(records, [network], [IntegratedGradientsHandler([network], n_steps=2)])
     explained = [item["attribution_0"].abs().sum((1, 2)).nonzero().flatten().tolist() for item in seen]
     assert explained == [[EDEMA], [], [FRACTURE]]
-    _, seen = _evaluate(records, [network], [IntegratedGradientsHandler([network], n_steps=2, unlocalised=["Edema"])])
+    _, seen = _evaluate(records, [network], [IntegratedGradientsHandler([network], n_steps=2, unlocalized=["Edema"])])
     assert seen[0]["attribution_0"].abs().sum((1, 2)).nonzero().flatten().tolist() == [NO_FINDING]
 
 

@@ -35,20 +35,20 @@ from doll_monai.transforms.attribution import (
     AttributionMagnituded,
     AttributionToLabeld,
     MultiplyByInputd,
-    NormaliseAttributiond,
+    NormalizeAttributiond,
 )
 from doll_monai.transforms.observations import ObservationTargetsd
-from doll_monai.transforms.reading import LoadFilmd, LoadLabeld
+from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd
 from doll_monai.utils.errors import InputError
 
-FILMS, CHUNK = 7, 3
+IMAGES, CHUNK = 7, 3
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("films")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
-    for number in range(FILMS):
+    for number in range(IMAGES):
         path = folder / f"patient{number:05d}" / "study 1, again" / "view1_frontal.png"
         path.parent.mkdir(parents=True)
         Image.fromarray(generator.integers(0, 256, (24, 32), dtype=np.uint8)).save(path)
@@ -62,10 +62,10 @@ def networks() -> list[nn.Module]:
 
 
 @pytest.fixture
-def sections(films: Path) -> dict[str, list[dict[str, Any]]]:
-    """Seven films in two sections; the fifth has no positive observation."""
+def sections(images: Path) -> dict[str, list[dict[str, Any]]]:
+    """Seven images in two sections; the fifth has no positive observation."""
     records = []
-    for number, image in enumerate(sorted(films.rglob("*.png"))):
+    for number, image in enumerate(sorted(images.rglob("*.png"))):
         label: list[float | None] = [0.0] * 14
         if number != 4:
             label[number], label[number + 5], label[13] = 1.0, -1.0, 1.0
@@ -73,20 +73,20 @@ def sections(films: Path) -> dict[str, list[dict[str, Any]]]:
     return {"training": records[:4], "validation": records[4:]}
 
 
-def _store(output: Path, films: Path, sections, **changed: Any) -> LabelStore:
+def _store(output: Path, images: Path, sections, **changed: Any) -> LabelStore:
     arguments = {"chunk_size": CHUNK, "provenance": {"ig_steps": 2, "checkpoint_sha256": "abc"}, **changed}
-    return LabelStore(output, films, sections, **arguments)
+    return LabelStore(output, images, sections, **arguments)
 
 
 def _run(store: LabelStore, networks: list[nn.Module], stop_after: int | None = None) -> None:
     """Label what is pending, as the bundle does; stop (as if killed) in the given batch before its rows are written."""
     keys = [f"attribution_{number}" for number in range(len(networks))]
-    load = Compose([LoadFilmd("image"), ObservationTargetsd("label")])
+    load = Compose([LoadRadiographd("image"), ObservationTargetsd("label")])
     explain = Compose(
         [
             MultiplyByInputd(keys),
             AttributionMagnituded(keys),
-            NormaliseAttributiond(keys),
+            NormalizeAttributiond(keys),
             MeanEnsembled(keys, output_key="pred"),
             AttributionToLabeld("pred"),
         ]
@@ -124,19 +124,19 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def reference(films: Path, networks, sections, tmp_path: Path) -> dict[str, str]:
+def reference(images: Path, networks, sections, tmp_path: Path) -> dict[str, str]:
     """What an undisturbed run writes."""
-    _run(_store(tmp_path / "reference", films, sections), networks)
+    _run(_store(tmp_path / "reference", images, sections), networks)
     return _digests(tmp_path / "reference")
 
 
-def test_every_film_has_a_label_where_its_folder_is_mirrored(reference, films, sections, tmp_path: Path) -> None:
+def test_every_image_has_a_label_where_its_folder_is_mirrored(reference, images, sections, tmp_path: Path) -> None:
     output = tmp_path / "reference"
-    expected = {f"labels/{path.relative_to(films).with_suffix('.nii.gz')}" for path in films.rglob("*.png")}
+    expected = {f"labels/{path.relative_to(images).with_suffix('.nii.gz')}" for path in images.rglob("*.png")}
     assert {name for name in reference if name.startswith("labels/")} == expected
     assert {"dataset.json", "labels.csv", "provenance.json"} < set(reference)
     for section, records in sections.items():
-        loaded = load_datalist(output / "dataset.json", section, films, output)
+        loaded = load_datalist(output / "dataset.json", section, images, output)
         assert [record["image"] for record in loaded] == [record["image"] for record in records]
         for record, raw in zip(loaded, records, strict=True):
             label = LoadLabeld("label", channels=14)(record)["label"]
@@ -146,45 +146,45 @@ def test_every_film_has_a_label_where_its_folder_is_mirrored(reference, films, s
                 assert values == ({IGNORE} if value == -1 or channel == 0 else {0} if value == 0 else {0, 1, IGNORE})
 
 
-def test_table_has_a_row_for_each_positive_observation(reference, films, networks, sections, tmp_path: Path) -> None:
+def test_table_has_a_row_for_each_positive_observation(reference, images, networks, sections, tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "reference" / "labels.csv")
     wanted = [
-        (Path(record["image"]).relative_to(films).as_posix(), FINDINGS[channel])
+        (Path(record["image"]).relative_to(images).as_posix(), FINDINGS[channel])
         for record in (*sections["training"], *sections["validation"])
         for channel, value in enumerate(record["label"])
         if value == 1
     ]
     assert list(zip(table["image"], table["observation"], strict=True)) == wanted
     row = table[table["observation"] == FINDINGS[1]].iloc[0]
-    film = LoadFilmd("image")({"image": str(films / row["image"])})["image"].as_tensor()[None]
+    image = LoadRadiographd("image")({"image": str(images / row["image"])})["image"].as_tensor()[None]
     with torch.no_grad():
-        logit = torch.stack([network.eval()(film)[0, 1] for network in networks]).mean()
+        logit = torch.stack([network.eval()(image)[0, 1] for network in networks]).mean()
     assert row["probability"] == pytest.approx(float(torch.sigmoid(logit)), abs=1e-4)
     label = LoadLabeld()({"label": str(tmp_path / "reference" / "labels" / row["image"].replace(".png", ".nii.gz"))})[
         "label"
     ]
     share = float((label[1] == FOREGROUND).float().mean())
     assert row["foreground_share"] == pytest.approx(share, abs=1e-4)
-    unlocalised = table["observation"] == "No Finding"
-    assert (table["n_steps"] == (~unlocalised) * 2).all()
-    assert table.loc[unlocalised, "completeness_error"].isna().all()
-    assert table.loc[~unlocalised, "completeness_error"].notna().all()
+    unlocalized = table["observation"] == "No Finding"
+    assert (table["n_steps"] == (~unlocalized) * 2).all()
+    assert table.loc[unlocalized, "completeness_error"].isna().all()
+    assert table.loc[~unlocalized, "completeness_error"].notna().all()
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 2])
-def test_a_resumed_run_gives_the_same_bytes(reference, films, networks, sections, stop_after, tmp_path: Path) -> None:
+def test_a_resumed_run_gives_the_same_bytes(reference, images, networks, sections, stop_after, tmp_path: Path) -> None:
     output = tmp_path / "resumed"
     with pytest.raises(KeyboardInterrupt):
-        _run(_store(output, films, sections), networks, stop_after=stop_after)
+        _run(_store(output, images, sections), networks, stop_after=stop_after)
     assert not (output / "labels.csv").exists()
     assert not (output / "dataset.json").exists()
-    _run(_store(output, films, sections), networks)
+    _run(_store(output, images, sections), networks)
     assert _digests(output) == reference
 
 
-def test_a_chunk_whose_rows_are_missing_is_done_again(reference, films, networks, sections, tmp_path: Path) -> None:
+def test_a_chunk_whose_rows_are_missing_is_done_again(reference, images, networks, sections, tmp_path: Path) -> None:
     output = tmp_path / "reference"
-    store = _store(output, films, sections)
+    store = _store(output, images, sections)
     rows = sorted((output / "rows").iterdir())
     rows[1].unlink()
     assert [record["chunk"] for record in store.pending()] == [1] * CHUNK
@@ -194,15 +194,15 @@ def test_a_chunk_whose_rows_are_missing_is_done_again(reference, films, networks
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 5])
-def test_several_processes_write_the_same_bytes(reference, films, networks, sections, world_size, tmp_path) -> None:
+def test_several_processes_write_the_same_bytes(reference, images, networks, sections, world_size, tmp_path) -> None:
     output = tmp_path / "sharded"
     for rank in reversed(range(world_size)):
-        _run(_store(output, films, sections, rank=rank, world_size=world_size), networks)
+        _run(_store(output, images, sections, rank=rank, world_size=world_size), networks)
     assert _digests(output) == reference
 
 
-def test_shards_are_disjoint_and_complete(films, sections, tmp_path: Path) -> None:
-    parts = [_store(tmp_path, films, sections, rank=rank, world_size=2).pending() for rank in range(2)]
+def test_shards_are_disjoint_and_complete(radiographs, sections, tmp_path: Path) -> None:
+    parts = [_store(tmp_path, radiographs, sections, rank=rank, world_size=2).pending() for rank in range(2)]
     images = [record["image"] for part in parts for record in part]
     assert sorted(images) == sorted(record["image"] for records in sections.values() for record in records)
     assert [{record["chunk"] for record in part} for part in parts] == [{0, 2}, {1}]
@@ -217,31 +217,31 @@ def test_shards_are_disjoint_and_complete(films, sections, tmp_path: Path) -> No
         ({"chunk_size": 2}, "chunk_size"),
     ],
 )
-def test_labels_that_were_made_otherwise_are_refused(reference, films, sections, changed, name, tmp_path) -> None:
+def test_labels_that_were_made_otherwise_are_refused(reference, images, sections, changed, name, tmp_path) -> None:
     with pytest.raises(InputError, match=f"reference were made with another {name}; give a new output_dir"):
-        _store(tmp_path / "reference", films, sections, **changed).claim()
+        _store(tmp_path / "reference", images, sections, **changed).claim()
     assert _digests(tmp_path / "reference") == reference
 
 
-def test_labels_of_another_datalist_are_refused(reference, films, sections, tmp_path: Path) -> None:
-    """Chunks are numbered: those of another list of films must not be taken for done."""
+def test_labels_of_another_datalist_are_refused(reference, images, sections, tmp_path: Path) -> None:
+    """Chunks are numbered: those of another list of images must not be taken for done."""
     other = {"training": sections["validation"], "validation": sections["training"]}
     with pytest.raises(InputError, match="were made with another"):
-        _store(tmp_path / "reference", films, other).claim()
+        _store(tmp_path / "reference", images, other).claim()
 
 
-def test_two_films_with_one_label_file_are_refused(films, tmp_path: Path) -> None:
-    records = [{"image": str(films / name), "label": [0.0] * 14} for name in ("film.png", "film.jpg")]
-    with pytest.raises(InputError, match=r"film\.nii\.gz"):
-        LabelStore(tmp_path, films, {"training": records}, chunk_size=2, provenance={}).claim()
+def test_two_images_with_one_label_file_are_refused(images, tmp_path: Path) -> None:
+    records = [{"image": str(images / name), "label": [0.0] * 14} for name in ("image.png", "image.jpg")]
+    with pytest.raises(InputError, match=r"image\.nii\.gz"):
+        LabelStore(tmp_path, images, {"training": records}, chunk_size=2, provenance={}).claim()
 
 
 def test_nothing_but_whole_files_is_left(reference) -> None:
     assert not [name for name in reference if "tmp" in Path(name).name]
 
 
-def test_of_two_runs_with_other_settings_that_start_at_once_one_is_refused(films, sections, tmp_path: Path) -> None:
-    stores = [_store(tmp_path / "labels", films, sections, provenance={"ig_steps": steps}) for steps in range(8)]
+def test_of_two_runs_with_other_settings_that_start_at_once_one_is_refused(images, sections, tmp_path: Path) -> None:
+    stores = [_store(tmp_path / "labels", images, sections, provenance={"ig_steps": steps}) for steps in range(8)]
 
     def claim(store: LabelStore) -> bool:
         try:
@@ -257,21 +257,21 @@ def test_of_two_runs_with_other_settings_that_start_at_once_one_is_refused(films
     assert there["ig_steps"] == claimed.index(True)
 
 
-def test_a_broken_provenance_is_not_taken_for_ours(films, sections, tmp_path: Path) -> None:
+def test_a_broken_provenance_is_not_taken_for_ours(images, sections, tmp_path: Path) -> None:
     (tmp_path / "provenance.json").write_text("{")
     with pytest.raises(InputError, match=r"provenance\.json cannot be read.*give a new output_dir"):
-        _store(tmp_path, films, sections).claim()
+        _store(tmp_path, images, sections).claim()
 
 
-def test_a_missing_label_is_made_again(reference, films, networks, sections, tmp_path: Path) -> None:
+def test_a_missing_label_is_made_again(reference, images, networks, sections, tmp_path: Path) -> None:
     output = tmp_path / "reference"
     next((output / "labels").rglob("*.nii.gz")).unlink()
-    _run(_store(output, films, sections), networks)
+    _run(_store(output, images, sections), networks)
     assert _digests(output) == reference
 
 
-def test_a_folder_that_vanished_is_not_made_anew(films, sections, tmp_path: Path) -> None:
-    store = _store(tmp_path / "labels", films, sections)
+def test_a_folder_that_vanished_is_not_made_anew(images, sections, tmp_path: Path) -> None:
+    store = _store(tmp_path / "labels", images, sections)
     store.claim()
     shutil.rmtree(tmp_path / "labels")
     store.write(0, {}, [], {})
@@ -280,9 +280,9 @@ def test_a_folder_that_vanished_is_not_made_anew(films, sections, tmp_path: Path
     assert not (tmp_path / "labels").exists()
 
 
-def test_what_killed_processes_left_over_is_deleted(films, sections, tmp_path: Path) -> None:
+def test_what_killed_processes_left_over_is_deleted(images, sections, tmp_path: Path) -> None:
     """Only where this process has work to do, and nothing of a process that is alive."""
-    store = _store(tmp_path, films, sections)
+    store = _store(tmp_path, images, sections)
     label = tmp_path / store.label_path(sections["training"][0]["image"])
     label.parent.mkdir(parents=True)
     (tmp_path / "rows").mkdir()
@@ -295,9 +295,9 @@ def test_what_killed_processes_left_over_is_deleted(films, sections, tmp_path: P
     assert [path.exists() for path in (*stale, kept)] == [False, False, True]
 
 
-def _written(tmp_path: Path, films: Path, sections, members: int, **output: Any) -> dict[str, str]:
-    """The one row of a film with Cardiomegaly, for what K members say."""
-    store = _store(tmp_path, films, sections)
+def _written(tmp_path: Path, images: Path, sections, members: int, **output: Any) -> dict[str, str]:
+    """The one row of an image with Cardiomegaly, for what K members say."""
+    store = _store(tmp_path, images, sections)
     store.claim()
     image = MetaTensor(torch.zeros(1, 4, 4), meta={"filename_or_obj": sections["training"][0]["image"]})
     engine = Engine(lambda *_: None)
@@ -313,53 +313,53 @@ def _written(tmp_path: Path, films: Path, sections, members: int, **output: Any)
     return dict(zip(COLUMNS, row, strict=True))
 
 
-def test_steps_are_the_most_and_errors_the_mean_of_the_members(films, sections, tmp_path: Path) -> None:
+def test_steps_are_the_most_and_errors_the_mean_of_the_members(images, sections, tmp_path: Path) -> None:
     output: dict[str, Any] = {"n_steps_0": torch.arange(14), "n_steps_1": torch.arange(14) * 3}
     output |= {"completeness_error_0": torch.full((14,), 0.1), "completeness_error_1": torch.full((14,), 0.2)}
-    row = _written(tmp_path, films, sections, 2, **output)
+    row = _written(tmp_path, images, sections, 2, **output)
     assert (row["n_steps"], row["completeness_error"]) == ("6", "0.15")
 
 
-def test_one_number_of_steps_for_all_observations_is_fine(films, sections, tmp_path: Path) -> None:
+def test_one_number_of_steps_for_all_observations_is_fine(images, sections, tmp_path: Path) -> None:
     row = _written(
-        tmp_path, films, sections, 1, n_steps_0=torch.tensor(24), completeness_error_0=torch.full((14,), 0.5)
+        tmp_path, images, sections, 1, n_steps_0=torch.tensor(24), completeness_error_0=torch.full((14,), 0.5)
     )
     assert (row["n_steps"], row["completeness_error"]) == ("24", "0.5")
 
 
-def test_explanations_without_steps_and_errors_leave_blanks(films, sections, tmp_path: Path) -> None:
-    row = _written(tmp_path, films, sections, 2)
+def test_explanations_without_steps_and_errors_leave_blanks(images, sections, tmp_path: Path) -> None:
+    row = _written(tmp_path, images, sections, 2)
     assert (row["n_steps"], row["completeness_error"], row["probability"]) == ("", "", "0.5")
 
 
-def test_agreement_is_the_mean_rank_correlation_of_every_two_members(films, sections, tmp_path: Path) -> None:
+def test_agreement_is_the_mean_rank_correlation_of_every_two_members(images, sections, tmp_path: Path) -> None:
     """Of three maps two are equal and the third is reversed: 1, -1 and -1."""
     rising = torch.arange(16.0).reshape(4, 4).repeat(14, 1, 1)
     maps = {"attribution_0": rising, "attribution_1": rising**2, "attribution_2": 15 - rising}
-    assert float(_written(tmp_path, films, sections, 3, **maps)["agreement"]) == pytest.approx(-1 / 3, abs=1e-4)
+    assert float(_written(tmp_path, images, sections, 3, **maps)["agreement"]) == pytest.approx(-1 / 3, abs=1e-4)
 
 
 @pytest.mark.parametrize(("members", "maps"), [(1, {"attribution_0": torch.ones(14, 4, 4)}), (2, {})])
-def test_a_lone_member_and_empty_maps_have_no_agreement(members, maps, films, sections, tmp_path: Path) -> None:
-    assert _written(tmp_path, films, sections, members, **maps)["agreement"] == ""
+def test_a_lone_member_and_empty_maps_have_no_agreement(members, maps, images, sections, tmp_path: Path) -> None:
+    assert _written(tmp_path, images, sections, members, **maps)["agreement"] == ""
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100])
-def test_maps_of_the_wanted_number_of_films_are_kept(kept: int, films, networks, sections, tmp_path: Path) -> None:
-    """The labels' own files are the same; the film without a positive observation has nothing to keep."""
+def test_maps_of_the_wanted_number_of_images_are_kept(kept: int, images, networks, sections, tmp_path: Path) -> None:
+    """The labels' own files are the same; the image without a positive observation has nothing to keep."""
     for number in (0, kept):
-        _run(_store(tmp_path / str(number), films, sections, kept_maps=number), networks)
-    store = _store(tmp_path / str(kept), films, sections, kept_maps=kept)
+        _run(_store(tmp_path / str(number), images, sections, kept_maps=number), networks)
+    store = _store(tmp_path / str(kept), images, sections, kept_maps=kept)
     explained = {record["image"] for part in sections.values() for record in part if 1 in record["label"][:13]}
     wanted = {store.map_path(image) for image in explained if store.relative(image) in store.with_maps}
     written = _digests(tmp_path / str(kept))
     assert {name for name in written if name.startswith("maps/")} == wanted
-    assert len(store.with_maps) == min(kept, FILMS)
+    assert len(store.with_maps) == min(kept, IMAGES)
     assert {name: digest for name, digest in written.items() if name not in wanted} == _digests(tmp_path / "0")
 
 
-def test_kept_maps_show_the_mean_and_the_members(films, networks, sections, tmp_path: Path) -> None:
-    store = _store(tmp_path, films, sections, kept_maps=FILMS)
+def test_kept_maps_show_the_mean_and_the_members(images, networks, sections, tmp_path: Path) -> None:
+    store = _store(tmp_path, images, sections, kept_maps=IMAGES)
     _run(store, networks)
     maps = read_map_sheet(tmp_path / store.map_path(sections["training"][0]["image"]), sources=3)
     assert list(maps) == [FINDINGS[13]]  # of its two positive observations No Finding is not explained
@@ -367,11 +367,11 @@ def test_kept_maps_show_the_mean_and_the_members(films, networks, sections, tmp_
     assert (maps[FINDINGS[13]].max(axis=(1, 2)) == 255).all()
 
 
-def test_maps_survive_an_interruption_and_sharing(films, networks, sections, tmp_path: Path) -> None:
-    _run(_store(tmp_path / "whole", films, sections, kept_maps=4), networks)
+def test_maps_survive_an_interruption_and_sharing(images, networks, sections, tmp_path: Path) -> None:
+    _run(_store(tmp_path / "whole", images, sections, kept_maps=4), networks)
     with pytest.raises(KeyboardInterrupt):
-        _run(_store(tmp_path / "resumed", films, sections, kept_maps=4), networks, stop_after=1)
-    _run(_store(tmp_path / "resumed", films, sections, kept_maps=4), networks)
+        _run(_store(tmp_path / "resumed", images, sections, kept_maps=4), networks, stop_after=1)
+    _run(_store(tmp_path / "resumed", images, sections, kept_maps=4), networks)
     for rank in (1, 0):
-        _run(_store(tmp_path / "shared", films, sections, kept_maps=4, rank=rank, world_size=2), networks)
+        _run(_store(tmp_path / "shared", images, sections, kept_maps=4, rank=rank, world_size=2), networks)
     assert _digests(tmp_path / "whole") == _digests(tmp_path / "resumed") == _digests(tmp_path / "shared")

@@ -1,4 +1,4 @@
-"""The sheet of an evaluation shows the films that it says."""
+"""The sheet of an evaluation shows the images that it says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from doll_monai.handlers.overlay_sheet import OverlaySheet, mean_iou
-from doll_monai.visualize.pictures import LABEL_COLOUR, TRUTH_COLOUR
+from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR
 
 
 def _region(*columns: slice | None) -> np.ndarray:
@@ -34,50 +34,50 @@ def test_iou_is_the_mean_over_channels_without_ignored_pixels() -> None:
 
 
 @pytest.fixture
-def films(tmp_path: Path) -> list[Path]:
+def images(tmp_path: Path) -> list[Path]:
     for number in range(3):
         Image.new("L", (80, 80), 40 * number).save(tmp_path / f"{number}.png")
     return [tmp_path / f"{number}.png" for number in range(3)]
 
 
-def _evaluate(handler: OverlaySheet, films: list[Path], pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    batch = [{"image": MetaTensor(torch.zeros(1, 8, 8), meta={"filename_or_obj": str(film)})} for film in films]
+def _evaluate(handler: OverlaySheet, images: list[Path], pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    batch = [{"image": MetaTensor(torch.zeros(1, 8, 8), meta={"filename_or_obj": str(image)})} for image in images]
     output = [{"pred": torch.tensor(prediction), "label": torch.tensor(label)} for prediction, label in pairs]
     engine = Engine(lambda _engine, _batch: output)
     handler.attach(engine)
     engine.run([batch])
 
 
-def _has(picture: Path, colour: tuple[int, int, int]) -> bool:
-    return bool((np.abs(np.asarray(Image.open(picture).convert("RGB")).astype(int) - colour).max(-1) < 12).any())
+def _has(picture: Path, color: tuple[int, int, int]) -> bool:
+    return bool((np.abs(np.asarray(Image.open(picture).convert("RGB")).astype(int) - color).max(-1) < 12).any())
 
 
-def test_truth_and_prediction_are_drawn(films: list[Path], tmp_path: Path) -> None:
+def test_truth_and_prediction_are_drawn(images: list[Path], tmp_path: Path) -> None:
     handler = OverlaySheet(tmp_path / "sheet.png")
     good, poor, none = _region(slice(2, 6)), _region(slice(2, 3)), _region(None)
-    _evaluate(handler, films, [(good, good), (none, good), (poor, good)])
+    _evaluate(handler, images, [(good, good), (none, good), (poor, good)])
     chosen = handler._overlays.chosen()
-    assert [chosen[name][1] for name in ("best", "median", "worst")] == [films[0], films[2], films[1]]
-    assert _has(tmp_path / "sheet.png", TRUTH_COLOUR)
-    assert _has(tmp_path / "sheet.png", LABEL_COLOUR)
+    assert [chosen[name][1] for name in ("best", "median", "worst")] == [images[0], images[2], images[1]]
+    assert _has(tmp_path / "sheet.png", TRUTH_COLOR)
+    assert _has(tmp_path / "sheet.png", LABEL_COLOR)
 
 
-def test_channels_without_label_may_be_left_out(films: list[Path], tmp_path: Path) -> None:
-    handler = OverlaySheet(tmp_path / "sheet.png", only_labelled=True)
+def test_channels_without_label_may_be_left_out(images: list[Path], tmp_path: Path) -> None:
+    handler = OverlaySheet(tmp_path / "sheet.png", only_labeled=True)
     label, everywhere = _region(slice(0, 4), None), _region(slice(0, 4), slice(0, 8))
-    _evaluate(handler, films[:2], [(everywhere, label), (everywhere, _region(None, None))])
+    _evaluate(handler, images[:2], [(everywhere, label), (everywhere, _region(None, None))])
     chosen = handler._overlays.chosen()
-    assert {film[1] for film in chosen.values()} == {films[0]}
+    assert {image[1] for image in chosen.values()} == {images[0]}
     assert chosen["best"][0] == 1.0
     assert chosen["best"][2].shape == (1, 8, 8)
 
 
-def test_a_second_run_starts_anew(films: list[Path], tmp_path: Path) -> None:
+def test_a_second_run_starts_anew(images: list[Path], tmp_path: Path) -> None:
     handler = OverlaySheet(tmp_path / "sheet.png")
     good = _region(slice(2, 6))
-    batch = [{"image": MetaTensor(torch.zeros(1, 8, 8), meta={"filename_or_obj": str(film)})} for film in films]
+    batch = [{"image": MetaTensor(torch.zeros(1, 8, 8), meta={"filename_or_obj": str(image)})} for image in images]
     engine = Engine(lambda _engine, _batch: [{"pred": torch.tensor(good), "label": torch.tensor(good)}] * 3)
     handler.attach(engine)
     engine.run([batch])
     engine.run([batch])
-    assert len(handler._overlays._films) == 3
+    assert len(handler._overlays._images) == 3

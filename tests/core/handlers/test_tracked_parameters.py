@@ -32,9 +32,9 @@ def test_a_value_is_short_and_without_brackets(value: object, expected: str) -> 
 
 
 def test_names_are_words() -> None:
-    given = {"ig_max_steps": 42, "learning_rate": 0.1, "films": 3, "cell::seed": 0, "big_network": "x"}
+    given = {"ig_max_steps": 42, "learning_rate": 0.1, "images": 3, "cell::seed": 0, "big_network": "x"}
     assert list(shown_parameters(given)) == [
-        *("IG max steps", "learning rate", "training films", "cell.seed", "big network")
+        *("IG max steps", "learning rate", "training images", "cell.seed", "big network")
     ]
 
 

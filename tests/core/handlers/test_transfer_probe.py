@@ -33,21 +33,21 @@ class Features(nn.Module):
         return F.interpolate(logits, scale_factor=2.0)
 
 
-def _films(count: int, seed: int) -> Dataset:
-    """Films whose object, a square, is brighter than the rest; the last film has none."""
+def _images(count: int, seed: int) -> Dataset:
+    """Images whose object, a square, is brighter than the rest; the last image has none."""
     generator = torch.Generator().manual_seed(seed)
-    films = []
+    images = []
     for number in range(count):
         label = torch.zeros(1, 16, 16)
         row, column = (int(value) for value in torch.randint(0, 4, (2,), generator=generator))
         if number < count - 1:
             label[:, 2 * row : 2 * row + 8, 2 * column : 2 * column + 8] = 1
-        films.append({"image": 0.2 * torch.rand(1, 16, 16, generator=generator) + label, "label": label})
-    return Dataset(films)
+        images.append({"image": 0.2 * torch.rand(1, 16, 16, generator=generator) + label, "label": label})
+    return Dataset(images)
 
 
 def _probe(network: nn.Module) -> TransferProbe:
-    return TransferProbe(network, _films(5, 0), _films(7, 1), batch_size=2)
+    return TransferProbe(network, _images(5, 0), _images(7, 1), batch_size=2)
 
 
 def test_good_features_score_high_and_noise_low() -> None:
@@ -68,11 +68,11 @@ def test_the_score_is_the_same_again_and_the_network_is_left_alone() -> None:
     assert not probe.last._forward_pre_hooks
 
 
-def test_a_film_without_truth_counts_one_if_nothing_is_predicted() -> None:
+def test_a_image_without_truth_counts_one_if_nothing_is_predicted() -> None:
     empty = Dataset([{"image": torch.zeros(1, 16, 16), "label": torch.zeros(1, 16, 16)}])
-    assert TransferProbe(Features(5.0), _films(5, 0), empty).score() == 1.0
+    assert TransferProbe(Features(5.0), _images(5, 0), empty).score() == 1.0
     whole = Dataset([{"image": torch.ones(1, 16, 16), "label": torch.zeros(1, 16, 16)}])
-    assert TransferProbe(Features(5.0), _films(5, 0), whole).score() == 0.0
+    assert TransferProbe(Features(5.0), _images(5, 0), whole).score() == 0.0
 
 
 def test_the_checkpoint_that_transfers_best_is_kept(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_the_checkpoint_that_transfers_best_is_kept(tmp_path: Path) -> None:
     network = Features(0.0)
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
-        val_data_loader=DataLoader(_films(2, 2), batch_size=2),
+        val_data_loader=DataLoader(_images(2, 2), batch_size=2),
         network=network,
         key_val_metric={"transfer_iou": _probe(network)},
         val_handlers=[BestModelSaver(str(tmp_path / "model.pt"), network)],
@@ -119,6 +119,6 @@ def test_the_last_convolution_is_found_in_the_head_or_the_whole_network() -> Non
         last_convolution(nn.Sequential(nn.Linear(2, 2)))
 
 
-def test_a_probe_without_films_is_refused() -> None:
+def test_a_probe_without_images_is_refused() -> None:
     with pytest.raises(InputError, match="'training' and 'validation'"):
-        TransferProbe(Features(1.0), _films(2, 0), Dataset([]))
+        TransferProbe(Features(1.0), _images(2, 0), Dataset([]))

@@ -66,14 +66,14 @@ def test_networks_get_plain_channels_last_tensors() -> None:
     assert network.seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_output_keeps_the_films_metadata_so_that_its_resizing_can_be_undone() -> None:
-    film = MetaTensor(torch.rand(1, 9, 7), meta={"filename_or_obj": "film.png"})
+def test_output_keeps_the_images_metadata_so_that_its_resizing_can_be_undone() -> None:
+    image = MetaTensor(torch.rand(1, 9, 7), meta={"filename_or_obj": "image.png"})
     resize = Resized("image", (8, 8))
-    batch = list_data_collate([resize({"image": film}) for _ in range(2)])
+    batch = list_data_collate([resize({"image": image}) for _ in range(2)])
     output = AutocastInferer(dtype="float32")(batch["image"], Spy())
     assert output.dtype == torch.float32
     for item in decollate_batch({"image": batch["image"], "pred": output}):
-        assert item["pred"].meta["filename_or_obj"] == "film.png"
+        assert item["pred"].meta["filename_or_obj"] == "image.png"
         inverse = Invertd("pred", resize, orig_keys="image")(item)
         assert inverse["pred"].shape == (2, 9, 7)
 

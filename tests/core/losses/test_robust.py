@@ -9,14 +9,14 @@ from torch import nn
 
 from doll_monai.findings import IGNORE
 from doll_monai.losses.partial import PartialLabelLoss
-from doll_monai.losses.robust import GeneralisedCrossEntropyLoss, NoiseRobustDiceLoss
+from doll_monai.losses.robust import GeneralizedCrossEntropyLoss, NoiseRobustDiceLoss
 
 LOSSES = [
     pytest.param(NoiseRobustDiceLoss(), id="dice"),
     pytest.param(NoiseRobustDiceLoss(exponent=1.0), id="dice-1"),
-    pytest.param(GeneralisedCrossEntropyLoss(), id="gce"),
-    pytest.param(GeneralisedCrossEntropyLoss(q=0.3, background_weight=0.1), id="gce-weighted"),
-    pytest.param(GeneralisedCrossEntropyLoss(background_weight=0.0), id="gce-foreground"),
+    pytest.param(GeneralizedCrossEntropyLoss(), id="gce"),
+    pytest.param(GeneralizedCrossEntropyLoss(q=0.3, background_weight=0.1), id="gce-weighted"),
+    pytest.param(GeneralizedCrossEntropyLoss(background_weight=0.0), id="gce-foreground"),
 ]
 each_loss = pytest.mark.parametrize("loss", LOSSES)
 
@@ -48,7 +48,7 @@ def _plainly(loss: nn.Module, logits: torch.Tensor, label: torch.Tensor) -> torc
             if g.sum() > 0:
                 quotients.append(((p - g).abs() ** loss.exponent).sum() / ((p**2).sum() + (g**2).sum()))
         return sum(quotients) / len(quotients)
-    assert isinstance(loss, GeneralisedCrossEntropyLoss)
+    assert isinstance(loss, GeneralizedCrossEntropyLoss)
     known = label != IGNORE
     g, p = label[known], torch.sigmoid(logits[known])
     agreement = torch.where(g == 1, p, 1 - p)
@@ -120,20 +120,20 @@ def test_dice_with_exponent_two_is_one_minus_dice_of_squares(pixels) -> None:
 
 
 def test_a_small_q_is_cross_entropy(pixels) -> None:
-    small = GeneralisedCrossEntropyLoss(q=1e-6, background_weight=0.1)(*pixels)
+    small = GeneralizedCrossEntropyLoss(q=1e-6, background_weight=0.1)(*pixels)
     torch.testing.assert_close(small, PartialLabelLoss(0.1, dice_weight=0.0)(*pixels), rtol=1e-4, atol=1e-4)
 
 
 def test_a_confidently_contradicted_pixel_counts_little() -> None:
-    """Cross-entropy pulls hardest at the pixel that fits worst, generalised cross-entropy hardly at all."""
+    """Cross-entropy pulls hardest at the pixel that fits worst, generalized cross-entropy hardly at all."""
     logits, label = torch.tensor([[[[0.0, -6.0]]]]), torch.ones(1, 1, 1, 2)
-    _, robust = _with_gradient(GeneralisedCrossEntropyLoss(), logits, label)
+    _, robust = _with_gradient(GeneralizedCrossEntropyLoss(), logits, label)
     _, plain = _with_gradient(PartialLabelLoss(dice_weight=0.0), logits, label)
     assert abs(robust[..., 1]) < 0.1 * abs(robust[..., 0])
     assert abs(plain[..., 1]) > abs(plain[..., 0])
 
 
-@pytest.mark.parametrize("make", [lambda: NoiseRobustDiceLoss(0.5), lambda: GeneralisedCrossEntropyLoss(0.0)])
+@pytest.mark.parametrize("make", [lambda: NoiseRobustDiceLoss(0.5), lambda: GeneralizedCrossEntropyLoss(0.0)])
 def test_meaningless_settings_are_refused(make) -> None:
     with pytest.raises(ValueError, match="must be"):
         make()

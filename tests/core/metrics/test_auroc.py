@@ -20,7 +20,7 @@ def _counted(prediction: torch.Tensor, truth: torch.Tensor) -> float:
 
 @pytest.fixture
 def cases() -> tuple[torch.Tensor, torch.Tensor]:
-    """80 films with ties and ignored targets; one class only in the first two observations, nothing in the third."""
+    """80 images with ties and ignored targets; one class only in the first two observations, nothing in the third."""
     prediction = torch.randint(0, 12, (80, 14)) / 12
     target = (torch.rand(80, 14) < 0.2 + 0.6 * prediction).float()
     target[torch.rand(80, 14) < 0.3] = -1.0

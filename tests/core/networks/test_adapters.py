@@ -16,7 +16,7 @@ from doll_monai.utils.errors import InputError
 
 
 class Blocks(nn.Sequential):
-    """Convolutions and normalisations of every kind, and a head called ``head``."""
+    """Convolutions and normalizations of every kind, and a head called ``head``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def _trainable(adapted: AdaptedNetwork) -> set[str]:
     return {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
 
 
-def _randomise(adapted: AdaptedNetwork) -> None:
+def _randomize(adapted: AdaptedNetwork) -> None:
     with torch.no_grad():
         for parameter in adapted.parameters():
             if parameter.requires_grad:
@@ -125,13 +125,13 @@ def test_every_kind_of_layer_is_merged(tuning: str) -> None:
     adapted = AdaptedNetwork(Blocks(), tuning=tuning).eval()
     x = torch.randn(2, 1, 12, 12)
     before = adapted(x)
-    _randomise(adapted)
+    _randomize(adapted)
     after = adapted(x)
     assert not torch.allclose(before, after)
     torch.testing.assert_close(adapted.merge()(x), after, rtol=1e-4, atol=1e-4)
 
 
-def test_every_normalisation_but_the_heads_is_scaled_and_shifted() -> None:
+def test_every_normalization_but_the_heads_is_scaled_and_shifted() -> None:
     adapted = AdaptedNetwork(Blocks(), tuning="scale_shift")
     assert _blocks(adapted) == ["batch", "instance", "group", "layer"]
 
@@ -157,7 +157,7 @@ def test_statistics_of_the_head_belong_to_its_adapter() -> None:
         ({"head": "classifier"}, "no module 'classifier'"),
         ({"targets": ["nowhere"]}, "No module of the network matches"),
         ({"targets": ["nowhere"], "tuning": "lora"}, "no convolution in"),
-        ({"targets": ["nowhere"], "tuning": "scale_shift"}, "no normalisation in"),
+        ({"targets": ["nowhere"], "tuning": "scale_shift"}, "no normalization in"),
         ({"targets": ["nowhere"], "tuning": "bias"}, "no bias in"),
         ({"targets": ["(decoder"]}, "no regular expression"),
         ({"targets": [r"dropout|head"], "reduction": 0}, "reduction and rank must be 1 or more"),

@@ -32,7 +32,7 @@ def _classifier(build) -> nn.Module:
 
 
 def _classifier_and_backbone(build) -> tuple[ResNet, DilatedResNet, torch.Tensor]:
-    """A classifier, the dilated backbone with its weights, and a film."""
+    """A classifier, the dilated backbone with its weights, and an image."""
     classifier = _classifier(build)
     copy = build(**ARGUMENTS)
     copy.load_state_dict(classifier.state_dict())

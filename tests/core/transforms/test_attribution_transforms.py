@@ -10,7 +10,7 @@ from doll_monai.transforms.attribution import (
     AttributionMagnituded,
     AttributionToLabeld,
     MultiplyByInputd,
-    NormaliseAttributiond,
+    NormalizeAttributiond,
 )
 from doll_monai.utils.errors import InputError
 
@@ -67,7 +67,7 @@ def test_shares_are_per_observation_with_a_default() -> None:
 
 def test_negative_is_background_uncertain_ignored_and_half_positive() -> None:
     target = torch.tensor([0.0, 0.49, 0.5, 0.7, 1.0, -1.0, *[0.0] * 8])
-    label = _label(target, unlocalised=[])
+    label = _label(target, unlocalized=[])
     kinds = [_counts(channel) for channel in label]
     assert kinds[0] == kinds[1] == (0, 0, 40)
     assert kinds[2] == kinds[3] == kinds[4] == (4, 4, 32)
@@ -76,7 +76,7 @@ def test_negative_is_background_uncertain_ignored_and_half_positive() -> None:
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
 def test_an_observation_without_a_place_is_ignored_whatever_its_target(value: float) -> None:
-    label = _label(torch.full((14,), value), unlocalised=["No Finding", "Edema"])
+    label = _label(torch.full((14,), value), unlocalized=["No Finding", "Edema"])
     assert _counts(label[NO_FINDING]) == _counts(label[EDEMA]) == (0, 40, 0)
 
 
@@ -95,7 +95,7 @@ def test_scale_does_not_matter() -> None:
 
 @pytest.mark.parametrize("kind", ["zeros", "nan"])
 def test_a_positive_observation_without_evidence_is_ignored(kind: str) -> None:
-    """Nothing is brighter than anything: a label made of it would be a strip along the film's edge."""
+    """Nothing is brighter than anything: a label made of it would be a strip along the image's edge."""
     attribution = torch.rand(14, W, H)
     attribution[EDEMA] = 0.0 if kind == "zeros" else float("nan")
     label = _label(torch.ones(14), attribution)
@@ -106,7 +106,7 @@ def _gated(min_probability, probability: float | None, target: torch.Tensor) -> 
     data = {"pred": torch.rand(14, W, H), "label": target}
     if probability is not None:
         data["logits"] = torch.full((14,), probability).logit()
-    transform = AttributionToLabeld("pred", min_probability=min_probability, unlocalised=[])
+    transform = AttributionToLabeld("pred", min_probability=min_probability, unlocalized=[])
     return [_counts(channel) for channel in transform(data)["pred"]]
 
 
@@ -133,7 +133,7 @@ def test_without_a_smallest_probability_no_logits_are_needed() -> None:
     attribution, target = torch.rand(14, W, H), torch.ones(14)
     plain = _label(target, attribution)
     assert torch.equal(plain, _label(target, attribution, min_probability=0.0))
-    assert _gated({"default": 0}, None, target) == [_counts(channel) for channel in _label(target, unlocalised=[])]
+    assert _gated({"default": 0}, None, target) == [_counts(channel) for channel in _label(target, unlocalized=[])]
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, {"Edema": 2.0}, float("nan")])
@@ -169,13 +169,13 @@ def test_magnitude_counts_evidence_against_or_drops_it() -> None:
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("max", [0.25, 0.5, 1.0, 0.25]), ("mass", [0.5, 1.0, 2.0, 0.5])])
-def test_normalised_channels_are_comparable_and_zeros_stay_zero(kind: str, expected: list[float]) -> None:
+def test_normalized_channels_are_comparable_and_zeros_stay_zero(kind: str, expected: list[float]) -> None:
     values = torch.zeros(3, 2, 2)
     values[0] = torch.tensor([[1.0, 2.0], [4.0, 1.0]])
     values[2] = 1e-6 * values[0]
-    result = NormaliseAttributiond("pred", kind)({"pred": values})["pred"]
+    result = NormalizeAttributiond("pred", kind)({"pred": values})["pred"]
     torch.testing.assert_close(result[0].flatten(), torch.tensor(expected))
     torch.testing.assert_close(result[2], result[0])
     assert torch.equal(result[1], torch.zeros(2, 2))
     with pytest.raises(ValueError, match="kind must be"):
-        NormaliseAttributiond("pred", "minimum")
+        NormalizeAttributiond("pred", "minimum")

@@ -1,4 +1,4 @@
-"""One film in every encoding gives one label, saved on the film's own grid by the blocks that the bundle declares."""
+"""One image in every encoding gives one label, saved on the image's own grid by the blocks that the bundle declares."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from monai.data import decollate_batch, list_data_collate
 from PIL import Image
 from torch.nn.functional import avg_pool2d
 
-from doll_monai.transforms.reading import LoadFilmd
-from doll_tools.phantom.film import draw_film
+from doll_monai.transforms.reading import LoadRadiographd
+from doll_tools.phantom.image import draw_image
 
 CONFIG = Path(__file__).parents[3] / "bundles" / "lung_cxr_segmentation" / "configs" / "inference.json"
 WIDTH, HEIGHT = 96, 72
@@ -27,14 +27,14 @@ WITH_POSITION = tuple(name for name in ENCODINGS if not name.endswith(("png", "j
 
 @pytest.fixture(scope="module")
 def grey() -> np.ndarray:
-    """A drawn film, (HEIGHT, WIDTH), whose darkest and brightest pixels are 10 and 240."""
-    film = Image.fromarray(draw_film(np.random.default_rng(3), 160).image).resize((WIDTH, HEIGHT))
-    values = np.asarray(film, dtype=float)
+    """A drawn image, (HEIGHT, WIDTH), whose darkest and brightest pixels are 10 and 240."""
+    image = Image.fromarray(draw_image(np.random.default_rng(3), 160).image).resize((WIDTH, HEIGHT))
+    values = np.asarray(image, dtype=float)
     return (10 + 230 * (values - values.min()) / np.ptp(values)).round().astype(np.uint8)
 
 
 def _segment(path: Path, output: Path, size: tuple[int, int] = (64, 48)) -> nib.Nifti1Image:
-    """The mask of a film as the bundle saves it; what is bright after smoothing stands for the lungs."""
+    """The mask of an image as the bundle saves it; what is bright after smoothing stands for the lungs."""
     parser = ConfigParser()
     parser.read_config(CONFIG)
     parser.update({"dataset_dir": str(path.parent), "output_dir": str(output), "image_size": list(size)})
@@ -74,19 +74,21 @@ def test_every_encoding_gives_the_same_label(name: str, grey: np.ndarray, expect
 
 
 @pytest.mark.parametrize("name", WITH_POSITION)
-def test_the_label_lies_where_its_film_lies(name: str, grey: np.ndarray, tmp_path: Path) -> None:
+def test_the_label_lies_where_its_image_lies(name: str, grey: np.ndarray, tmp_path: Path) -> None:
     ENCODINGS[name](grey, tmp_path / name)
     saved = _segment(tmp_path / name, tmp_path / "masks")
     if ".nii" in name:
-        film = nib.load(tmp_path / name).affine
+        radiograph = nib.load(tmp_path / name).affine
     else:
         image = itk.imread(str(tmp_path / name))
         axes = image.GetImageDimension()
-        film = np.eye(4)
-        film[:axes, :axes] = np.asarray(itk.array_from_matrix(image.GetDirection())) * np.asarray(image.GetSpacing())
-        film[:axes, 3] = image.GetOrigin()
-        film = np.diag([-1, -1, 1, 1]) @ film  # ITK's left and posterior are NIfTI's right and anterior
-    np.testing.assert_allclose(saved.affine, film, atol=1e-5)
+        radiograph = np.eye(4)
+        radiograph[:axes, :axes] = np.asarray(itk.array_from_matrix(image.GetDirection())) * np.asarray(
+            image.GetSpacing()
+        )
+        radiograph[:axes, 3] = image.GetOrigin()
+        radiograph = np.diag([-1, -1, 1, 1]) @ radiograph  # ITK's left and posterior are NIfTI's right and anterior
+    np.testing.assert_allclose(saved.affine, radiograph, atol=1e-5)
 
 
 def test_the_spacing_of_dicom_reaches_the_label(grey: np.ndarray, tmp_path: Path) -> None:
@@ -96,27 +98,27 @@ def test_the_spacing_of_dicom_reaches_the_label(grey: np.ndarray, tmp_path: Path
 
 
 def test_nothing_of_the_patient_goes_further(grey: np.ndarray, tmp_path: Path) -> None:
-    path = tmp_path / "film.dcm"
+    path = tmp_path / "image.dcm"
     ENCODINGS["plain.dcm"](grey, path)
     secrets = [value.encode() for _, value in PATIENT.values()]
     assert all(secret in path.read_bytes() for secret in secrets)
-    film = pickle.dumps(LoadFilmd()({"image": str(path)}))
+    image = pickle.dumps(LoadRadiographd()({"image": str(path)}))
     _segment(path, tmp_path / "masks")
     (saved,) = (tmp_path / "masks").iterdir()
-    for content in (film, gzip.decompress(saved.read_bytes())):
+    for content in (image, gzip.decompress(saved.read_bytes())):
         assert not any(secret in content for secret in (*secrets, b"0010|0010", b"St Nowhere"))
 
 
 def test_what_else_is_installed_does_not_matter(
     grey: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    ENCODINGS["inverted.dcm"](grey, tmp_path / "film.dcm")
-    expected = LoadFilmd()({"image": tmp_path / "film.dcm"})["image"]
+    ENCODINGS["inverted.dcm"](grey, tmp_path / "image.dcm")
+    expected = LoadRadiographd()({"image": tmp_path / "image.dcm"})["image"]
     monkeypatch.setenv("MONAI_DICOM_READER", "pydicom")
-    film = LoadFilmd()({"image": tmp_path / "film.dcm"})["image"]
-    assert torch.equal(film.as_tensor(), expected.as_tensor())
-    names = [type(reader).__name__ for reader in LoadFilmd().load.readers]
-    assert names == ["ItkFilmReader", "NiftiFilmReader", "PictureReader", "JsrtReader"]
+    image = LoadRadiographd()({"image": tmp_path / "image.dcm"})["image"]
+    assert torch.equal(image.as_tensor(), expected.as_tensor())
+    names = [type(reader).__name__ for reader in LoadRadiographd().load.readers]
+    assert names == ["ItkImageReader", "NiftiImageReader", "PictureReader", "JsrtReader"]
 
 
 FRAMES = {"black": 0, "white": 255, "saturated": 65535}
@@ -130,7 +132,7 @@ def test_a_border_does_not_take_the_contrast(
     deep = frame == "saturated"
     inside = grey.astype(np.uint16) * (16 if deep else 1)
     framed = np.pad(inside, ((9, 9), (12, 12)), constant_values=FRAMES[frame])
-    Image.fromarray(framed if deep else framed.astype(np.uint8)).save(tmp_path / "film.png")
-    mask = _mask(_segment(tmp_path / "film.png", tmp_path / "masks", (80, 60)))[9:-9, 12:-12]
+    Image.fromarray(framed if deep else framed.astype(np.uint8)).save(tmp_path / "image.png")
+    mask = _mask(_segment(tmp_path / "image.png", tmp_path / "masks", (80, 60)))[9:-9, 12:-12]
     mask, plain = mask[6:-6, 6:-6], expected[6:-6, 6:-6]
     assert 2 * (mask & plain).sum() / (mask.sum() + plain.sum()) > 0.97

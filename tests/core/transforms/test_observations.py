@@ -67,10 +67,10 @@ def test_same_seed_draws_the_same_targets() -> None:
 
 
 def test_dictionary_twin_leaves_its_input_alone() -> None:
-    data = {"label": _raw(None), "image": "film.png"}
+    data = {"label": _raw(None), "image": "image.png"}
     result = ObservationTargetsd("label")(data)
     assert data["label"] == _raw(None)
-    assert result["image"] == "film.png"
+    assert result["image"] == "image.png"
     assert torch.equal(result["label"], torch.zeros(14))
 
 
@@ -101,7 +101,7 @@ def test_a_training_needs_an_observation_that_is_there_and_absent() -> None:
             check_observations(records)
 
 
-def test_a_film_without_labels_is_named() -> None:
+def test_a_image_without_labels_is_named() -> None:
     with pytest.raises(InputError, match=r"The labels of a\.png: A record needs 14 labels of observations, not 13"):
         ObservationTargetsd("label")({"image": "a.png", "label": _raw(0.0)[:13]})
     with pytest.raises(InputError, match=r"not 'label\.png'"):

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from monai.data import CacheDataset, DataLoader, Dataset
 from monai.transforms import Compose
 
-from doll_monai.transforms.reading import LoadFilmd
+from doll_monai.transforms.reading import LoadRadiographd
 from doll_monai.utils.errors import InputError, explain_errors, sentence_of, switch
 
 PROGRAM = """
@@ -58,20 +58,20 @@ def _raised(action) -> BaseException:
 
 @pytest.fixture
 def missing(tmp_path: Path) -> tuple[list[dict[str, str]], str]:
-    path = tmp_path / "no film.png"
-    return [{"image": str(path)}], f"The film {path} does not exist; correct the datalist or dataset_dir."
+    path = tmp_path / "no image.png"
+    return [{"image": str(path)}], f"The image {path} does not exist; correct the datalist or dataset_dir."
 
 
 def test_sentence_is_found_behind_a_transform(missing) -> None:
     records, sentence = missing
-    error = _raised(lambda: Compose([LoadFilmd("image")])(records[0]))
+    error = _raised(lambda: Compose([LoadRadiographd("image")])(records[0]))
     assert not isinstance(error, InputError)
     assert sentence_of(error) == sentence
 
 
 def test_sentence_is_found_behind_a_cache(missing) -> None:
     records, sentence = missing
-    error = _raised(lambda: CacheDataset(records, Compose([LoadFilmd("image")]), num_workers=1, progress=False))
+    error = _raised(lambda: CacheDataset(records, Compose([LoadRadiographd("image")]), num_workers=1, progress=False))
     assert sentence_of(error) == sentence
 
 
@@ -92,7 +92,7 @@ def test_sentence_is_found_behind_a_configuration_expression(tmp_path: Path) -> 
 
 def test_sentence_is_found_behind_a_data_loaders_process(missing) -> None:
     records, sentence = missing
-    loader = DataLoader(Dataset(records, Compose([LoadFilmd("image")])), num_workers=1)
+    loader = DataLoader(Dataset(records, Compose([LoadRadiographd("image")])), num_workers=1)
     error = _raised(lambda: next(iter(loader)))
     assert sentence_of(error) == sentence
 
@@ -111,9 +111,9 @@ def test_a_circle_of_causes_ends() -> None:
 def test_hook_prints_the_sentence_alone(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOLL_MONAI_TRACEBACK", raising=False)
     explain_errors()
-    error = InputError("The film is upside down; turn it.")
+    error = InputError("The image is upside down; turn it.")
     sys.excepthook(InputError, error, None)
-    assert capsys.readouterr().err == "Error: The film is upside down; turn it.\n"
+    assert capsys.readouterr().err == "Error: The image is upside down; turn it.\n"
 
 
 def test_hook_shows_other_errors_as_ever_and_names_the_one_behind_them(capsys: pytest.CaptureFixture) -> None:
@@ -127,14 +127,14 @@ def test_hook_shows_other_errors_as_ever_and_names_the_one_behind_them(capsys: p
 
 
 def test_program_gets_its_options() -> None:
-    result = _program("films", "--count", "3", "--fast")
-    assert (result.returncode, result.stdout) == (0, "films 3 True\n")
-    assert _program("--folder=films", "--nofast").stdout == "films 1 False\n"
+    result = _program("images", "--count", "3", "--fast")
+    assert (result.returncode, result.stdout) == (0, "images 3 True\n")
+    assert _program("--folder=images", "--nofast").stdout == "images 1 False\n"
 
 
 @pytest.mark.parametrize("option", ["--cuont=3", "--cuont", "--nocuont"])
 def test_program_refuses_unknown_options_before_it_runs(option: str) -> None:
-    result = _program("films", option)
+    result = _program("images", option)
     assert result.returncode == 1
     assert result.stdout == ""
     name = option.removeprefix("--").partition("=")[0]

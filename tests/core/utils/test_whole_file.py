@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from doll_monai.utils.atomic import STALE_AFTER, create_whole, remove_leftovers, write_whole
+from doll_monai.utils.atomic import STALE_AFTER, create_whole, remove_leftovers, write_atomic
 from doll_monai.utils.errors import InputError
 
 
@@ -25,14 +25,14 @@ def _dead_process() -> int:
 def test_a_file_is_replaced_and_its_folder_made(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "file.csv"
     for content in (b"old and longer", b"new"):
-        write_whole(path, content)
+        write_atomic(path, content)
         assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file.csv"
-    write_whole(path, b"old")
+    write_atomic(path, b"old")
 
     def fail(self: Path, content: bytes) -> None:
         self.touch()
@@ -40,7 +40,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(InputError, match=r"file\.csv cannot be written: No space left on device; free some space"):
-        write_whole(path, b"new")
+        write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -16,12 +16,12 @@ from narrow import ROOT
 
 
 def _studies(folder: Path) -> dict[str, np.ndarray]:
-    """Four films: two with lungs and heart, one with lungs alone, one without a label."""
+    """Four images: two with lungs and heart, one with lungs alone, one without a label."""
     rng = np.random.default_rng(0)
     objects, masks = {}, {}
     (folder / "labels" / "final").mkdir(parents=True)
     for number, classes in enumerate((["lungs", "heart"], ["lungs", "heart"], ["lungs"], None)):
-        name = f"film {number}.1"
+        name = f"image {number}.1"
         Image.fromarray(rng.integers(0, 255, (40, 30), dtype=np.uint8)).save(folder / f"{name}.png")
         labels = {}
         if classes:
@@ -39,13 +39,13 @@ def _export(*options: str) -> subprocess.CompletedProcess:
 
 
 def test_saved_masks_become_channels(tmp_path: Path) -> None:
-    masks = _studies(tmp_path / "films")
-    options = ("--studies", str(tmp_path / "films"), "--output", str(tmp_path / "out"))
+    masks = _studies(tmp_path / "images")
+    options = ("--studies", str(tmp_path / "images"), "--output", str(tmp_path / "out"))
     done = _export(*options, "--classes", "lungs,heart", "--validation", "1")
     assert done.returncode == 0, done.stderr
-    assert "1 training, 1 validation films with lungs, heart" in done.stdout
+    assert "1 training, 1 validation images with lungs, heart" in done.stdout
     sections = [
-        load_datalist(tmp_path / "out" / "dataset.json", name, tmp_path / "films", tmp_path / "out")
+        load_datalist(tmp_path / "out" / "dataset.json", name, tmp_path / "images", tmp_path / "out")
         for name in ("training", "validation")
     ]
     records = [record for section in sections for record in section]
@@ -57,11 +57,11 @@ def test_saved_masks_become_channels(tmp_path: Path) -> None:
 
 
 def test_mistakes_end_in_a_sentence(tmp_path: Path) -> None:
-    _studies(tmp_path / "films")
+    _studies(tmp_path / "images")
     for options, sentence in (
         (("--studies", str(tmp_path), "--classes", "lungs"), "datastore_v2.json cannot be read"),
-        (("--studies", str(tmp_path / "films"), "--classes", "liver"), "There is no class liver"),
-        (("--studies", str(tmp_path / "films"), "--classes", "clavicles"), "has a final label for clavicles"),
+        (("--studies", str(tmp_path / "images"), "--classes", "liver"), "There is no class liver"),
+        (("--studies", str(tmp_path / "images"), "--classes", "clavicles"), "has a final label for clavicles"),
     ):
         done = _export(*options, "--output", str(tmp_path / "out"))
         assert done.returncode == 1

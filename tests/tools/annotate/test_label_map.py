@@ -60,7 +60,7 @@ def test_mask_keeps_size_orientation_and_values(tmp_path: Path, ending: str) -> 
     assert np.array_equal(read_mask(path, (20, 30), 3), _mask())
 
 
-def test_volume_lies_on_its_film(tmp_path: Path) -> None:
+def test_volume_lies_on_its_image(tmp_path: Path) -> None:
     affine = np.array([[-0.2, 0, 0, 5], [0, -0.3, 0, 7], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=float)
     for ending in (".nii.gz", ".nrrd"):
         write_mask(tmp_path / f"mask{ending}", _mask(), affine)
@@ -68,7 +68,7 @@ def test_volume_lies_on_its_film(tmp_path: Path) -> None:
         assert np.allclose(read.affine, affine, atol=1e-5)
 
 
-def test_mask_of_equal_colours_is_taken(tmp_path: Path) -> None:
+def test_mask_of_equal_colors_is_taken(tmp_path: Path) -> None:
     grey = Image.fromarray(_mask())
     Image.merge("RGBA", [grey, grey, grey, Image.new("L", grey.size, 255)]).save(tmp_path / "mask.png")
     assert np.array_equal(read_mask(tmp_path / "mask.png", (20, 30), 3), _mask())
@@ -77,9 +77,9 @@ def test_mask_of_equal_colours_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mask", "size", "sentence"),
     [
-        (_mask(), (30, 20), "The mask mask.png is 20 x 30 pixels, its film is 30 x 20; draw on the film."),
+        (_mask(), (30, 20), "The mask mask.png is 20 x 30 pixels, its image is 30 x 20; draw on the image."),
         (_mask() * 85, (20, 30), "The mask mask.png has the value 85; values are whole numbers from 0 to 3."),
-        (np.full((30, 20, 3), [1, 2, 3]), (20, 30), "The mask mask.png is in colour; send one channel"),
+        (np.full((30, 20, 3), [1, 2, 3]), (20, 30), "The mask mask.png is in color; send one channel"),
     ],
 )
 def test_wrong_mask_is_refused(tmp_path: Path, mask: np.ndarray, size: tuple[int, int], sentence: str) -> None:

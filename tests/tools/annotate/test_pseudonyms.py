@@ -19,8 +19,8 @@ NAMES = ("doe_jane_1950/2020-03-04/front.png", "doe_jane_1950/2020-03-04/second.
 
 
 @pytest.fixture
-def films(tmp_path: Path) -> Path:
-    folder = tmp_path / "films"
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
     for number, name in enumerate(NAMES):
         for path in (folder / name, folder / "masks" / name):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,19 +28,25 @@ def films(tmp_path: Path) -> Path:
     records = [
         {"image": name, "label": f"masks/{name}", "patient": name.split("/")[0], "birth": "1950"} for name in NAMES
     ]
-    write_datalist(folder / "dataset.json", {"training": records[:2], "test": records[2:]}, name="Doe's films")
+    write_datalist(folder / "dataset.json", {"training": records[:2], "test": records[2:]}, name="Doe's images")
     return folder
 
 
-def _write(films: Path, folder: Path, **changes: Any) -> Path:
+def _write(images: Path, folder: Path, **changes: Any) -> Path:
     secrets = {"key_file": folder / "keep" / "key", "names": folder / "keep" / "names.csv"}
-    values = {"datalist": films / "dataset.json", "dataset_dir": films, "output": folder / "out", **secrets, **changes}
+    values = {
+        "datalist": images / "dataset.json",
+        "dataset_dir": images,
+        "output": folder / "out",
+        **secrets,
+        **changes,
+    }
     write_pseudonyms(**values)
     return folder / "out"
 
 
-def test_nothing_of_the_names_is_left_and_the_films_are_the_same(films: Path, tmp_path: Path) -> None:
-    output = _write(films, tmp_path)
+def test_nothing_of_the_names_is_left_and_the_images_are_the_same(images: Path, tmp_path: Path) -> None:
+    output = _write(images, tmp_path)
     said = (output / "dataset.json").read_text() + " ".join(str(path) for path in output.rglob("*"))
     for word in ("doe", "jane", "1950", "2020", "roe", "2021", "front", "Doe"):
         assert word not in said.replace(str(tmp_path), "")
@@ -51,30 +57,30 @@ def test_nothing_of_the_names_is_left_and_the_films_are_the_same(films: Path, tm
             assert record["image"].endswith(".nii.gz" if number == 2 else ".png")
 
 
-def test_films_of_a_patient_stay_together(films: Path, tmp_path: Path) -> None:
-    first, second = load_datalist(_write(films, tmp_path) / "dataset.json", "training", tmp_path / "out")
+def test_images_of_a_patient_stay_together(images: Path, tmp_path: Path) -> None:
+    first, second = load_datalist(_write(images, tmp_path) / "dataset.json", "training", tmp_path / "out")
     assert Path(first["image"]).parent == Path(second["image"]).parent
     assert first["image"] != second["image"]
     assert first["patient"] == second["patient"]
 
 
-def test_the_table_leads_back_and_only_its_owner_reads_it(films: Path, tmp_path: Path) -> None:
-    output = _write(films, tmp_path)
+def test_the_table_leads_back_and_only_its_owner_reads_it(images: Path, tmp_path: Path) -> None:
+    output = _write(images, tmp_path)
     with (tmp_path / "keep" / "names.csv").open() as file:
         rows = {row["pseudonym"]: row["path"] for row in csv.DictReader(file)}
     assert sorted(rows.values()) == sorted(NAMES)
     for other, name in rows.items():
-        assert (output / other).resolve() == (films / name).resolve()
+        assert (output / other).resolve() == (images / name).resolve()
     for secret in ("key", "names.csv"):
         assert stat.S_IMODE((tmp_path / "keep" / secret).stat().st_mode) == 0o600
 
 
-def test_the_same_key_gives_the_same_names_and_another_one_others(films: Path, tmp_path: Path) -> None:
-    output = _write(films, tmp_path)
+def test_the_same_key_gives_the_same_names_and_another_one_others(radiographs: Path, tmp_path: Path) -> None:
+    output = _write(radiographs, tmp_path)
     before = (output / "dataset.json").read_bytes()
-    _write(films, tmp_path)
+    _write(radiographs, tmp_path)
     assert (output / "dataset.json").read_bytes() == before
-    _write(films, tmp_path, output=tmp_path / "other", key_file=tmp_path / "keep" / "other")
+    _write(radiographs, tmp_path, output=tmp_path / "other", key_file=tmp_path / "keep" / "other")
     assert (tmp_path / "other" / "dataset.json").read_bytes() != before
     key = read_key(tmp_path / "keep" / "key")
     images = json.loads(before)["training"][0]["image"]
@@ -82,29 +88,29 @@ def test_the_same_key_gives_the_same_names_and_another_one_others(films: Path, t
 
 
 @pytest.mark.parametrize("secret", ["key_file", "names"])
-def test_secrets_do_not_lie_beside_what_is_passed_on(secret: str, films: Path, tmp_path: Path) -> None:
+def test_secrets_do_not_lie_beside_what_is_passed_on(secret: str, images: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="put it elsewhere"):
-        _write(films, tmp_path, **{secret: tmp_path / "out" / "secret"})
+        _write(images, tmp_path, **{secret: tmp_path / "out" / "secret"})
     assert not (tmp_path / "out").exists()
 
 
-def test_mistakes_are_named(films: Path, tmp_path: Path) -> None:
+def test_mistakes_are_named(images: Path, tmp_path: Path) -> None:
     (tmp_path / "nokey").write_text("abc")
     with pytest.raises(InputError, match="nokey holds no key"):
-        _write(films, tmp_path, key_file=tmp_path / "nokey")
+        _write(images, tmp_path, key_file=tmp_path / "nokey")
     (tmp_path / "short").write_text("ab")
     with pytest.raises(InputError, match="shorter than 32 bytes"):
-        _write(films, tmp_path, key_file=tmp_path / "short")
-    output = _write(films, tmp_path)
+        _write(images, tmp_path, key_file=tmp_path / "short")
+    output = _write(images, tmp_path)
     link = next(path for path in output.rglob("*.png"))
     os.unlink(link)
     link.write_bytes(b"mine")
     with pytest.raises(InputError, match="leads elsewhere"):
-        _write(films, tmp_path)
+        _write(images, tmp_path)
     assert link.read_bytes() == b"mine"
-    (films / NAMES[0]).unlink()
+    (images / NAMES[0]).unlink()
     with pytest.raises(InputError, match=r"front\.png does not exist"):
-        _write(films, tmp_path, output=tmp_path / "another")
+        _write(images, tmp_path, output=tmp_path / "another")
 
 
 def test_what_looks_like_a_suffix_is_part_of_the_name() -> None:
@@ -114,10 +120,10 @@ def test_what_looks_like_a_suffix_is_part_of_the_name() -> None:
     assert pseudonym("DOE.JOHN.PNG", bytes(32)).count(".") == 1
 
 
-def test_several_files_of_one_film_and_bare_names_are_renamed_too(films: Path, tmp_path: Path) -> None:
+def test_several_files_of_one_image_and_bare_names_are_renamed_too(images: Path, tmp_path: Path) -> None:
     content = {"training": [{"image": list(NAMES[:2])}], "test": [NAMES[2]]}
-    (films / "dataset.json").write_text(json.dumps(content))
-    output = _write(films, tmp_path)
+    (images / "dataset.json").write_text(json.dumps(content))
+    output = _write(images, tmp_path)
     written = (output / "dataset.json").read_text()
     assert not any(word in written for word in ("doe", "roe", "front"))
     first, second = json.loads(written)["training"][0]["image"]

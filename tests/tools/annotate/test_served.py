@@ -30,10 +30,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> str:
+def image(tmp_path: Path) -> str:
     grey = np.random.default_rng(0).integers(0, 255, (90, 70), dtype=np.uint8)
-    Image.fromarray(grey).save(tmp_path / "film.png")
-    return str(tmp_path / "film.png")
+    Image.fromarray(grey).save(tmp_path / "image.png")
+    return str(tmp_path / "image.png")
 
 
 def _model(run: Path, name: str, folder: Path) -> ServedModel:
@@ -63,23 +63,23 @@ def test_bundles_own_weights_are_served(tmp_path: Path) -> None:
     assert [bundle.name for bundle in find_bundles(tmp_path, None)] == ["chexpert_cxr_classification"]
 
 
-def test_scores_of_a_film(run: Path, film: str, tmp_path: Path) -> None:
+def test_scores_of_a_image(run: Path, image: str, tmp_path: Path) -> None:
     model = _model(run, "chexpert_cxr_classification", tmp_path)
-    scores, _ = model.probabilities(film)
-    members, _ = model.member_logits(film)
+    scores, _ = model.probabilities(image)
+    members, _ = model.member_logits(image)
     assert scores.shape == (14,)
     assert members.shape == (2, 14)
     assert np.allclose(scores, members.mean(dim=0).sigmoid(), atol=1e-3)
 
 
-def test_regions_return_to_the_film_s_grid(run: Path, film: str, tmp_path: Path) -> None:
-    regions, affine = _model(run, "doll_cxr_segmentation", tmp_path).probabilities(film)
+def test_regions_return_to_the_image_s_grid(run: Path, image: str, tmp_path: Path) -> None:
+    regions, affine = _model(run, "doll_cxr_segmentation", tmp_path).probabilities(image)
     assert regions.shape == (14, 90, 70)
     assert 0 <= regions.min() <= regions.max() <= 1
     assert affine.shape == (4, 4)
 
 
-def test_task_without_adapters_is_not_ready_until_some_are_published(run: Path, film: str, tmp_path: Path) -> None:
+def test_task_without_adapters_is_not_ready_until_some_are_published(run: Path, image: str, tmp_path: Path) -> None:
     model = _model(run, "lung_cxr_segmentation", tmp_path)
     assert not model.is_ready()
     results = []
@@ -93,8 +93,8 @@ def test_task_without_adapters_is_not_ready_until_some_are_published(run: Path, 
         model.versions.publish(started, {})
         assert model.is_ready()
         assert model.version == seed + 1
-        assert model.member_logits(film)[0].shape == (2, 1, SIDE, SIDE)
-        results.append(model.probabilities(film)[0])
+        assert model.member_logits(image)[0].shape == (2, 1, SIDE, SIDE)
+        results.append(model.probabilities(image)[0])
     assert results[0].shape == (1, 90, 70)
     assert not np.allclose(results[0], results[1])
 
@@ -102,7 +102,7 @@ def test_task_without_adapters_is_not_ready_until_some_are_published(run: Path, 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"studies": "no_folder"}, "The folder of films no_folder does not exist"),
+        ({"studies": "no_folder"}, "The folder of images no_folder does not exist"),
         ({"studies": ".", "bundles": "no_bundles"}, "There are no bundles in no_bundles"),
         ({"studies": ".", "bundles": str(BUNDLES), "run": "no_run"}, r"no_run has no pretraining/model\.pt"),
     ],

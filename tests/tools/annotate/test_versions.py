@@ -25,11 +25,11 @@ def test_there_is_no_version_before_the_first(tmp_path: Path) -> None:
 def test_published_version_is_current_and_earlier_ones_stay(tmp_path: Path) -> None:
     versions = Versions(tmp_path / "model")
     for number in (1, 2):
-        version = versions.publish(_train(versions), {"films": number})
+        version = versions.publish(_train(versions), {"images": number})
         assert version.number == number
     current = versions.current()
     assert current is not None
-    assert (current.number, current.stats["films"]) == (2, 2)
+    assert (current.number, current.stats["images"]) == (2, 2)
     assert [path.name for path in current.adapters] == ["adapter_0.pt"]
     assert not (current.folder / "member_0").exists()
     assert (tmp_path / "model" / "0001" / "adapter_0.pt").is_file()

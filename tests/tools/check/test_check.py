@@ -86,7 +86,7 @@ def test_wrong_value_is_named(name: str, value: Any, sentence: str) -> None:
         {"compile": "true"},
         {"image_size": (64, 96)},
         {"classes": ["lungs", "heart"]},
-        {"path": "film.png"},
+        {"path": "image.png"},
         {"computed": 3},
         {"shares::Edema": 0.2},
         {"network": {"_target_": "Identity"}},

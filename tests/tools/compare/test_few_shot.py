@@ -19,7 +19,7 @@ from doll_tools.compare.aims import Aims, Names, share_of_iterations
 from doll_tools.compare.measured import read_tasks
 from doll_tools.compare.results import COLUMNS
 
-PROGRAM = Path(__file__).resolve().parents[3] / "scripts" / "summarise_comparisons.py"
+PROGRAM = Path(__file__).resolve().parents[3] / "scripts" / "summarize_comparisons.py"
 TRAINED = {"full": 1000, "adapter": 20, "lora": 10, "scale_shift": 60, "head": 1}
 CELLS = {
     # init, tuning: IoU on valid, on test, iteration at which the curve is at 0.5
@@ -38,27 +38,27 @@ SHIFT = {"lungs": 0.0, "heart": 0.1, "infection": -0.3}
 
 
 def _write(folder: Path, task: str, cells: dict[tuple[str, str], Any], shots: int = 5, **settings: Any) -> Path:
-    """A comparison's files: two seeds, three test films, two valid films."""
-    films, curves, results = [], [], []
+    """A comparison's files: two seeds, three test images, two valid images."""
+    images, curves, results = [], [], []
     for (init, tuning), (valid, test, fast) in cells.items():
         for seed in (0, 1):
             cell = {"init": init, "tuning": tuning, "shots": shots, "seed": seed}
             places = [("valid", valid, 2), ("test", test, 3), ("elsewhere", test - 0.2, 4 if task == "chest" else 0)]
             for split, value, count in places:
-                for film, name in ((film, name) for film in range(count) for name in CLASSES[task]):
+                for image, name in ((image, name) for image in range(count) for name in CLASSES[task]):
                     more = 0.03 * (init == "doll" and name == "infection")
-                    iou = value + SHIFT[name] + more + 0.05 * (film - (count - 1) / 2) + 0.02 * (2 * seed - 1)
-                    identity = {"split": split, "film": f"{split}{film}", "patient": f"p{film}", "class": name}
-                    films.append({**cell, **identity, "dice": iou + 0.1, "iou": iou, "hd95": 0.1})
+                    iou = value + SHIFT[name] + more + 0.05 * (image - (count - 1) / 2) + 0.02 * (2 * seed - 1)
+                    identity = {"split": split, "image": f"{split}{image}", "patient": f"p{image}", "class": name}
+                    images.append({**cell, **identity, "dice": iou + 0.1, "iou": iou, "hd95": 0.1})
             curves += [{**cell, "iteration": n, "iou": 0.5 if n >= fast else 0.1} for n in (10, 20, 30, 40)]
             numbers = {"trainable_parameters": TRAINED[tuning], "total_parameters": 1000, "seconds": 9.5}
             results.append({"task": task, **cell, **numbers, "iterations_to_95": 10})
     folder.mkdir(parents=True)
-    table = pd.DataFrame(films)
+    table = pd.DataFrame(images)
     keys = ["init", "tuning", "shots", "seed"]
     means = table.groupby([*keys, "class", "split"], as_index=False, sort=False)[["dice", "iou", "hd95"]].mean()
     means.merge(pd.DataFrame(results), on=keys)[COLUMNS].to_csv(folder / "results.csv", index=False)
-    table.to_csv(folder / "films.csv", index=False)
+    table.to_csv(folder / "images.csv", index=False)
     pd.DataFrame(curves).to_csv(folder / "curves.csv", index=False)
     common = {
         "task": task,
@@ -67,7 +67,7 @@ def _write(folder: Path, task: str, cells: dict[tuple[str, str], Any], shots: in
         "batch_size": 8,
         "image_size": [96, 64],
     }
-    common |= {"films": {"training": 7, "validation": 2, "test": 3}, "values": {}}
+    common |= {"images": {"training": 7, "validation": 2, "test": 3}, "values": {}}
     (folder / "settings.json").write_text(json.dumps({**common, **settings}))
     return folder
 
@@ -81,7 +81,7 @@ def _table(folders: list[Path], **names: str) -> pd.DataFrame:
     return Aims(read_tasks(folders), Names(**names), 5, resamples=300).table()
 
 
-def test_differences_are_means_over_tasks_of_test_films(folders: list[Path]) -> None:
+def test_differences_are_means_over_tasks_of_test_images(folders: list[Path]) -> None:
     table = _table(folders)
     assert list(table["row"]) == [1, 2, 3, 4, 5, 2, 3, 5]
     values = table["value"].tolist()
@@ -101,8 +101,8 @@ def test_differences_are_means_over_tasks_of_test_films(folders: list[Path]) -> 
     assert list(table["mean_meets"][:5]) == [False, True, False, True, False]
     assert list(table["low_meets"][:4]) == [False, True, False, True]
     assert list(table["seeds"][:4]) == [2] * 4
-    assert list(table["films"][:4]) == [6] * 4
-    # every film of a task has the same difference: nothing to draw
+    assert list(table["images"][:4]) == [6] * 4
+    # every image of a task has the same difference: nothing to draw
     assert table["low"][:4].tolist() == pytest.approx(values[:4])
     assert table["high"][:4].tolist() == pytest.approx(values[:4])
 
@@ -135,7 +135,7 @@ def test_missing_cells_are_named_and_nothing_is_made_up(tmp_path: Path) -> None:
 
 def test_tasks_weigh_the_same_and_widen_the_interval_by_themselves() -> None:
     def table(values: np.ndarray) -> pd.DataFrame:
-        rows = [(seed, f"p{film}", value) for (seed, film), value in np.ndenumerate(values)]
+        rows = [(seed, f"p{image}", value) for (seed, image), value in np.ndenumerate(values)]
         return pd.DataFrame(rows, columns=["seed", "patient", "iou"])
 
     generator = np.random.default_rng(0)
@@ -173,18 +173,18 @@ def test_trainings_that_never_get_there_count_in_the_median(tmp_path: Path) -> N
 
 
 def test_program_writes_the_tables_and_the_page(folders: list[Path], tmp_path: Path) -> None:
-    program = runpy.run_path(str(PROGRAM))["summarise_comparisons"]
-    program(",".join(map(str, folders)), str(tmp_path / "docs"), films="synthetic films")
+    program = runpy.run_path(str(PROGRAM))["summarize_comparisons"]
+    program(",".join(map(str, folders)), str(tmp_path / "docs"), images="synthetic images")
     table = pd.read_csv(tmp_path / "docs" / "few_shot.csv")
     assert list(table.columns) == COLUMNS
     assert len(table) == sum(len(pd.read_csv(folder / "results.csv")) for folder in folders)
     page = (tmp_path / "docs" / "few_shot.md").read_text()
-    assert "Synthetic films, research use only." in page
-    assert "films: 7 training, 2 validation, 3 test, 4 from elsewhere; 2 seeds, 40 iterations" in page
+    assert "Synthetic images, research use only." in page
+    assert "images: 7 training, 2 validation, 3 test, 4 from elsewhere; 2 seeds, 40 iterations" in page
     assert "96 x 64 px" in page
     assert str(tmp_path) not in page
-    assert "--comparisons chest,covid --output docs --shots 5 --films 'synthetic films'" in page
-    assert "chosen by the mean IoU on valid films over the tasks: `scale_shift`" in page
+    assert "--comparisons chest,covid --output docs --shots 5 --images 'synthetic images'" in page
+    assert "chosen by the mean IoU on valid images over the tasks: `scale_shift`" in page
     assert "nan" not in page
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
     (first,) = (row for row in rows if row[0] == "1")
@@ -202,7 +202,7 @@ def test_program_writes_the_tables_and_the_page(folders: list[Path], tmp_path: P
 
 
 def test_other_shots_stay_in_the_table_and_out_of_the_aims(tmp_path: Path) -> None:
-    program = runpy.run_path(str(PROGRAM))["summarise_comparisons"]
+    program = runpy.run_path(str(PROGRAM))["summarize_comparisons"]
     folder = _write(tmp_path / "chest", "chest", CELLS, shots=10)
     with pytest.raises(InputError, match=re.escape("No comparison has 5 shots; there are: 10.")):
         program(str(folder), str(tmp_path / "docs"))
@@ -210,7 +210,7 @@ def test_other_shots_stay_in_the_table_and_out_of_the_aims(tmp_path: Path) -> No
     assert set(pd.read_csv(tmp_path / "docs" / "aims.csv")["shots"]) == {10}
 
 
-def test_another_pretrained_network_is_summarised_by_its_name(tmp_path: Path) -> None:
+def test_another_pretrained_network_is_summarized_by_its_name(tmp_path: Path) -> None:
     cells = {(init.replace("doll", "better"), tuning): scores for (init, tuning), scores in CELLS.items()}
     folder = _write(tmp_path / "chest", "chest", cells)
     table = _table([folder], doll="better", doll_backbone="better_backbone")
@@ -219,14 +219,14 @@ def test_another_pretrained_network_is_summarised_by_its_name(tmp_path: Path) ->
 
 
 def test_careless_use_is_explained(folders: list[Path], tmp_path: Path) -> None:
-    program = runpy.run_path(str(PROGRAM))["summarise_comparisons"]
+    program = runpy.run_path(str(PROGRAM))["summarize_comparisons"]
     output, both = str(tmp_path / "docs"), ",".join(map(str, folders))
-    with pytest.raises(InputError, match="--doll: no comparison has the initialisation 'dol'; there are: scratch,"):
+    with pytest.raises(InputError, match="--doll: no comparison has the initialization 'dol'; there are: scratch,"):
         program(both, output, doll="dol")
-    with pytest.raises(InputError, match=r"results\.csv cannot be read; give folders that compare_initialisations"):
+    with pytest.raises(InputError, match=r"results\.csv cannot be read; give folders that compare_initializations"):
         program(str(tmp_path), output)
     with pytest.raises(InputError, match="Two comparisons are of the task 'chest'"):
         program(f"{folders[0]},{folders[0]}", output)
-    with pytest.raises(InputError, match="shots must be one number of films"):
+    with pytest.raises(InputError, match="shots must be one number of images"):
         program(both, output, shots=(5, 10))
     assert not (tmp_path / "docs").exists()

@@ -10,24 +10,24 @@ from doll_monai.utils.errors import InputError
 from doll_tools.compare.split import (
     SALT,
     SHARES,
-    Film,
+    Radiograph,
     check_apart,
     data_hash,
-    film_hashes,
     first_shots,
-    read_films,
+    image_hashes,
+    read_images,
     sections_of,
 )
 
-FILMS = [Film(f"film{number}.png", f"patient{number // 2}", ()) for number in range(40)]
+IMAGES = [Radiograph(f"image{number}.png", f"patient{number // 2}", ()) for number in range(40)]
 CLASSES = {"lungs": ("right", "left")}
 GOLDEN = {
     "training": [0, 3, 6, 10, 12, 13, 15],
     "validation": [7, 9, 14, 16],
     "test": [1, 2, 4, 5, 8, 11, 17, 18, 19],
 }
-"""Patients of each section; another split would let test films of earlier measurements be learnt from."""
-GOLDEN_SHOTS = ["film21.png", "film32.png", "film25.png"]
+"""Patients of each section; another split would let test images of earlier measurements be learnt from."""
+GOLDEN_SHOTS = ["image21.png", "image32.png", "image25.png"]
 
 
 def _folder(path: Path, rows: list[str], header: str = "image,right,left,patient") -> Path:
@@ -38,38 +38,41 @@ def _folder(path: Path, rows: list[str], header: str = "image,right,left,patient
 
 def test_split_is_the_one_that_it_always_was() -> None:
     assert (SALT, SHARES) == (240108469, {"training": 0.4, "validation": 0.2, "test": 0.4})
-    sections = sections_of(FILMS)
-    patients = {name: sorted({int(film.patient[7:]) for film in films}) for name, films in sections.items()}
+    sections = sections_of(IMAGES)
+    patients = {name: sorted({int(image.patient[7:]) for image in images}) for name, images in sections.items()}
     assert patients == GOLDEN
-    assert sum(map(len, sections.values())) == len(FILMS)
+    assert sum(map(len, sections.values())) == len(IMAGES)
 
 
 def test_order_and_company_do_not_move_a_patient() -> None:
-    before = {film: name for name, films in sections_of(FILMS).items() for film in films}
-    after = {film: name for name, films in sections_of(FILMS[::-1][:30]).items() for film in films}
+    before = {image: name for name, images in sections_of(IMAGES).items() for image in images}
+    after = {image: name for name, images in sections_of(IMAGES[::-1][:30]).items() for image in images}
     assert after.items() <= before.items()
 
 
 def test_shots_are_nested_and_depend_on_the_seed() -> None:
-    orders = [first_shots(FILMS, 10, seed) for seed in range(4)]
+    orders = [first_shots(IMAGES, 10, seed) for seed in range(4)]
     for seed, order in enumerate(orders):
-        assert first_shots(FILMS[::-1], 3, seed) == order[:3]
+        assert first_shots(IMAGES[::-1], 3, seed) == order[:3]
     assert len({tuple(order) for order in orders}) == 4
-    assert [film.image for film in orders[0][:3]] == GOLDEN_SHOTS
-    with pytest.raises(InputError, match="41 shots are asked for; there are 40 training films"):
-        first_shots(FILMS, 41, 0)
+    assert [image.image for image in orders[0][:3]] == GOLDEN_SHOTS
+    with pytest.raises(InputError, match="41 shots are asked for; there are 40 training images"):
+        first_shots(IMAGES, 41, 0)
 
 
-def test_a_section_without_films_is_refused() -> None:
-    with pytest.raises(InputError, match="1 films of 1 patients leave none for"):
-        sections_of(FILMS[:1])
+def test_a_section_without_images_is_refused() -> None:
+    with pytest.raises(InputError, match="1 images of 1 patients leave none for"):
+        sections_of(IMAGES[:1])
 
 
 def test_table_gives_patients_and_masks(tmp_path: Path) -> None:
     folder = _folder(tmp_path, ["a.png,r.png,,p1", "b.png,,l.png,p1"])
-    assert read_films(folder, CLASSES) == [Film("a.png", "p1", ("r.png",)), Film("b.png", "p1", ("l.png",))]
+    assert read_images(folder, CLASSES) == [
+        Radiograph("a.png", "p1", ("r.png",)),
+        Radiograph("b.png", "p1", ("l.png",)),
+    ]
     alone = _folder(tmp_path, ["a.png,r.png,"], "image,right,left")
-    assert read_films(alone, CLASSES)[0].patient == "a.png"
+    assert read_images(alone, CLASSES)[0].patient == "a.png"
 
 
 @pytest.mark.parametrize(
@@ -82,14 +85,14 @@ def test_table_gives_patients_and_masks(tmp_path: Path) -> None:
 )
 def test_mistakes_in_the_table_are_named(tmp_path: Path, rows: list[str], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        read_films(_folder(tmp_path, rows), CLASSES)
+        read_images(_folder(tmp_path, rows), CLASSES)
 
 
 def test_the_same_picture_in_two_sections_is_refused(tmp_path: Path) -> None:
-    films = [Film(name, name, ()) for name in ("a.png", "b.png", "c.png")]
-    for film, content in zip(films, (b"1", b"1", b"2"), strict=True):
-        (tmp_path / film.image).write_bytes(content)
-    hashes = film_hashes(tmp_path, films)
+    images = [Radiograph(name, name, ()) for name in ("a.png", "b.png", "c.png")]
+    for image, content in zip(images, (b"1", b"1", b"2"), strict=True):
+        (tmp_path / image.image).write_bytes(content)
+    hashes = image_hashes(tmp_path, images)
     check_apart({"training": {name: hashes[name] for name in ("a.png", "b.png")}, "test": {"c.png": hashes["c.png"]}})
     with pytest.raises(InputError, match=r"b\.png \(test\) is the same picture as a\.png \(training\)"):
         check_apart({"training": {"a.png": hashes["a.png"]}, "test": {"b.png": hashes["b.png"]}})
@@ -98,9 +101,9 @@ def test_the_same_picture_in_two_sections_is_refused(tmp_path: Path) -> None:
 def test_hash_of_the_data_sees_masks_and_patients(tmp_path: Path) -> None:
     for name in ("a.png", "m.png"):
         (tmp_path / name).write_bytes(b"1")
-    first = data_hash(tmp_path, [Film("a.png", "p", ("m.png",))])
-    assert data_hash(tmp_path, [Film("a.png", "q", ("m.png",))]) != first
+    first = data_hash(tmp_path, [Radiograph("a.png", "p", ("m.png",))])
+    assert data_hash(tmp_path, [Radiograph("a.png", "q", ("m.png",))]) != first
     (tmp_path / "m.png").write_bytes(b"2")
-    assert data_hash(tmp_path, [Film("a.png", "p", ("m.png",))]) != first
+    assert data_hash(tmp_path, [Radiograph("a.png", "p", ("m.png",))]) != first
     with pytest.raises(InputError, match=r"x\.png cannot be read"):
-        data_hash(tmp_path, [Film("x.png", "p", ())])
+        data_hash(tmp_path, [Radiograph("x.png", "p", ())])

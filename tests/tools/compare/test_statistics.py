@@ -20,15 +20,15 @@ from doll_monai.metrics.paired_differences import (
     pairs_of_cells,
 )
 from doll_tools.compare.cells import Cell, epochs, grid, values_of
-from doll_tools.compare.summary import differences, summarise, with_class_means
+from doll_tools.compare.summary import differences, summarize, with_class_means
 
 
 def _table(values: list[list[float]], **columns: object) -> pd.DataFrame:
-    """A row a seed (outer list) and film; every film is a patient."""
+    """A row a seed (outer list) and image; every image is a patient."""
     rows = [
-        {"seed": seed, "film": f"f{film}", "patient": f"p{film}", "iou": value}
-        for seed, films in enumerate(values)
-        for film, value in enumerate(films)
+        {"seed": seed, "image": f"f{image}", "patient": f"p{image}", "iou": value}
+        for seed, images in enumerate(values)
+        for image, value in enumerate(images)
     ]
     return pd.DataFrame(rows).assign(dice=lambda rows: rows["iou"], hd95=lambda rows: 1 - rows["iou"], **columns)
 
@@ -36,9 +36,9 @@ def _table(values: list[list[float]], **columns: object) -> pd.DataFrame:
 def test_interval_is_that_of_all_possible_draws() -> None:
     values = np.array([[0.0, 0.3, 1.0], [0.5, 0.2, 0.9]])
     draws = [
-        values[np.ix_(seeds, films)].mean()
+        values[np.ix_(seeds, images)].mean()
         for seeds in itertools.product(range(2), repeat=2)
-        for films in itertools.product(range(3), repeat=3)
+        for images in itertools.product(range(3), repeat=3)
     ]
     expected = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
     mean, low, high = crossed_interval(_table(values.tolist()), "iou", resamples=40000)
@@ -61,14 +61,14 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     assert apart[2] - apart[1] > 1.5 * (alike[2] - alike[1])
 
 
-def test_intervals_without_films_or_with_one_patient_are_empty() -> None:
+def test_intervals_without_images_or_with_one_patient_are_empty() -> None:
     assert np.isnan(crossed_interval(_table([[float("nan")]]), "iou")).all()
     mean, low, high = crossed_interval(_table([[0.5], [0.7]]), "iou")
     assert mean == pytest.approx(0.6)
     assert np.isnan([low, high]).all()
 
 
-def test_differences_are_paired_by_seed_and_film() -> None:
+def test_differences_are_paired_by_seed_and_image() -> None:
     first, second = _table([[0.5, 0.9], [0.4, 0.8]]), _table([[0.4, 0.8], [0.3, 0.7], [0.0, 0.0]])
     difference = paired(first, second.sample(frac=1, random_state=0), "iou")
     assert len(difference) == 4
@@ -83,8 +83,8 @@ def test_cells_are_compared_when_they_differ_in_one_thing() -> None:
     ]
 
 
-def _films() -> pd.DataFrame:
-    """Two starts; the tuning that is best on valid films is not the one that is best on test films."""
+def _images() -> pd.DataFrame:
+    """Two starts; the tuning that is best on valid images is not the one that is best on test images."""
     parts = []
     scores = {
         ("scratch", "full"): (0.2, 0.3),
@@ -99,16 +99,16 @@ def _films() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def test_class_mean_is_that_of_a_films_classes() -> None:
-    means = class_means(_films(), ["iou"])
-    assert len(means) == len(_films()) / 2
+def test_class_mean_is_that_of_a_images_classes() -> None:
+    means = class_means(_images(), ["iou"])
+    assert len(means) == len(_images()) / 2
     assert means.query("init == 'scratch' and split == 'test'")["iou"].tolist() == pytest.approx([0.3] * 6)
 
 
-def test_tuning_is_chosen_on_valid_films_alone() -> None:
-    films = with_class_means(_films())
-    assert chosen_tuning(films[films["class"] == ALL], "doll", 5) == "head"
-    table = differences(films)
+def test_tuning_is_chosen_on_valid_images_alone() -> None:
+    images = with_class_means(_images())
+    assert chosen_tuning(images[images["class"] == ALL], "doll", 5) == "head"
+    table = differences(images)
     rows = table.query("split == 'test' and `class` == 'all'").set_index(["first", "second", "chosen"])["iou"]
     assert rows.to_dict() == pytest.approx(
         {
@@ -119,9 +119,9 @@ def test_tuning_is_chosen_on_valid_films_alone() -> None:
     )
 
 
-def test_summary_counts_seeds_and_films() -> None:
-    row = summarise(with_class_means(_films())).query("split == 'test' and init == 'doll' and `class` == 'heart'")
-    assert row[["tuning", "seeds", "films"]].values.tolist() == [["full", 2, 3], ["head", 2, 3]]
+def test_summary_counts_seeds_and_images() -> None:
+    row = summarize(with_class_means(_images())).query("split == 'test' and init == 'doll' and `class` == 'heart'")
+    assert row[["tuning", "seeds", "images"]].values.tolist() == [["full", 2, 3], ["head", 2, 3]]
     assert row["hd95"].tolist() == pytest.approx([0.2, 0.5])
 
 

@@ -20,16 +20,16 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def films(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     command = ["-m", "doll_tools.phantom", "--count", "40", "--seed", "0", "--size", "64"]
-    subprocess.run([sys.executable, *command, "--output", str(tmp_path / "films")], check=True, capture_output=True)
-    return tmp_path / "films"
+    subprocess.run([sys.executable, *command, "--output", str(tmp_path / "images")], check=True, capture_output=True)
+    return tmp_path / "images"
 
 
 @pytest.mark.slow
-def test_figures_are_complete_and_a_second_run_computes_nothing_again(films: Path, tmp_path: Path) -> None:
+def test_figures_are_complete_and_a_second_run_computes_nothing_again(images: Path, tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
-    arguments = ["--networks", "resnet10_narrow,densenet_tiny", "--chexpert", str(films), "--output", str(output)]
+    arguments = ["--networks", "resnet10_narrow,densenet_tiny", "--chexpert", str(images), "--output", str(output)]
     arguments += ["--count", "4", "--reference_count", "2", "--size", "64"]
     first = _run(*arguments)
     assert first.returncode == 0, first.stderr
@@ -41,7 +41,7 @@ def test_figures_are_complete_and_a_second_run_computes_nothing_again(films: Pat
         assert set(figures[key]) == {"ours", "captum"}
         assert min(figures[key].values()) > 0
     pairs = figures["pairs"]
-    assert pairs == round(4 * figures["positives_per_film"])
+    assert pairs == round(4 * figures["positives_per_image"])
     for engine in ("ours", "captum"):
         seconds = figures["engines"][engine]["seconds"]
         assert figures["seconds_per_pair"][engine] == pytest.approx(sum(seconds.values()) / pairs)

@@ -67,10 +67,10 @@ def test_a_committee_that_learnt_nothing_does_not_pass(data: Path, tmp_path: Pat
     done = _evaluate(data, output, gate="true", choose_on="training")
     assert done.returncode == 3, done.stderr
     assert "the labels do not pass the gate" in done.stdout.strip().splitlines()[-3]
-    assert "randomisation check fails" in done.stdout
+    assert "randomization check fails" in done.stdout
 
     table = pd.read_csv(output / "evaluation.csv")
-    sources = ["consensus", "member_0", "member_1", "gradcam", "randomised", "chance"]
+    sources = ["consensus", "member_0", "member_1", "gradcam", "randomized", "chance"]
     assert list(table["source"].unique()) == sources
     assert set(table["section"]) <= set(SECTIONS)
     positive = {
@@ -139,13 +139,13 @@ def test_careless_use_is_explained_before_anything_runs(
 
 
 @pytest.mark.slow
-def test_a_truth_without_any_film_ends_with_a_sentence(data: Path, tmp_path: Path) -> None:
+def test_a_truth_without_any_image_ends_with_a_sentence(data: Path, tmp_path: Path) -> None:
     truth = tmp_path / "truth.csv"
-    truth.write_text("Path,finding,x,y,width,height\nelsewhere/film.png,Edema,0,0,1,1\n")
+    truth.write_text("Path,finding,x,y,width,height\nelsewhere/image.png,Edema,0,0,1,1\n")
     done = _evaluate(data, tmp_path / "out", truth=truth)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "knows no place in any film of the sections training, validation, test." in done.stderr
+    assert "knows no place in any image of the sections training, validation, test." in done.stderr
     assert not (tmp_path / "out" / "scores").exists()
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from doll_monai.data.ground_truth import Truth
-from doll_monai.handlers.localisation import COLUMNS
+from doll_monai.data.ground_truth import GroundTruth
+from doll_monai.handlers.localization import COLUMNS
 from doll_monai.metrics.bootstrap import mean_interval
 from doll_monai.utils.errors import InputError
 from doll_tools.evaluate.page import page
@@ -20,8 +20,8 @@ from doll_tools.evaluate.pairs import ALL, read_pairs
 from doll_tools.evaluate.scores import score_table
 from doll_tools.evaluate.verdict import judge
 
-SOURCES = ("consensus", "member_0", "gradcam", "randomised", "chance")
-IOU = {"consensus": 0.5, "member_0": 0.4, "gradcam": 0.3, "randomised": 0.2, "chance": 0.1}
+SOURCES = ("consensus", "member_0", "gradcam", "randomized", "chance")
+IOU = {"consensus": 0.5, "member_0": 0.4, "gradcam": 0.3, "randomized": 0.2, "chance": 0.1}
 PATIENTS = 12
 
 
@@ -76,12 +76,12 @@ def _write_run(folder: Path, iou: dict[str, float], **agreement: float) -> dict[
                 score = value + noise + share - 0.1
                 values = (image, "Edema", source, share, score, int(source == "consensus"), 0.1)
                 rows.append(dict(zip(COLUMNS, values, strict=True)))
-        found = {"agreement_rank": 0.8, "agreement_ssim": 0.7, "randomised_rank": 0.2, "randomised_ssim": 0.3}
-        found |= {"unrelated_rank": 0.0, "unrelated_ssim": 0.1, "randomised_iou": 0.1, "unrelated_iou": 0.05}
+        found = {"agreement_rank": 0.8, "agreement_ssim": 0.7, "randomized_rank": 0.2, "randomized_ssim": 0.3}
+        found |= {"unrelated_rank": 0.0, "unrelated_ssim": 0.1, "randomized_iou": 0.1, "unrelated_iou": 0.05}
         own = {"image": image, "observation": "Edema", "label_share": 0.1, "completeness_0": number / 100}
         likeness.append({**own, **found, **agreement})
     table = pd.DataFrame(rows)
-    table[table["source"] != "chance"].to_csv(folder / "localisation.csv", index=False)
+    table[table["source"] != "chance"].to_csv(folder / "localization.csv", index=False)
     table[table["source"] == "chance"].to_csv(folder / "chance.csv", index=False)
     pd.DataFrame(likeness).to_csv(folder / "agreement.csv", index=False)
     return sections
@@ -89,7 +89,7 @@ def _write_run(folder: Path, iou: dict[str, float], **agreement: float) -> dict[
 
 def _pairs(folder: Path, choose_on: str | None = None, iou: dict[str, float] = IOU, **agreement: float) -> pd.DataFrame:
     sections = _write_run(folder, iou, **agreement)
-    return read_pairs(folder, sections, Truth(None, folder), choose_on)
+    return read_pairs(folder, sections, GroundTruth(None, folder), choose_on)
 
 
 def test_sections_are_never_pooled(tmp_path: Path) -> None:
@@ -125,11 +125,11 @@ def test_nothing_is_chosen_on_too_few_pairs(tmp_path: Path) -> None:
     assert _pairs(tmp_path, "test")["chosen_share"].isna().all()
 
 
-def test_a_film_in_two_sections_is_refused(tmp_path: Path) -> None:
+def test_a_image_in_two_sections_is_refused(tmp_path: Path) -> None:
     sections = _write_run(tmp_path, IOU)
     sections["test"].append(sections["training"][0])
     with pytest.raises(InputError, match="stands in 'training' and in 'test'"):
-        read_pairs(tmp_path, sections, Truth(None, tmp_path))
+        read_pairs(tmp_path, sections, GroundTruth(None, tmp_path))
 
 
 def test_good_labels_pass(tmp_path: Path) -> None:
@@ -139,8 +139,8 @@ def test_good_labels_pass(tmp_path: Path) -> None:
     assert verdict.over_chance[0] == pytest.approx(0.4)
     assert verdict.image_alone == pytest.approx(0.25)
     text = page(score_table(pairs, SOURCES), [judge(pairs, "training"), verdict], [])
-    assert text.rstrip().endswith("**By test films, the labels pass the gate.**")
-    assert "films that the classifiers have not seen" in text
+    assert text.rstrip().endswith("**By test images, the labels pass the gate.**")
+    assert "images that the classifiers have not seen" in text
     assert "nan" not in text
     json.dumps(verdict.figures())
 
@@ -149,9 +149,9 @@ def test_good_labels_pass(tmp_path: Path) -> None:
     ("iou", "agreement", "reason"),
     [
         ({**IOU, "chance": 0.5}, {}, None),
-        (IOU, {"randomised_rank": 0.8}, "members are not shown to agree more"),
-        (IOU, {"randomised_iou": 0.6}, "may overlap the real ones by 0.5 or more"),
-        ({**IOU, "randomised": 0.5}, {}, "not shown to find the places better"),
+        (IOU, {"randomized_rank": 0.8}, "members are not shown to agree more"),
+        (IOU, {"randomized_iou": 0.6}, "may overlap the real ones by 0.5 or more"),
+        ({**IOU, "randomized": 0.5}, {}, "not shown to find the places better"),
     ],
 )
 def test_each_fault_closes_the_gate(tmp_path: Path, iou: dict, agreement: dict, reason: str | None) -> None:

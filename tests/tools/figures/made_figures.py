@@ -18,9 +18,9 @@ from doll_tools.compare.results import COLUMNS
 
 SIZE = 32
 OBSERVATIONS = {"Cardiomegaly": (4, 8, 12), "Edema": (4, 8)}
-"""Observation to the shift of the label against the truth, in pixels, one a film."""
-FILMS = [f"valid/patient{number}/study1/view1_frontal.png" for number in range(3)]
-TRAINING_FILM = "train/patient9/study1/view1_frontal.png"
+"""Observation to the shift of the label against the truth, in pixels, one an image."""
+IMAGES = [f"valid/patient{number}/study1/view1_frontal.png" for number in range(3)]
+TRAINING_IMAGE = "train/patient9/study1/view1_frontal.png"
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -47,34 +47,34 @@ def square(top: int, left: int, side: int = 12) -> np.ndarray:
 
 
 def make_run(root: Path) -> Path:
-    """Three validation films and a training film, whose labels are squares beside the truth's."""
+    """Three validation images and a training image, whose labels are squares beside the truth's."""
     run, data = root / "run", root / "data"
     (data / "truth").mkdir(parents=True)
     (data / "phantom.json").write_text("{}")
     table, places = [], []
-    for number, film in enumerate([*FILMS, TRAINING_FILM]):
-        save(data / film, np.tile(np.linspace(0, 200, SIZE), (SIZE, 1)))
+    for number, image in enumerate([*IMAGES, TRAINING_IMAGE]):
+        save(data / image, np.tile(np.linspace(0, 200, SIZE), (SIZE, 1)))
         label = np.full((14, SIZE, SIZE), BACKGROUND, np.uint8)
         for name, shifts in OBSERVATIONS.items():
-            if number >= len(shifts) and film != TRAINING_FILM:
+            if number >= len(shifts) and image != TRAINING_IMAGE:
                 continue
-            shift = 0 if film == TRAINING_FILM else shifts[number]
+            shift = 0 if image == TRAINING_IMAGE else shifts[number]
             region = label[finding_index(name)]
             region[square(8, 2 + shift, 14)] = IGNORE
             region[square(9, 4 + shift)] = FOREGROUND
             mask = f"truth/{name}{number}.png"
             save(data / mask, square(9, 4) * 255)
-            places.append([f"data/{film}", name, mask])
-            table.append([film, name, 0.8, 0.1, 20, 0.14])
-        write_label((run / "labels/labels" / film).with_suffix(".nii.gz"), label.transpose(0, 2, 1))
+            places.append([f"data/{image}", name, mask])
+            table.append([image, name, 0.8, 0.1, 20, 0.14])
+        write_label((run / "labels/labels" / image).with_suffix(".nii.gz"), label.transpose(0, 2, 1))
     write_csv(data / "truth.csv", ["Path", "finding", "mask"], places)
     columns = ["image", "observation", "probability", "completeness_error", "n_steps", "foreground_share"]
     write_csv(run / "labels/labels.csv", columns, table)
-    records = {"training": [{"image": TRAINING_FILM}], "validation": [{"image": film} for film in FILMS]}
+    records = {"training": [{"image": TRAINING_IMAGE}], "validation": [{"image": image} for image in IMAGES]}
     write_json(run / "labels/dataset.json", records)
     targets = [1.0 if name in (2, 5) else None for name in range(14)]
-    labelled = {name: [{**record, "label": targets} for record in films] for name, films in records.items()}
-    write_json(run / "chexpert/dataset.json", labelled)
+    labeled = {name: [{**record, "label": targets} for record in images] for name, images in records.items()}
+    write_json(run / "chexpert/dataset.json", labeled)
     (run / "pretraining").mkdir()
     (run / "pretraining/model.pt").write_bytes(b"weights")
     members = [{"_target_": "DenseNet"}, {"_target_": "ResNet"}]
@@ -86,16 +86,16 @@ def make_run(root: Path) -> Path:
 
 
 def make_comparison(folder: Path, classes: tuple[str, ...], pretrained: Path | None = None) -> Path:
-    """Five test films and two seeds of scratch and doll; film k has the IoU (k + 1) / 10, and 0.2 more after doll."""
+    """Five test images and two seeds of scratch and doll; image k has the IoU (k + 1) / 10, and 0.2 more after doll."""
     name = folder.name
-    films, curves, results = [], [], []
+    images, curves, results = [], [], []
     for init, more in (("scratch", 0.0), ("doll", 0.2)):
         for seed in range(2):
             cell = [init, "full", 5]
             for number in range(5):
                 for split in ("valid", "test"):
                     iou = (number + 1) / 10 + more
-                    films += [[*cell, seed, split, f"film{number}.png", "p", kind, iou, iou, 0.1] for kind in classes]
+                    images += [[*cell, seed, split, f"image{number}.png", "p", kind, iou, iou, 0.1] for kind in classes]
             curves += [[*cell, seed, step, step / 100 + more + seed / 10, 0.5] for step in (5, 10)]
             values = dict.fromkeys(COLUMNS, 0) | {"task": name, "init": init, "tuning": "full", "shots": 5}
             results.append(list((values | {"class": classes[0], "seed": seed}).values()))
@@ -103,7 +103,7 @@ def make_comparison(folder: Path, classes: tuple[str, ...], pretrained: Path | N
             write_json(folder / f"cells/{init}_full_shots5_seed{seed}/cell.json", record)
     write_csv(folder / "results.csv", COLUMNS, results)
     columns = ["init", "tuning", "shots", "seed"]
-    write_csv(folder / "films.csv", [*columns, "split", "film", "patient", "class", *METRICS], films)
+    write_csv(folder / "images.csv", [*columns, "split", "image", "patient", "class", *METRICS], images)
     write_csv(folder / "curves.csv", [*columns, "iteration", "iou", "dice"], curves)
     write_json(folder / "settings.json", {"task": name, "bundle": f"{name}_cxr_segmentation"})
     if pretrained is not None:

@@ -34,14 +34,14 @@ def test_the_lines_that_are_drawn_are_the_means(comparison: Path, tmp_path: Path
         for line, curve in zip(axes.get_lines(), mean_curves(task, "full", 5).values(), strict=True):
             assert np.array_equal(line.get_xydata(), curve[["iteration", "mean"]])
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["lungs, heart\n5 annotated films, 2 seeds", "infection\n5 annotated films, 2 seeds"]
+    assert titles == ["lungs, heart\n5 annotated images, 2 seeds", "infection\n5 annotated images, 2 seeds"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["from scratch", "DoLL, end to end"]
 
 
 def test_starts_with_fewer_seeds_are_not_hidden(comparison: Path) -> None:
     task = read_task(comparison)
     task.curves.drop(task.curves.index[(task.curves["init"] == "doll") & (task.curves["seed"] == 1)], inplace=True)
-    assert draw_fine_tuning_curves([task]).axes[0].get_title() == "lungs, heart\n5 annotated films, 1 to 2 seeds"
+    assert draw_fine_tuning_curves([task]).axes[0].get_title() == "lungs, heart\n5 annotated images, 1 to 2 seeds"
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
@@ -54,10 +54,10 @@ def test_the_same_curves_give_the_same_file(comparison: Path, tmp_path: Path, ki
         assert Image.open(paths[0]).size[0] == WIDTH * 40
 
 
-def test_a_number_of_films_must_be_there(comparison: Path) -> None:
+def test_a_number_of_images_must_be_there(comparison: Path) -> None:
     task = read_task(comparison)
     assert only_shots(task, "full") == 5
-    with pytest.raises(InputError, match="no cell with 3 films"):
+    with pytest.raises(InputError, match="no cell with 3 images"):
         only_shots(task, "full", 3)
     with pytest.raises(InputError, match="no cell with the tuning lora"):
         only_shots(task, "lora")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_figures import FILMS, SIZE, TRAINING_FILM, square
+from made_figures import IMAGES, SIZE, TRAINING_IMAGE, square
 from PIL import Image
 
 from doll_monai.findings import FOREGROUND
@@ -23,26 +23,26 @@ IOUS = {shift: (12 - shift) / (12 + shift) for shift in (0, 4, 8, 12)}
 def test_the_foreground_alone_is_compared_with_the_truth(run: Path) -> None:
     found = {(pair.image, pair.observation): pair.iou for pair in label_pairs(RunFolder(run), "validation")}
     assert found == {
-        (FILMS[0], "Cardiomegaly"): pytest.approx(IOUS[4]),
-        (FILMS[1], "Cardiomegaly"): pytest.approx(IOUS[8]),
-        (FILMS[2], "Cardiomegaly"): pytest.approx(IOUS[12]),
-        (FILMS[0], "Edema"): pytest.approx(IOUS[4]),
-        (FILMS[1], "Edema"): pytest.approx(IOUS[8]),
+        (IMAGES[0], "Cardiomegaly"): pytest.approx(IOUS[4]),
+        (IMAGES[1], "Cardiomegaly"): pytest.approx(IOUS[8]),
+        (IMAGES[2], "Cardiomegaly"): pytest.approx(IOUS[12]),
+        (IMAGES[0], "Edema"): pytest.approx(IOUS[4]),
+        (IMAGES[1], "Edema"): pytest.approx(IOUS[8]),
     }
 
 
 def test_other_sections_are_left_out(run: Path) -> None:
     pairs = label_pairs(RunFolder(run), "training")
-    assert {pair.image for pair in pairs} == {TRAINING_FILM}
+    assert {pair.image for pair in pairs} == {TRAINING_IMAGE}
     assert [pair.iou for pair in pairs] == [1.0, 1.0]
 
 
-def test_the_median_film_of_each_observation_is_shown(run: Path) -> None:
+def test_the_median_image_of_each_observation_is_shown(run: Path) -> None:
     shown = median_pairs(label_pairs(RunFolder(run), "validation"), 6)
-    assert [(pair.observation, pair.image) for pair in shown] == [("Cardiomegaly", FILMS[1]), ("Edema", FILMS[1])]
+    assert [(pair.observation, pair.image) for pair in shown] == [("Cardiomegaly", IMAGES[1]), ("Edema", IMAGES[1])]
 
 
-def test_the_observations_with_most_films_come_first_and_a_film_is_shown_once() -> None:
+def test_the_observations_with_most_images_come_first_and_a_image_is_shown_once() -> None:
     pairs = [Pair(f"{n}", "Edema", n / 10) for n in range(3)] + [Pair(f"{n}", "Cardiomegaly", n / 10) for n in range(5)]
     assert [pair.observation for pair in median_pairs(pairs, 1)] == ["Cardiomegaly"]
     clash = [Pair(f"{n}", "Edema", n / 10) for n in range(5)]
@@ -70,14 +70,14 @@ def test_the_figure_is_a_picture_of_its_size_and_always_the_same(run: Path, tmp_
     texts = [axes.get_xlabel() for axes in figure.axes]
     assert texts.count("IoU 0.20") == 6  # label and two maps, of both observations
     assert [axes.get_ylabel() for axes in figure.axes][::2] == [
-        "film and truth",
+        "image and truth",
         "map of densenet",
         "map of resnet",
         "DoLL and truth",
     ]
 
 
-def test_films_without_known_places_end_with_a_sentence(run: Path) -> None:
+def test_images_without_known_places_end_with_a_sentence(run: Path) -> None:
     (run.parent / "data/truth.csv").unlink()
     with pytest.raises(InputError, match=r"truth\.csv, boxes\.csv"):
         label_pairs(RunFolder(run), "validation")
@@ -87,5 +87,5 @@ def test_boxes_are_known_places_too(run: Path) -> None:
     data = run.parent / "data"
     (data / "truth.csv").unlink()
     box = ",".join(str(value / SIZE) for value in (4, 9, 12, 12))
-    (data / "boxes.csv").write_text(f"Path,finding,x,y,width,height\n{TRAINING_FILM},Edema,{box}\n")
-    assert label_pairs(RunFolder(run), "training") == [Pair(TRAINING_FILM, "Edema", 1.0)]
+    (data / "boxes.csv").write_text(f"Path,finding,x,y,width,height\n{TRAINING_IMAGE},Edema,{box}\n")
+    assert label_pairs(RunFolder(run), "training") == [Pair(TRAINING_IMAGE, "Edema", 1.0)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_figures import FILMS, SIZE, write_json
+from made_figures import IMAGES, SIZE, write_json
 from monai.bundle import ConfigParser
 
 from doll_monai.networks.weights import save_weights
@@ -37,8 +37,8 @@ def explained(run: Path) -> RunFolder:
 
 
 def test_maps_are_those_that_labels_are_made_of(explained: RunFolder) -> None:
-    maps = member_maps(explained, FILMS[:2])
-    assert list(maps) == FILMS[:2]
+    maps = member_maps(explained, IMAGES[:2])
+    assert list(maps) == IMAGES[:2]
     for sheet in maps.values():
         assert sheet.shape == (3, 14, SIZE, SIZE)
         np.testing.assert_allclose(sheet[:, [2, 5]].mean((2, 3)), 1.0, rtol=1e-5)
@@ -49,9 +49,9 @@ def test_maps_are_those_that_labels_are_made_of(explained: RunFolder) -> None:
         assert int((label[2] == 1).sum()) == round(0.1 * SIZE * SIZE)
 
 
-def test_a_run_without_its_configuration_and_unknown_films_end_with_a_sentence(explained: RunFolder) -> None:
+def test_a_run_without_its_configuration_and_unknown_images_end_with_a_sentence(explained: RunFolder) -> None:
     with pytest.raises(InputError, match=r"none of .*dataset\.json"):
         member_maps(explained, ["other.png"])
     (explained.root / CONFIGURATION).unlink()
     with pytest.raises(InputError, match="run the pipeline to its end"):
-        member_maps(explained, FILMS[:1])
+        member_maps(explained, IMAGES[:1])

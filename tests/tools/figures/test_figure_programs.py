@@ -51,8 +51,8 @@ def test_labels_are_drawn_without_maps(run: Path, tmp_path: Path, capsys: pytest
     draw(run=str(run), output=str(tmp_path / "fig2.png"), maps=False, dpi=40)
     said = capsys.readouterr().out
     assert Image.open(tmp_path / "fig2.png").size[0] == 400
-    assert "All 5 pairs of validation film and observation with a known place: mean IoU 0.280." in said
-    with pytest.raises(InputError, match="No test film"):
+    assert "All 5 pairs of validation image and observation with a known place: mean IoU 0.280." in said
+    with pytest.raises(InputError, match="No test image"):
         draw(run=str(run), output=str(tmp_path / "fig2.png"), section="test")
     with pytest.raises(InputError, match="observations must be"):
         draw(run=str(run), output=str(tmp_path / "fig2.png"), observations=0)

@@ -24,13 +24,13 @@ STARTED_IN = {"1": ROOT, "2": FOLDER, "3": ROOT}
 LIMIT = 300
 """Seconds that all three may take together on two idle cores; a busy machine gets four times as much."""
 WRITTEN = (
-    *("films/train.csv", "dataset.json", "committee.json", "committee.pt", "classification/committee/metrics.csv"),
+    *("images/train.csv", "dataset.json", "committee.json", "committee.pt", "classification/committee/metrics.csv"),
     *("labels/labels.csv", "labels/provenance.json", "labels/dataset.json", "pretraining/model.pt"),
     *("task/dataset.json", "lungs/adapter/model.pt", "lungs/adapter/adapter.pt", "lungs/pretrained/model.pt"),
     *("lungs/scratch/model.pt", "sources.csv", "steps.csv"),
 )
 FIGURES = {
-    "1": ("films-picture", "pictures"),
+    "1": ("images-picture", "pictures"),
     "2": ("task-picture", "pictures"),
     "3": ("recipe-picture", "source-picture", "steps-picture", "share-picture"),
 }
@@ -83,9 +83,9 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 @every_notebook
-def test_every_figure_says_that_its_films_are_synthetic(path: Path) -> None:
+def test_every_figure_says_that_its_images_are_synthetic(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    drawing = [cell for cell in code_cells(notebook) if re.search(r"film_grid\(|= Figure\(", cell.source)]
+    drawing = [cell for cell in code_cells(notebook) if re.search(r"image_grid\(|= Figure\(", cell.source)]
     assert drawing
     assert [cell.id for cell in drawing if "NOTE" not in cell.source] == []
     assert any("says nothing about patients" in cell.source for cell in code_cells(notebook))
@@ -156,8 +156,8 @@ def test_there_is_something_to_explain(executed: Executed) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_films_fit_the_text(executed: Executed) -> None:
-    films = sorted((executed.output / "films" / "train").rglob("view1_frontal.jpg"))
-    films += sorted((executed.output / "films" / "valid").rglob("view1_frontal.jpg"))
-    assert len(films) == 240
-    assert min(Image.open(films[0]).size) == 128
+def test_images_fit_the_text(executed: Executed) -> None:
+    images = sorted((executed.output / "images" / "train").rglob("view1_frontal.jpg"))
+    images += sorted((executed.output / "images" / "valid").rglob("view1_frontal.jpg"))
+    assert len(images) == 240
+    assert min(Image.open(images[0]).size) == 128

@@ -16,16 +16,16 @@ from scipy.ndimage import binary_dilation
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
 from doll_tools.phantom.dataset import write_dataset
-from doll_tools.phantom.film import Film, draw_film
 from doll_tools.phantom.findings import DRAW, OPACITIES
+from doll_tools.phantom.image import Radiograph, draw_image
 
-FILMS = 80
+IMAGES = 80
 SIZE = 128
 
 
 @pytest.fixture(scope="module")
-def films() -> list[Film]:
-    return [draw_film(np.random.default_rng([7, index]), SIZE) for index in range(FILMS)]
+def images() -> list[Radiograph]:
+    return [draw_image(np.random.default_rng([7, index]), SIZE) for index in range(IMAGES)]
 
 
 @pytest.fixture(scope="module")
@@ -54,81 +54,81 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) 
     assert first[image] != other[image]
 
 
-def test_a_film_does_not_depend_on_the_number_of_films(tmp_path: Path, folder: Path) -> None:
+def test_a_image_does_not_depend_on_the_number_of_images(tmp_path: Path, folder: Path) -> None:
     write_dataset(tmp_path / "Phantom-small", count=12, seed=3, size=64)
     few, many = _digests(tmp_path / "Phantom-small"), _digests(folder)
     assert all(many[name] == digest for name, digest in few.items() if not name.endswith((".csv", ".json")))
 
 
-def test_masks_have_the_films_size_and_lie_inside_the_body(films: list[Film]) -> None:
-    for film in films:
-        assert film.image.dtype == np.uint8
-        for mask in (*film.masks.values(), *film.structures.values()):
-            assert mask.shape == film.image.shape
-            assert not (mask & ~film.body).any()
+def test_masks_have_the_images_size_and_lie_inside_the_body(images: list[Radiograph]) -> None:
+    for image in images:
+        assert image.image.dtype == np.uint8
+        for mask in (*image.masks.values(), *image.structures.values()):
+            assert mask.shape == image.image.shape
+            assert not (mask & ~image.body).any()
 
 
-def test_every_finding_occurs_and_has_a_mask_exactly_where_it_is_positive(films: list[Film]) -> None:
+def test_every_finding_occurs_and_has_a_mask_exactly_where_it_is_positive(images: list[Radiograph]) -> None:
     for name in DRAW:
-        shown = [film for film in films if film.labels[name] == 1]
-        assert len(shown) >= 0.04 * FILMS, name
-    for film in films:
-        positive = {name for name in FINDINGS if film.labels[name] == 1}
-        assert set(film.masks) == positive - {"No Finding"}
-        assert all(mask.any() for mask in film.masks.values())
+        shown = [image for image in images if image.labels[name] == 1]
+        assert len(shown) >= 0.04 * IMAGES, name
+    for image in images:
+        positive = {name for name in FINDINGS if image.labels[name] == 1}
+        assert set(image.masks) == positive - {"No Finding"}
+        assert all(mask.any() for mask in image.masks.values())
 
 
-def test_no_finding_allows_devices_only(films: list[Film]) -> None:
-    for film in films:
-        diseases = set(film.masks) - {"Support Devices"}
-        assert film.labels["No Finding"] == float(not diseases)
-    assert 0.15 < np.mean([film.labels["No Finding"] for film in films]) < 0.4
+def test_no_finding_allows_devices_only(images: list[Radiograph]) -> None:
+    for image in images:
+        diseases = set(image.masks) - {"Support Devices"}
+        assert image.labels["No Finding"] == float(not diseases)
+    assert 0.15 < np.mean([image.labels["No Finding"] for image in images]) < 0.4
 
 
-def test_lung_opacity_is_the_union_of_the_specific_ones(films: list[Film]) -> None:
-    for film in films:
-        for name in set(OPACITIES) & set(film.masks):
-            assert not (film.masks[name] & ~film.masks["Lung Opacity"]).any()
+def test_lung_opacity_is_the_union_of_the_specific_ones(images: list[Radiograph]) -> None:
+    for image in images:
+        for name in set(OPACITIES) & set(image.masks):
+            assert not (image.masks[name] & ~image.masks["Lung Opacity"]).any()
 
 
 @pytest.mark.parametrize("name", sorted(set(DRAW) - {"Support Devices"}))
-def test_a_finding_changes_the_film_near_its_mask_only(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finding_changes_the_image_near_its_mask_only(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, total = 0.0, 0.0
     for index in range(4):
         pair = []
         for chosen in ({}, {name: 0.9}):
-            monkeypatch.setattr("doll_tools.phantom.film.choose_findings", lambda rng, chosen=chosen: chosen)
-            pair.append(draw_film(np.random.default_rng(index), SIZE))
+            monkeypatch.setattr("doll_tools.phantom.image.choose_findings", lambda rng, chosen=chosen: chosen)
+            pair.append(draw_image(np.random.default_rng(index), SIZE))
         change = np.abs(pair[1].image.astype(float) - pair[0].image)
         near = binary_dilation(pair[1].masks[name], iterations=2)
         inside, total = inside + change[near].sum(), total + change.sum()
     assert inside / total > 0.8
 
 
-def test_cardiomegaly_widens_the_heart(films: list[Film]) -> None:
+def test_cardiomegaly_widens_the_heart(images: list[Radiograph]) -> None:
     ratios: dict[float, list[float]] = {0.0: [], 1.0: []}
-    for film in films:
-        lungs = film.structures["right_lung"] | film.structures["left_lung"]
-        ratios[film.labels["Cardiomegaly"]].append(_width(film.structures["heart"]) / _width(lungs))
+    for image in images:
+        lungs = image.structures["right_lung"] | image.structures["left_lung"]
+        ratios[image.labels["Cardiomegaly"]].append(_width(image.structures["heart"]) / _width(lungs))
     assert np.mean(ratios[1.0]) > np.mean(ratios[0.0]) + 0.08
 
 
-def test_effusion_lies_at_the_base(films: list[Film]) -> None:
-    for film in (film for film in films if film.labels["Pleural Effusion"] == 1):
-        fluid = np.flatnonzero(film.masks["Pleural Effusion"].any(1))
-        lungs = np.flatnonzero((film.structures["right_lung"] | film.structures["left_lung"]).any(1))
+def test_effusion_lies_at_the_base(images: list[Radiograph]) -> None:
+    for image in (image for image in images if image.labels["Pleural Effusion"] == 1):
+        fluid = np.flatnonzero(image.masks["Pleural Effusion"].any(1))
+        lungs = np.flatnonzero((image.structures["right_lung"] | image.structures["left_lung"]).any(1))
         assert fluid.mean() > lungs.mean()
         assert fluid.max() > lungs.min() + 0.8 * (lungs.max() - lungs.min())
 
 
-def test_pneumothorax_is_darker_than_the_lung_of_the_other_side(films: list[Film]) -> None:
+def test_pneumothorax_is_darker_than_the_lung_of_the_other_side(images: list[Radiograph]) -> None:
     differences = []
-    for film in films:
-        if film.labels["Pneumothorax"] == 1:
-            mask = film.masks["Pneumothorax"]
-            right = (mask & film.structures["right_lung"]).sum() > (mask & film.structures["left_lung"]).sum()
-            lung = film.structures["right_lung" if right else "left_lung"]
-            differences.append(film.image[lung & ~mask].mean() - film.image[mask].mean())
+    for image in images:
+        if image.labels["Pneumothorax"] == 1:
+            mask = image.masks["Pneumothorax"]
+            right = (mask & image.structures["right_lung"]).sum() > (mask & image.structures["left_lung"]).sum()
+            lung = image.structures["right_lung" if right else "left_lung"]
+            differences.append(image.image[lung & ~mask].mean() - image.image[mask].mean())
     assert np.mean(differences) > 5
 
 
@@ -165,7 +165,7 @@ def test_no_patient_is_in_both_splits(folder: Path) -> None:
     assert not names[0] & names[1]
 
 
-def test_truth_and_index_name_masks_of_the_films_size(folder: Path) -> None:
+def test_truth_and_index_name_masks_of_the_images_size(folder: Path) -> None:
     truth, index = pd.read_csv(folder / "truth.csv"), pd.read_csv(folder / "index.csv")
     assert len(index) == 60
     valid = pd.read_csv(folder / "valid.csv").query("`Frontal/Lateral` == 'Frontal'").set_index("Path")

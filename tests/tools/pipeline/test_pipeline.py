@@ -35,7 +35,7 @@ runs.write_text(runs.read_text() + "x" if runs.exists() else "x")
 print("working")
 if fail.exists():
     print("first complaint", file=sys.stderr)
-    print("Error: The film is upside down.", file=sys.stderr)
+    print("Error: The image is upside down.", file=sys.stderr)
     sys.exit(3)
 (folder / "result").write_text(source.read_text().upper())
 """
@@ -130,7 +130,9 @@ def test_a_missing_output_runs_the_stage_again(source, mlruns, tmp_path) -> None
 
 def test_a_failing_stage_says_its_last_line_and_is_continued(source, mlruns, tmp_path) -> None:
     (tmp_path / "second.fail").write_text("")
-    with pytest.raises(InputError, match=r"^The stage second failed: The film is upside down\. \(see .*second\.log\)$"):
+    with pytest.raises(
+        InputError, match=r"^The stage second failed: The image is upside down\. \(see .*second\.log\)$"
+    ):
         _run(tmp_path, mlruns, _two(tmp_path, source))
     log = (tmp_path / "logs" / "second.log").read_text()
     assert "first complaint" in log
@@ -206,7 +208,7 @@ def test_a_resumed_pipeline_takes_up_its_runs(source, mlruns, tmp_path) -> None:
 
 
 def test_a_resumed_pipeline_says_what_it_is_now(source, mlruns, tmp_path) -> None:
-    for description in ("two films", "three films"):
+    for description in ("two images", "three images"):
         runner = Runner(tmp_path, mlruns, TRACKING)
         runner.run([_stage(tmp_path, "first", source)], description)
         run_id = json.loads((tmp_path / ".stages" / "pipeline.json").read_text())["run_id"]
@@ -214,13 +216,13 @@ def test_a_resumed_pipeline_says_what_it_is_now(source, mlruns, tmp_path) -> Non
 
 
 def test_a_description_says_what_was_run_and_what_came_out() -> None:
-    settings = {"preset": "demo", "image_size": [128, 128], "members": ["a", "b"], "chexpert": "/data/films"}
+    settings = {"preset": "demo", "image_size": [128, 128], "members": ["a", "b"], "chexpert": "/data/images"}
     settings |= {"task": "lung", "task_data": "/data/lungs", "device": "CPU, 2 threads, float32"}
     assert fact_list(pipeline_facts(settings)).splitlines() == [
         "- preset: demo, 128 x 128 pixels",
         "- members of the committee: a, b",
-        "- films: films",
-        "- task: lung, films with masks: lungs",
+        "- images: images",
+        "- task: lung, images with masks: lungs",
         "- computed on: CPU, 2 threads, float32",
     ]
     assert fact_list({"lung.dice_adapter": 0.91234, "labels.count": 440.0}) == (

@@ -25,11 +25,11 @@ TRACKING = Path(__file__).resolve().parents[3] / "bundles" / "mlflow.json"
 COUNT = """
 import sys, time
 from doll_monai.utils.progress import Bar
-for number in Bar(range(12), name="films"):
+for number in Bar(range(12), name="images"):
     time.sleep(0.05)
 """
-LAST = r"films: 12/12 \(100 %\), [\d.]+ films/s, after \d s"
-LINES = rf"films: 0/12 \(0 %\)\n{LAST}\n"
+LAST = r"images: 12/12 \(100 %\), [\d.]+ images/s, after \d s"
+LINES = rf"images: 0/12 \(0 %\)\n{LAST}\n"
 STATE = {"prefix": "train", "n": 120, "initial": 0, "total": 960, "elapsed": 22.5, "rate": None, "unit": "batch"}
 
 
@@ -43,7 +43,7 @@ def _told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({}, "train: 120/960 (12 %), 5.3 batches/s, 3 min left"),
         ({"rate": 0.25}, "train: 120/960 (12 %), 4.0 s a batch, 56 min left"),
-        ({"rate": 250.0, "unit": "film"}, "train: 120/960 (12 %), 250 films/s, 3 s left"),
+        ({"rate": 250.0, "unit": "image"}, "train: 120/960 (12 %), 250 images/s, 3 s left"),
         ({"n": 960, "elapsed": 7200.0, "rate": 0.1}, "train: 960/960 (100 %), 10.0 s a batch, after 2.0 h"),
         ({"n": 0, "elapsed": 3.0}, "train: 0/960 (0 %)"),
         ({"total": None}, "train: 120, 5.3 batches/s, after 22 s"),
@@ -63,34 +63,34 @@ def test_without_a_terminal_there_are_whole_lines(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
-    assert list(Bar(range(3), name="films")) == [0, 1, 2]
+    assert list(Bar(range(3), name="images")) == [0, 1, 2]
     said = capsys.readouterr().err
     assert "\r" not in said
     counts = [line.partition(",")[0] for line in said.splitlines()]
-    assert counts == ["films: 0/3 (0 %)", "films: 1/3 (33 %)", "films: 2/3 (66 %)", "films: 3/3 (100 %)"]
+    assert counts == ["images: 0/3 (0 %)", "images: 1/3 (33 %)", "images: 2/3 (66 %)", "images: 3/3 (100 %)"]
 
 
 def test_lines_are_few(capsys: pytest.CaptureFixture) -> None:
-    assert len(list(Bar(range(100_000), name="films"))) == 100_000
+    assert len(list(Bar(range(100_000), name="images"))) == 100_000
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 def test_several_collections_are_counted_together(capsys: pytest.CaptureFixture) -> None:
-    with Bar(name="films", total=5) as bar:
+    with Bar(name="images", total=5) as bar:
         assert [*bar.along("ab"), *bar.along("cde")] == list("abcde")
-    assert capsys.readouterr().err.splitlines()[-1].startswith("films: 5/5 (100 %), ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("images: 5/5 (100 %), ")
 
 
 @pytest.mark.parametrize(("quiet", "variable"), [(True, ""), ("true", ""), (False, QUIET)])
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture, monkeypatch, quiet: bool | str, variable: str) -> None:
     monkeypatch.setenv(VARIABLE, variable)
-    assert list(Bar(range(3), name="films", quiet=quiet)) == [0, 1, 2]
+    assert list(Bar(range(3), name="images", quiet=quiet)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
 
 
 def test_quiet_is_on_or_off() -> None:
     with pytest.raises(InputError, match="quiet must be true or false, not 'perhaps'"):
-        Bar(range(3), name="films", quiet="perhaps")
+        Bar(range(3), name="images", quiet="perhaps")
 
 
 def test_a_terminal_shows_a_moving_bar() -> None:
@@ -104,11 +104,11 @@ def test_a_terminal_shows_a_moving_bar() -> None:
 
 
 def test_an_error_begins_a_line_behind_a_bar() -> None:
-    program = COUNT.replace("time.sleep(0.05)", "raise InputError('The film is upside down.')")
+    program = COUNT.replace("time.sleep(0.05)", "raise InputError('The image is upside down.')")
     program = f"from doll_monai.utils.errors import InputError, explain_errors\nexplain_errors()\n{program}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, env={**os.environ, VARIABLE: "60"})
     assert done.returncode == 1
-    assert done.stderr.endswith(b"|\nError: The film is upside down.\n")
+    assert done.stderr.endswith(b"|\nError: The image is upside down.\n")
 
 
 def _engine(handler: ProgressHandler) -> Engine:
@@ -174,7 +174,7 @@ def test_the_log_of_a_moving_bar_has_a_state_from_time_to_time(monkeypatch: pyte
     [
         ("a\nb", "a\nb\n", "b"),
         ("a\r\n\n  b\r\n", "a\n\n  b\n", "b"),
-        ("\r1/2 (50 %) |█ |Error: The film is upside down.\n", "1/2 (50 %)\nError: The film is upside down.\n", None),
+        ("\r1/2 (50 %) |█ |Error: The image is upside down.\n", "1/2 (50 %)\nError: The image is upside down.\n", None),
         ("\r1/2 (50 %) |5#|", "1/2 (50 %)\n", "1/2 (50 %)"),
         ("| a | b |\n", "| a | b |\n", "| a | b |"),
         ("", "", ""),
@@ -183,7 +183,7 @@ def test_the_log_of_a_moving_bar_has_a_state_from_time_to_time(monkeypatch: pyte
 def test_the_log_has_whole_lines_and_the_last_is_found(said: str, log: str, last: str | None) -> None:
     found, written, _ = _relayed(said.encode())
     assert written.decode() == log
-    assert found == (last if last is not None else "Error: The film is upside down.")
+    assert found == (last if last is not None else "Error: The image is upside down.")
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def test_programs_that_a_program_starts_are_told(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("arguments", [["--quiet"], ["--quiet", "true"], ["--quiet=True"]])
 def test_a_program_takes_the_option(arguments: list[str], capsys: pytest.CaptureFixture, monkeypatch) -> None:
     def program(quiet: bool = False) -> None:
-        list(Bar(range(3), name="films", quiet=quiet))
+        list(Bar(range(3), name="images", quiet=quiet))
 
     monkeypatch.setattr(sys, "argv", ["program", *arguments])
     run_program(program)

@@ -1,4 +1,4 @@
-"""The whole street on a tiny phantom: all four stages, from films to a segmentation model."""
+"""The whole street on a tiny phantom: all four stages, from images to a segmentation model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PRESET: dict[str, Any] = {
     "classifier": {"max_epochs": 1, "batch_size": 8, "cache_rate": 1.0},
     "labels": {"ig_steps": 4},
     "pretraining": {"max_epochs": 1, "batch_size": 8, "cache_rate": 1.0},
-    "task_films": {"training": 5, "validation": 3},
+    "task_images": {"training": 5, "validation": 3},
     "fine_tuning": {"max_epochs": 2, "batch_size": 5},
     "adapter": {"learning_rate": 0.003},
     "scratch": {"learning_rate": 0.001},
@@ -48,7 +48,7 @@ def _modified(folder: Path) -> dict[str, int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_street_runs_from_films_to_a_segmentation_model_and_only_once(tmp_path: Path) -> None:
+def test_street_runs_from_images_to_a_segmentation_model_and_only_once(tmp_path: Path) -> None:
     phantom, run = tmp_path / "phantom", tmp_path / "run"
     write_dataset(phantom, count=60, seed=0, size=64)
     records = _run(tmp_path)
@@ -71,18 +71,18 @@ def test_street_runs_from_films_to_a_segmentation_model_and_only_once(tmp_path: 
         assert len(rows) > 0
 
     labels = run / "labels"
-    films = json.loads((run / "chexpert" / "dataset.json").read_text())
+    images = json.loads((run / "chexpert" / "dataset.json").read_text())
     for section in ("training", "validation"):
         loaded = load_datalist(labels / "dataset.json", section, phantom, labels)
-        assert len(loaded) == len(films[section])
-        for record, film in zip(loaded, films[section], strict=True):
+        assert len(loaded) == len(images[section])
+        for record, image in zip(loaded, images[section], strict=True):
             label = LoadLabeld("label", channels=14)(record)["label"]
             assert label.shape == (14, 48, 48)
-            for channel, value in enumerate(film["label"]):
+            for channel, value in enumerate(image["label"]):
                 has_foreground = bool((label[channel] == 1).any())
                 assert has_foreground == (value == 1 and FINDINGS[channel] != "No Finding")
     assert {row["observation"] for row in csv.DictReader((labels / "labels.csv").open())} <= set(FINDINGS)
-    assert (run / "localisation" / "test" / "localisation.csv").is_file()
+    assert (run / "localization" / "test" / "localization.csv").is_file()
     task = json.loads((run / "task" / "dataset.json").read_text())
     assert len(list((run / "lung" / "adapter" / "predictions").rglob("*.nii.gz"))) == len(task["test"])
 

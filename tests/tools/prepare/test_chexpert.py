@@ -20,7 +20,7 @@ HEADER = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS]
 BLANK = [""] * 14
 
 
-def film(patient: int, split: str = "train", study: int = 1, prefix: str = "CheXpert-v1.0-small/") -> str:
+def image(patient: int, split: str = "train", study: int = 1, prefix: str = "CheXpert-v1.0-small/") -> str:
     return f"{prefix}{split}/patient{patient:05d}/study{study}/view1_frontal.jpg"
 
 
@@ -33,7 +33,7 @@ def write_csv(path: Path, rows: list[list[str]], header: list[str] = HEADER) -> 
         csv.writer(file).writerows([header, *rows])
 
 
-def make_films(folder: Path, rows: list[list[str]], prefix: str = "CheXpert-v1.0-small/") -> None:
+def make_images(folder: Path, rows: list[list[str]], prefix: str = "CheXpert-v1.0-small/") -> None:
     for cells in rows:
         path = folder / cells[0].removeprefix(prefix)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,23 +44,23 @@ def make_films(folder: Path, rows: list[list[str]], prefix: str = "CheXpert-v1.0
 def dataset(tmp_path: Path) -> Path:
     """40 patients in train.csv, 3 in valid.csv, in a folder that does not have CheXpert's name."""
     folder = tmp_path / "renamed"
-    train = [row(film(number), ["1.0", "0.0", "-1.0", *BLANK[3:]]) for number in range(40)]
-    valid = [row(film(number, "valid"), ["0.0"] * 14) for number in range(100, 103)]
-    make_films(folder, train + valid)
+    train = [row(image(number), ["1.0", "0.0", "-1.0", *BLANK[3:]]) for number in range(40)]
+    valid = [row(image(number, "valid"), ["0.0"] * 14) for number in range(100, 103)]
+    make_images(folder, train + valid)
     write_csv(folder / "train.csv", train)
     write_csv(folder / "valid.csv", valid)
     return folder
 
 
 def test_labels_are_kept_as_they_are(dataset: Path) -> None:
-    write_csv(dataset / "train.csv", [row(film(0), ["1.0", "0", "-1.0", "", "-1", "1", *BLANK[6:]])])
+    write_csv(dataset / "train.csv", [row(image(0), ["1.0", "0", "-1.0", "", "-1", "1", *BLANK[6:]])])
     (record,) = read_chexpert(dataset, "train.csv")
     assert record["image"] == "train/patient00000/study1/view1_frontal.jpg"
     assert record["label"] == [1.0, 0.0, -1.0, None, -1.0, 1.0, *[None] * 8]
 
 
 def test_labels_follow_the_order_of_the_observations_not_of_the_columns(dataset: Path) -> None:
-    cells = dict(zip(HEADER, row(film(0), [str(float(i == 2)) for i in range(14)]), strict=True))
+    cells = dict(zip(HEADER, row(image(0), [str(float(i == 2)) for i in range(14)]), strict=True))
     header = sorted(HEADER)
     write_csv(dataset / "train.csv", [[cells[name] for name in header]], header)
     (record,) = read_chexpert(dataset, "train.csv")
@@ -68,39 +68,39 @@ def test_labels_follow_the_order_of_the_observations_not_of_the_columns(dataset:
 
 
 def test_paths_that_exist_as_they_are_stay(tmp_path: Path) -> None:
-    rows = [row(film(number)) for number in range(2)]
-    make_films(tmp_path, rows, prefix="")
+    rows = [row(image(number)) for number in range(2)]
+    make_images(tmp_path, rows, prefix="")
     write_csv(tmp_path / "train.csv", rows)
-    assert [record["image"] for record in read_chexpert(tmp_path, "train.csv")] == [film(0), film(1)]
+    assert [record["image"] for record in read_chexpert(tmp_path, "train.csv")] == [image(0), image(1)]
 
 
-def test_lateral_films_are_left_out_and_counted(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_lateral_images_are_left_out_and_counted(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
     lateral = row("CheXpert-v1.0-small/train/patient00001/study1/view2_lateral.jpg", view="Lateral")
-    write_csv(dataset / "train.csv", [lateral, row(film(1))])
+    write_csv(dataset / "train.csv", [lateral, row(image(1))])
     with caplog.at_level(logging.INFO):
-        assert [record["image"] for record in read_chexpert(dataset, "train.csv")] == [film(1, prefix="")]
-    assert "1 frontal films, 1 lateral left out" in caplog.text
+        assert [record["image"] for record in read_chexpert(dataset, "train.csv")] == [image(1, prefix="")]
+    assert "1 frontal images, 1 lateral left out" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
         (
-            [row(film(0)), row(film(1), ["", "2.0", *BLANK[2:]])],
+            [row(image(0)), row(image(1), ["", "2.0", *BLANK[2:]])],
             r"line 3: Enlarged Cardiomediastinum is '2.0'; it must be",
         ),
-        ([row(film(0), ["yes", *BLANK[1:]])], "line 2: No Finding is 'yes'"),
-        ([row(film(0), ["nan", *BLANK[1:]])], "line 2: No Finding is 'nan'"),
-        ([row(film(0)), row("CheXpert-v1.0-small/../../patient00001/a.jpg")], "line 3: .* leads out of the data set"),
+        ([row(image(0), ["yes", *BLANK[1:]])], "line 2: No Finding is 'yes'"),
+        ([row(image(0), ["nan", *BLANK[1:]])], "line 2: No Finding is 'nan'"),
+        ([row(image(0)), row("CheXpert-v1.0-small/../../patient00001/a.jpg")], "line 3: .* leads out of the data set"),
         ([row("/train/patient00001/a.jpg")], "line 2: .* leads out of the data set"),
-        ([row(film(0)), row(film(1)), row(film(0))], "line 4: .* occurs twice, first in line 2"),
-        ([row(film(0), view="Lateral")], "has no frontal film"),
-        ([], "has no frontal film"),
-        ([row(film(0), view="frontal?")], "line 2: Frontal/Lateral is 'frontal\\?'"),
+        ([row(image(0)), row(image(1)), row(image(0))], "line 4: .* occurs twice, first in line 2"),
+        ([row(image(0), view="Lateral")], "has no frontal image"),
+        ([], "has no frontal image"),
+        ([row(image(0), view="frontal?")], "line 2: Frontal/Lateral is 'frontal\\?'"),
         ([row("CheXpert-v1.0-small/train/someone/a.jpg")], "has no folder patientNNNNN"),
-        ([row(film(99))], "first frontal films of .* do not exist"),
-        ([row(film(0)), row(film(98)), row(film(99))], "2 of 3 images looked for .* first: train/patient00098"),
-        ([row(film(0)), row(film(1, prefix="other/"))], "does not start with 'CheXpert-v1.0-small'"),
+        ([row(image(99))], "first frontal images of .* do not exist"),
+        ([row(image(0)), row(image(98)), row(image(99))], "2 of 3 images looked for .* first: train/patient00098"),
+        ([row(image(0)), row(image(1, prefix="other/"))], "does not start with 'CheXpert-v1.0-small'"),
     ],
 )
 def test_a_bad_row_is_one_sentence(dataset: Path, rows: list[list[str]], sentence: str) -> None:
@@ -119,7 +119,7 @@ def test_a_missing_file_or_column_is_named(dataset: Path) -> None:
 
 
 def test_check_images_decides_how_many_are_looked_for(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (dataset / film(7, prefix="")).unlink()
+    (dataset / image(7, prefix="")).unlink()
     assert len(read_chexpert(dataset, "train.csv", check_images="none")) == 40
     with pytest.raises(InputError, match="1 of 40"):
         read_chexpert(dataset, "train.csv", check_images="all")
@@ -130,8 +130,8 @@ def test_check_images_decides_how_many_are_looked_for(dataset: Path, monkeypatch
 
 
 def test_a_patient_is_in_one_section_only(dataset: Path) -> None:
-    rows = [row(film(number, study=study)) for number in range(40) for study in (1, 2)]
-    make_films(dataset, rows)
+    rows = [row(image(number, study=study)) for number in range(40) for study in (1, 2)]
+    make_images(dataset, rows)
     write_csv(dataset / "train.csv", rows)
     sections = chexpert_datalist(dataset, 0.3, 0)
     patients = {name: {patient_of(record["image"]) for record in records} for name, records in sections.items()}
@@ -141,8 +141,8 @@ def test_a_patient_is_in_one_section_only(dataset: Path) -> None:
 
 
 def test_a_patient_in_both_files_is_refused_or_dropped_from_training(dataset: Path) -> None:
-    rows = [row(film(5, "valid"))]
-    make_films(dataset, rows)
+    rows = [row(image(5, "valid"))]
+    make_images(dataset, rows)
     write_csv(dataset / "valid.csv", rows)
     with pytest.raises(InputError, match=r"1 patients are both in .*patient00005"):
         chexpert_datalist(dataset)
@@ -187,12 +187,12 @@ def test_the_program_writes_a_datalist_and_a_table(dataset: Path, tmp_path: Path
     content = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert content["labels"]["2"] == "Cardiomegaly"
     assert len(content["training"]) + len(content["validation"]) == 40
-    assert "test: 3 films" in done.stdout
+    assert "test: 3 images" in done.stdout
     assert "uncertain" in done.stdout
 
 
 def test_the_program_fails_with_one_sentence_and_writes_nothing(dataset: Path, tmp_path: Path) -> None:
-    write_csv(dataset / "train.csv", [row(film(0), ["7", *BLANK[1:]])])
+    write_csv(dataset / "train.csv", [row(image(0), ["7", *BLANK[1:]])])
     done = run_script("--dataset_dir", dataset, "--output", tmp_path / "out")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -201,8 +201,8 @@ def test_the_program_fails_with_one_sentence_and_writes_nothing(dataset: Path, t
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the development films in ../shared/data are absent")
-def test_real_films_in_the_layout_are_read() -> None:
+@pytest.mark.skipif(not REAL.is_dir(), reason="the development images in ../shared/data are absent")
+def test_real_images_in_the_layout_are_read() -> None:
     sections = chexpert_datalist(REAL, 0.1, 0)
     with open(REAL / "train.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -19,7 +19,7 @@ from doll_tools.prepare.masks import (
     mask_records,
     parse_classes,
     read_mask,
-    split_films,
+    split_images,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -43,41 +43,41 @@ def mask_at(*pixels: tuple[int, int]) -> np.ndarray:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """Six films of four patients; masks a and b are one pixel each, b of the last film is blank."""
+    """Six images of four patients; masks a and b are one pixel each, b of the last image is blank."""
     lines = ["image,a,b,patient"]
     for number, patient in enumerate("ppqrss"):
-        film = mask_at((1, 6))
-        save(tmp_path / f"films/{number}.png", film)
+        image = mask_at((1, 6))
+        save(tmp_path / f"images/{number}.png", image)
         save(tmp_path / f"masks/{number}_a.png", mask_at((1, 6)))
         save(tmp_path / f"masks/{number}_b.png", mask_at((3, 2)))
-        lines.append(f"films/{number}.png,masks/{number}_a.png,masks/{number}_b.png,{patient}")
-    lines[-1] = "films/5.png,masks/5_a.png,,s"
+        lines.append(f"images/{number}.png,masks/{number}_a.png,masks/{number}_b.png,{patient}")
+    lines[-1] = "images/5.png,masks/5_a.png,,s"
     (tmp_path / "index.csv").write_text("\n".join(lines) + "\n")
     return tmp_path / "index.csv"
 
 
-def test_the_label_file_lies_on_the_film(tmp_path: Path, table: Path) -> None:
+def test_the_label_file_lies_on_the_image(tmp_path: Path, table: Path) -> None:
     mask_records(table, "both=a+b,one=a", tmp_path / "out", training=1, validation=1)
     load = LoadImage(image_only=True, ensure_channel_first=True)
-    film = load(tmp_path / "films/0.png")
-    label = load(tmp_path / "out/labels/films/0.nii.gz")
-    assert film.shape == (1, WIDTH, HEIGHT)
+    image = load(tmp_path / "images/0.png")
+    label = load(tmp_path / "out/labels/images/0.nii.gz")
+    assert image.shape == (1, WIDTH, HEIGHT)
     assert label.shape == (2, WIDTH, HEIGHT, 1)
     assert label[..., 0].nonzero().tolist() == [[0, 2, 3], [0, 6, 1], [1, 6, 1]]
-    assert (label[1, ..., 0] > 0).equal(film[0] > 0)
+    assert (label[1, ..., 0] > 0).equal(image[0] > 0)
     assert np.array_equal(label.affine, np.eye(4))
 
 
 def test_one_class_keeps_its_channel(tmp_path: Path, table: Path) -> None:
     mask_records(table, "b", tmp_path / "out", training=0, validation=0)
     load = LoadImage(image_only=True, ensure_channel_first=True)
-    assert load(tmp_path / "out/labels/films/0.nii.gz").shape == (1, WIDTH, HEIGHT, 1)
-    assert load(tmp_path / "out/labels/films/0.nii.gz").sum() == 1
-    assert load(tmp_path / "out/labels/films/5.nii.gz").sum() == 0
+    assert load(tmp_path / "out/labels/images/0.nii.gz").shape == (1, WIDTH, HEIGHT, 1)
+    assert load(tmp_path / "out/labels/images/0.nii.gz").sum() == 1
+    assert load(tmp_path / "out/labels/images/5.nii.gz").sum() == 0
 
 
 def test_the_same_label_gives_the_same_bytes(tmp_path: Path, table: Path) -> None:
-    label = label_array(tmp_path / "films/0.png", {"a": [tmp_path / "masks/0_a.png"]})
+    label = label_array(tmp_path / "images/0.png", {"a": [tmp_path / "masks/0_a.png"]})
     assert label.dtype == np.uint8
     assert label.shape == (WIDTH, HEIGHT, 1, 1)
     content = label_file(label)
@@ -127,31 +127,31 @@ def test_classes_that_cannot_be_read_are_one_sentence(classes: object) -> None:
         parse_classes(classes)  # type: ignore[arg-type]
 
 
-FILMS = [f"p{number // 3}" for number in range(60)]
+IMAGES = [f"p{number // 3}" for number in range(60)]
 
 
-def test_sections_have_exactly_the_films_asked_for_and_share_no_patient() -> None:
-    split = split_films(FILMS, 10, 7, 0)
+def test_sections_have_exactly_the_images_asked_for_and_share_no_patient() -> None:
+    split = split_images(IMAGES, 10, 7, 0)
     assert (split.count("training"), split.count("validation"), split.count(None)) == (10, 7, 4)
-    for patient in set(FILMS):
-        assert len({name for name, owner in zip(split, FILMS, strict=True) if owner == patient} - {None}) == 1
+    for patient in set(IMAGES):
+        assert len({name for name, owner in zip(split, IMAGES, strict=True) if owner == patient} - {None}) == 1
 
 
-def test_validation_stays_and_training_grows_with_more_training_films() -> None:
-    few, many = split_films(FILMS, 5, 7, 0), split_films(FILMS, 20, 7, 0)
+def test_validation_stays_and_training_grows_with_more_training_images() -> None:
+    few, many = split_images(IMAGES, 5, 7, 0), split_images(IMAGES, 20, 7, 0)
     for small, large in zip(few, many, strict=True):
         assert (small == "validation") == (large == "validation")
         assert small != "training" or large == "training"
-    assert few != split_films(FILMS, 5, 7, 1)
+    assert few != split_images(IMAGES, 5, 7, 1)
 
 
-def test_surplus_films_of_a_patient_are_counted(tmp_path: Path, table: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_surplus_images_of_a_patient_are_counted(tmp_path: Path, table: Path, caplog: pytest.LogCaptureFixture) -> None:
     table.write_text("\n".join(line.rpartition(",")[0] + ",p" for line in table.read_text().splitlines()[1:]))
     table.write_text("image,a,b,patient\n" + table.read_text())
     with caplog.at_level(logging.INFO):
         sections = mask_records(table, "a", tmp_path / "out", training=0, validation=2)
     assert {name: len(records) for name, records in sections.items()} == {"training": 0, "validation": 2, "test": 0}
-    assert "4 films left out" in caplog.text
+    assert "4 images left out" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -159,20 +159,20 @@ def test_surplus_films_of_a_patient_are_counted(tmp_path: Path, table: Path, cap
     [
         (("masks/2_a.png", "masks/none.png"), {}, r"line 4: .*none.png does not exist"),
         (("masks/2_a.png", "index.csv"), {}, r"line 4: .*index.csv cannot be read as a picture"),
-        (("films/2.png", "index.csv"), {}, r"line 4: .*index.csv cannot be read as a picture"),
-        (("films/2.png", "films/none.png"), {}, r"line 4: .*none.png does not exist"),
-        (("masks/2_a.png", "wide.png"), {}, r"line 4: the mask .*wide.png has 9 x 5 pixels, its film .* 8 x 5"),
+        (("images/2.png", "index.csv"), {}, r"line 4: .*index.csv cannot be read as a picture"),
+        (("images/2.png", "images/none.png"), {}, r"line 4: .*none.png does not exist"),
+        (("masks/2_a.png", "wide.png"), {}, r"line 4: the mask .*wide.png has 9 x 5 pixels, its image .* 8 x 5"),
         (("masks/2_a.png", "cut.png"), {}, r"line 4: .*cut.png cannot be read as a picture"),
-        (("films/2.png", "../films/2.png"), {}, "line 4: .* leads out of the data set"),
-        (("films/2.png", "films/1.png"), {}, "line 4: films/1.png and line 3 have the same label file"),
-        (("films/2.png", "films/1.jpg"), {}, "line 4: films/1.jpg and line 3 have the same label file"),
+        (("images/2.png", "../images/2.png"), {}, "line 4: .* leads out of the data set"),
+        (("images/2.png", "images/1.png"), {}, "line 4: images/1.png and line 3 have the same label file"),
+        (("images/2.png", "images/1.jpg"), {}, "line 4: images/1.jpg and line 3 have the same label file"),
         ((",q\n", ",\n"), {}, "line 4: patient is blank"),
         (("", ""), {"classes": "heart"}, "has no column heart; it has: image, a, b, patient"),
-        (("", ""), {"image": "film"}, "has no column film"),
+        (("", ""), {"image": "image"}, "has no column image"),
         (("", ""), {"patient": "person"}, "has no column person"),
-        (("", ""), {"training": 6}, "6 training and 1 validation films are asked for"),
-        (("", ""), {"training": -1}, "number of training films is -1"),
-        (("", ""), {"validation": "ten"}, "number of validation films is ten"),
+        (("", ""), {"training": 6}, "6 training and 1 validation images are asked for"),
+        (("", ""), {"training": -1}, "number of training images is -1"),
+        (("", ""), {"validation": "ten"}, "number of validation images is ten"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_nothing_is_written(
@@ -202,7 +202,7 @@ def test_the_program_writes_labels_and_datalist(tmp_path: Path, table: Path) -> 
     content = json.loads((out / "dataset.json").read_text())
     assert content["labels"] == {"0": "both", "1": "one"}
     assert len(content["training"]) == len(content["validation"]) == 1
-    assert "training: 1 films" in done.stdout
+    assert "training: 1 images" in done.stdout
     assert all((out / record["label"]).is_file() for record in content["training"] + content["test"])
 
 
@@ -225,7 +225,7 @@ def test_the_program_fails_with_one_sentence_and_writes_nothing(tmp_path: Path, 
     assert not out.exists()
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the development films in ../shared/data are absent")
+@pytest.mark.skipif(not REAL.is_dir(), reason="the development images in ../shared/data are absent")
 def test_real_masks_are_joined_pixel_for_pixel(tmp_path: Path) -> None:
     head = (REAL / "index.csv").read_text().splitlines()[:5]
     (tmp_path / "index.csv").write_text("\n".join(head) + "\n")
@@ -240,10 +240,10 @@ def test_real_masks_are_joined_pixel_for_pixel(tmp_path: Path) -> None:
     assert np.array_equal(label[0, :, :, 0].T > 0, right | left)
 
 
-def test_limited_test_films_are_the_same_for_every_number_of_training_films() -> None:
+def test_limited_test_images_are_the_same_for_every_number_of_training_images() -> None:
     kept = []
     for training in (2, 10):
-        split = limit_test(split_films(FILMS, training, 3, 0), FILMS, 4, 0)
+        split = limit_test(split_images(IMAGES, training, 3, 0), IMAGES, 4, 0)
         kept.append([index for index, section in enumerate(split) if section == "test"])
         assert split.count("training") == training
     assert len(kept[0]) == 4
@@ -251,12 +251,12 @@ def test_limited_test_films_are_the_same_for_every_number_of_training_films() ->
 
 
 def test_a_mask_is_read_as_viewers_show_it(tmp_path: Path) -> None:
-    """A mask and its film that lie on their side, one by a tag of EXIF and one as stored, have the same size."""
+    """A mask and its image that lie on their side, one by a tag of EXIF and one as stored, have the same size."""
     exif = Image.Exif()
     exif[274] = 6
     upright = mask_at((1, 6), (3, 2))
     Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(tmp_path / "turned.png", exif=exif)
-    save(tmp_path / "film.png", upright)
+    save(tmp_path / "image.png", upright)
     assert np.array_equal(read_mask(tmp_path / "turned.png"), upright > 0)
-    assert label_array(tmp_path / "film.png", {"a": [tmp_path / "turned.png"]}).sum() == 2
-    assert label_array(tmp_path / "turned.png", {"a": [tmp_path / "film.png"]}).sum() == 2
+    assert label_array(tmp_path / "image.png", {"a": [tmp_path / "turned.png"]}).sum() == 2
+    assert label_array(tmp_path / "turned.png", {"a": [tmp_path / "image.png"]}).sum() == 2

@@ -1,4 +1,4 @@
-"""One's own table of findings: whose films are where."""
+"""One's own table of findings: whose images are where."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def test_a_patient_in_two_sections_is_refused(tmp_path: Path) -> None:
 def test_patient_and_section_are_known_in_any_case(tmp_path: Path) -> None:
     rows = ["a.png,1,p1,training", "b.png,0,p1,training", "c.png,1,p2,validation", "d.png,0,p3,test"]
     found = prepare_table(tmp_path, _table(tmp_path, "image,Edema,Patient,Section", rows))
-    assert [film.section for film in found.films] == ["training", "training", "validation", "test"]
+    assert [image.section for image in found.images] == ["training", "training", "validation", "test"]
     assert not found.notes

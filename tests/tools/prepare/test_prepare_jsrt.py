@@ -1,4 +1,4 @@
-"""JSRT with SCR: raw films of the real size (sparse files), masks of half the size, folds as folders."""
+"""JSRT with SCR: raw images of the real size (sparse files), masks of half the size, folds as folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from preparing import mask, picture, read_datalist, run_program, tree
 
 from doll_monai.data.jsrt_image import SIDE
-from doll_monai.transforms.reading import LoadFilmd, LoadLabeld
+from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare import jsrt
 
@@ -24,7 +24,7 @@ PLACES = {
 """Where each mask has its one pixel, (row, column)."""
 
 
-def film(path: Path) -> Path:
+def image(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as file:
         file.truncate(2 * SIDE * SIDE)
@@ -43,7 +43,7 @@ def jsrt_dir(tmp_path: Path, masks: dict[str, bytes]) -> Path:
     """Odd numbers in fold 1, even ones in fold 2, as SCR has them."""
     folder = tmp_path / "JSRT"
     for name in ("JPCLN001", "JPCLN002", "JPCNN001", "JPCNN003"):
-        film(folder / "All247images" / f"{name}.IMG")
+        image(folder / "All247images" / f"{name}.IMG")
         for organ, content in masks.items():
             path = folder / "scratch" / f"fold{2 - int(name[-1]) % 2}" / "masks" / organ / f"{name}.gif"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def jsrt_dir(tmp_path: Path, masks: dict[str, bytes]) -> Path:
     return folder
 
 
-def test_masks_are_doubled_to_the_films_own_pixels(
+def test_masks_are_doubled_to_the_images_own_pixels(
     jsrt_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     before, out = tree(jsrt_dir), tmp_path / "out"
@@ -64,7 +64,7 @@ def test_masks_are_doubled_to_the_films_own_pixels(
     (record,) = content["test"]
     assert record["image"] == "All247images/JPCLN002.IMG"
     label = LoadLabeld("label")({"label": str(out / record["label"])})["label"]
-    loaded = LoadFilmd("image")({"image": str(jsrt_dir / record["image"])})["image"]
+    loaded = LoadRadiographd("image")({"image": str(jsrt_dir / record["image"])})["image"]
     assert label.shape == (3, SIDE, SIDE)
     assert loaded.shape == (1, SIDE, SIDE)
     assert np.allclose(label.affine, loaded.affine)
@@ -81,7 +81,7 @@ def test_masks_are_doubled_to_the_films_own_pixels(
 def test_the_other_fold_can_learn_and_masks_can_lie_elsewhere(jsrt_dir: Path, tmp_path: Path) -> None:
     (jsrt_dir / "scratch").rename(tmp_path / "SCR")
     prepared = jsrt.prepare(jsrt_dir, scr_dir=tmp_path / "SCR", train_fold=2, classes="heart", validation=0, training=1)
-    sections = {Path(found.image).stem: found.section for found in prepared.films}
+    sections = {Path(found.image).stem: found.section for found in prepared.images}
     assert sections == {"JPCLN002": "training", "JPCLN001": "test", "JPCNN001": "test", "JPCNN003": "test"}
     assert prepared.classes == ["heart"]
 
@@ -91,9 +91,9 @@ def test_check_names_what_is_wrong_and_writes_nothing(
 ) -> None:
     (jsrt_dir / "scratch/fold1/masks/heart/JPCNN003.gif").unlink()
     (jsrt_dir / "All247images/JPCLN002.IMG").write_bytes(b"\0" * 10)
-    film(jsrt_dir / "All247images/JPCLN009.IMG")
+    image(jsrt_dir / "All247images/JPCLN009.IMG")
     before = tree(tmp_path)
-    with pytest.raises(InputError, match="3 of 5 films or their masks"):
+    with pytest.raises(InputError, match="3 of 5 images or their masks"):
         run_program(monkeypatch, "prepare_jsrt", "--dataset_dir", jsrt_dir, "--check", "--classes", "heart")
     printed = capsys.readouterr().out
     assert "JPCNN003.gif does not exist" in printed
@@ -117,10 +117,10 @@ def test_a_wrong_option_is_one_sentence(jsrt_dir: Path, options: dict, sentence:
         jsrt.prepare(jsrt_dir, **options)
 
 
-def test_a_film_in_both_folds_or_nowhere_is_refused(jsrt_dir: Path, tmp_path: Path, masks: dict[str, bytes]) -> None:
+def test_a_image_in_both_folds_or_nowhere_is_refused(jsrt_dir: Path, tmp_path: Path, masks: dict[str, bytes]) -> None:
     (jsrt_dir / "scratch/fold1/masks/heart/JPCLN002.gif").write_bytes(masks["heart"])
     with pytest.raises(InputError, match="JPCLN002 has masks in both folds"):
         jsrt.prepare(jsrt_dir)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"has no film JPCLNnnn\.IMG"):
+    with pytest.raises(InputError, match=r"has no image JPCLNnnn\.IMG"):
         jsrt.prepare(tmp_path / "empty")

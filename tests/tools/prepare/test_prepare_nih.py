@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from preparing import picture, read_datalist, run_program, tree
 
-from doll_monai.data.ground_truth import Truth
+from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import FINDINGS, finding_index
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.nih import nih_labels, prepare
@@ -21,7 +21,7 @@ BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
 
 @pytest.fixture
 def nih(tmp_path: Path) -> Path:
-    """30 patients with two films each to learn from, 3 with one to test, over two folders of films."""
+    """30 patients with two images each to learn from, 3 with one to test, over two folders of images."""
     folder = tmp_path / "CXR8"
     rows, learnt, tested = [], [], []
     for patient in range(1, 34):
@@ -77,7 +77,7 @@ def test_unknown_findings_are_one_sentence(findings: str) -> None:
         nih_labels(findings, "here")
 
 
-def test_the_program_writes_the_datalist_and_nothing_of_the_films(
+def test_the_program_writes_the_datalist_and_nothing_of_the_images(
     nih: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     before = tree(nih)
@@ -96,18 +96,20 @@ def test_the_program_writes_the_datalist_and_nothing_of_the_films(
     assert record["label"][finding_index("Cardiomegaly")] == 1.0
     assert record["label"][finding_index("Fracture")] is None
     printed = capsys.readouterr().out
-    assert [line.split()[-3:] for line in printed.splitlines() if line.startswith("films in the table")] == [
+    assert [line.split()[-3:] for line in printed.splitlines() if line.startswith("images in the table")] == [
         ["63", "112,120", "differs"]
     ]
     assert printed.count("Warning: ") == 1
 
 
-def test_boxes_are_the_truth_of_films_that_are_used(nih: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boxes_are_the_truth_of_images_that_are_used(
+    nih: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--output", tmp_path / "out")
     rows = [row.split(",") for row in (tmp_path / "out" / "boxes.csv").read_text().splitlines()[1:]]
     assert [row[2] for row in rows] == ["Infiltrate", "Mass"]
     assert all(float(row[3]) + float(row[5]) <= 1 and float(row[4]) + float(row[6]) <= 1 for row in rows)
-    truth = Truth(tmp_path / "out" / "boxes.csv", nih)
+    truth = GroundTruth(tmp_path / "out" / "boxes.csv", nih)
     masks = truth.masks(nih / "images_002/images/00000031_000.png", (100, 100))
     assert set(masks) == {finding_index("Lung Opacity"), finding_index("Lung Lesion")}
     assert masks[finding_index("Lung Opacity")].nonzero().min(dim=0).values.tolist() == [25, 50]
@@ -115,24 +117,24 @@ def test_boxes_are_the_truth_of_films_that_are_used(nih: Path, tmp_path: Path, m
     assert masks[finding_index("Lung Lesion")].nonzero().max(dim=0).values.tolist() == [99, 0]
 
 
-def test_numbers_of_films_can_be_asked_for(nih: Path) -> None:
+def test_numbers_of_images_can_be_asked_for(nih: Path) -> None:
     few, many = (prepare(nih, training=number, validation=6, test=2) for number in (4, 20))
     for prepared, number in ((few, 4), (many, 20)):
-        sections = [film.section for film in prepared.films]
+        sections = [image.section for image in prepared.images]
         assert [sections.count(name) for name in ("training", "validation", "test")] == [number, 6, 2]
-    assert {film.image for film in few.films} < {film.image for film in many.films}
+    assert {image.image for image in few.images} < {image.image for image in many.images}
 
 
-def test_films_that_are_not_unpacked_are_left_out_and_named_by_check(
+def test_images_that_are_not_unpacked_are_left_out_and_named_by_check(
     nih: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     (nih / "images_001" / "images" / "00000002_000.png").unlink()
     (nih / "images_002" / "images" / "00000001_000.png").write_bytes(b"\x89PNG")
     before = tree(tmp_path)
-    with pytest.raises(InputError, match=r"^2 of 63 films or their masks are missing or unreadable"):
+    with pytest.raises(InputError, match=r"^2 of 63 images or their masks are missing or unreadable"):
         run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--output", tmp_path / "out", "--check")
     printed = capsys.readouterr().out
-    assert "The film 00000002_000.png of Data_Entry_2017.csv is in no folder" in printed
+    assert "The image 00000002_000.png of Data_Entry_2017.csv is in no folder" in printed
     assert "00000001_000.png cannot be read" in printed
     assert tree(tmp_path) == before
     run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--output", tmp_path / "out")
@@ -144,7 +146,7 @@ def test_check_of_a_whole_set_writes_nothing(
 ) -> None:
     before = tree(tmp_path)
     run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--check")
-    assert "All 63 films and their masks are there" in capsys.readouterr().out
+    assert "All 63 images and their masks are there" in capsys.readouterr().out
     assert tree(tmp_path) == before
 
 
@@ -157,9 +159,9 @@ def test_check_of_a_whole_set_writes_nothing(
             ("00000002_000.png", "../../secret.png"),
             r"line 4: '../../secret.png' occurs twice or",
         ),
-        ("test_list.txt", ("00000031_000.png", "00000001_001.png"), r"share films or patients, such as 00000001_001"),
+        ("test_list.txt", ("00000031_000.png", "00000001_001.png"), r"share images or patients, such as 00000001_001"),
         ("BBox_List_2017.csv", ("Infiltrate", "Freckle"), r"BBox_List_2017.csv, line 2: 'Freckle' is no finding"),
-        ("BBox_List_2017.csv", ("512,102.4", "5120,102.4"), r"line 2: the box lies outside a film of 1024 x 1024"),
+        ("BBox_List_2017.csv", ("512,102.4", "5120,102.4"), r"line 2: the box lies outside an image of 1024 x 1024"),
     ],
 )
 def test_a_mistake_in_a_table_is_one_sentence(nih: Path, file: str, change: tuple[str, str], sentence: str) -> None:
@@ -168,11 +170,11 @@ def test_a_mistake_in_a_table_is_one_sentence(nih: Path, file: str, change: tupl
         prepare(nih)
 
 
-def test_without_the_lists_films_are_split_by_patient(nih: Path) -> None:
+def test_without_the_lists_images_are_split_by_patient(nih: Path) -> None:
     (nih / "test_list.txt").unlink()
     with pytest.raises(InputError, match=r"train_val_list\.txt alone of NIH's two lists"):
         prepare(nih)
     (nih / "train_val_list.txt").unlink()
     prepared = prepare(nih)
-    assert {film.section for film in prepared.films} == {"training", "validation", "test"}
-    assert prepared.notes == ["Without train_val_list.txt and test_list.txt all films are split by patient."]
+    assert {image.section for image in prepared.images} == {"training", "validation", "test"}
+    assert prepared.notes == ["Without train_val_list.txt and test_list.txt all images are split by patient."]

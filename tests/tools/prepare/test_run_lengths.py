@@ -1,4 +1,4 @@
-"""CheXlocalize's masks: decoding by hand, and as the truth of films."""
+"""CheXlocalize's masks: decoding by hand, and as the truth of images."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doll_monai.data.ground_truth import Truth
+from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import finding_index
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.run_lengths import RunLengths
 
-FILM = "valid/patient00001/study1/view1_frontal.jpg"
+IMAGE = "valid/patient00001/study1/view1_frontal.jpg"
 NAME = "patient00001_study1_view1_frontal"
 OPACITY, EDEMA = finding_index("Lung Opacity"), finding_index("Edema")
 
@@ -37,21 +37,21 @@ def test_long_and_shrinking_runs_by_hand() -> None:
     assert RunLengths.from_coco("T331N", (105, 1)).runs == (100, 3, 1, 1)
 
 
-def test_a_film_is_found_by_its_name_and_resized(tmp_path: Path) -> None:
+def test_a_image_is_found_by_its_name_and_resized(tmp_path: Path) -> None:
     left_half = {"size": [4, 8], "counts": "0`0`0"}
     path = _file(tmp_path, {"Airspace Opacity": left_half, "Edema": {"size": [4, 8], "counts": "P1"}})
-    truth = Truth(path, tmp_path)
-    masks = truth.masks(tmp_path / FILM, (4, 6))
+    truth = GroundTruth(path, tmp_path)
+    masks = truth.masks(tmp_path / IMAGE, (4, 6))
     assert list(masks) == [OPACITY]
     assert masks[OPACITY][:2].all()
     assert not masks[OPACITY][2:].any()
-    assert tmp_path / FILM in truth
-    assert tmp_path / FILM.replace("study1", "study2") not in truth
+    assert tmp_path / IMAGE in truth
+    assert tmp_path / IMAGE.replace("study1", "study2") not in truth
 
 
-def test_a_film_without_any_finding_is_not_known(tmp_path: Path) -> None:
-    truth = Truth(_file(tmp_path, {"Edema": {"size": [4, 8], "counts": "P1"}}), tmp_path)
-    assert tmp_path / FILM not in truth
+def test_a_image_without_any_finding_is_not_known(tmp_path: Path) -> None:
+    truth = GroundTruth(_file(tmp_path, {"Edema": {"size": [4, 8], "counts": "P1"}}), tmp_path)
+    assert tmp_path / IMAGE not in truth
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_a_film_without_any_finding_is_not_known(tmp_path: Path) -> None:
 )
 def test_a_broken_mask_is_explained(tmp_path: Path, findings: dict) -> None:
     with pytest.raises(InputError, match=f"{NAME}: '.*' is no known finding"):
-        Truth(_file(tmp_path, findings), tmp_path)
+        GroundTruth(_file(tmp_path, findings), tmp_path)
 
 
 @pytest.mark.parametrize("content", ["[", "[1]", '{"a": 1}'])
 def test_a_file_of_something_else_is_explained(tmp_path: Path, content: str) -> None:
     path = tmp_path / "truth.json"
     path.write_text(content)
-    with pytest.raises(InputError, match="no JSON of films"):
-        Truth(path, tmp_path)
+    with pytest.raises(InputError, match="no JSON of images"):
+        GroundTruth(path, tmp_path)

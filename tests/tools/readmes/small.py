@@ -23,12 +23,12 @@ RUN: dict[str, Any] = {
 """Values of `monai.bundle run`, of those that the configuration has."""
 PROGRAMS: dict[str, dict[str, str]] = {
     "scripts/prepare_masks.py": {"training": "4", "validation": "3"},
-    "scripts/compare_initialisations.py": {"iterations": "2", "seeds": "1", "shots": "2", "image_size": "48"},
+    "scripts/compare_initializations.py": {"iterations": "2", "seeds": "1", "shots": "2", "image_size": "48"},
     "scripts/measure_pretraining_gain.py": {
-        **{"qualities": "1.0,none", "films": "200", "seeds": "1", "iterations": "2", "pretraining_iterations": "2"},
-        **{"image_size": "48", "film_size": "64", "validation_films": "4", "task_films": "60"},
+        **{"qualities": "1.0,none", "images": "200", "seeds": "1", "iterations": "2", "pretraining_iterations": "2"},
+        **{"image_size": "48", "image_size": "64", "validation_images": "4", "task_images": "60"},
     },
-    "scripts/summarise_comparisons.py": {"shots": "2"},
+    "scripts/summarize_comparisons.py": {"shots": "2"},
     "scripts/evaluate_labels.py": {"image_size": "48", "ig_steps": "3", "resamples": "1000"},
     "scripts/benchmark_attribution.py": {
         **{"networks": "resnet10_narrow", "count": "8", "reference_count": "6", "size": "48"},

@@ -56,7 +56,7 @@ WORDS = {
     **dict.fromkeys(("COMMITTEE", "COMMITTEE.pt"), "committee/model.pt"),
     "PRETRAINED": MODELS["doll_cxr_segmentation"],
 }
-"""What the other words in capitals stand for; FILMS and the JSON files in capitals are there under these names."""
+"""What the other words in capitals stand for; IMAGES and the JSON files in capitals are there under these names."""
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _shell(f"python {draw}", folder)
     table = folder / "output" / "covid" / "index.csv"
     table.write_text(table.read_text().replace("right_lung,", "lungs,", 1))
-    (folder / "FILMS").mkdir()
-    for film in sorted((folder / "output" / "phantom_task" / "train").rglob("*.jpg"))[:3]:
-        Image.open(film).save(folder / "FILMS" / f"{film.parts[-3]}.png")
+    (folder / "IMAGES").mkdir()
+    for image in sorted((folder / "output" / "phantom_task" / "train").rglob("*.jpg"))[:3]:
+        Image.open(image).save(folder / "IMAGES" / f"{image.parts[-3]}.png")
     (folder / "COMMITTEE.json").write_text(json.dumps({"network_def": COMMITTEE}))
     (folder / "BACKBONE.json").write_text(json.dumps({"network_def::backbone": BACKBONE}))
     (folder / "NETWORK.json").write_text(json.dumps({"network_def::network::backbone": BACKBONE}))
@@ -88,7 +88,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _make_small(presets: Path) -> None:
     preset = json.loads((presets / "demo.json").read_text())
     preset |= {"image_size": [48, 48], "num_workers": 0, "labels": {"ig_steps": 3}}
-    preset |= {"task_films": {"training": 4, "validation": 3}}
+    preset |= {"task_images": {"training": 4, "validation": 3}}
     preset |= {name: {"max_epochs": 1, "batch_size": 4} for name in ("classifier", "pretraining", "fine_tuning")}
     for name in ("demo", "small"):
         (presets / f"{name}.json").write_text(json.dumps(preset))

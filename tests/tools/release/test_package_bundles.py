@@ -88,8 +88,8 @@ def test_monai_loads_it_from_the_folder(unpacked: Path) -> None:
 
 
 def test_it_runs_where_it_was_unpacked(unpacked: Path, tmp_path: Path) -> None:
-    (tmp_path / "films").mkdir()
-    Image.fromarray(np.arange(50 * 70, dtype=np.uint8).reshape(50, 70)).save(tmp_path / "films" / "film.png")
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.arange(50 * 70, dtype=np.uint8).reshape(50, 70)).save(tmp_path / "images" / "image.png")
     command = [
         sys.executable,
         "-m",
@@ -98,9 +98,9 @@ def test_it_runs_where_it_was_unpacked(unpacked: Path, tmp_path: Path) -> None:
         "--config_file",
         str(unpacked / "configs" / "inference.json"),
     ]
-    command += ["--bundle_root", str(unpacked), "--dataset_dir", "films", "--output_dir", "masks"]
+    command += ["--bundle_root", str(unpacked), "--dataset_dir", "images", "--output_dir", "masks"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    mask = LoadLabeld("label")({"label": str(tmp_path / "masks" / "film_lungs_heart.nii.gz")})["label"]
+    mask = LoadLabeld("label")({"label": str(tmp_path / "masks" / "image_lungs_heart.nii.gz")})["label"]
     assert mask.shape == (2, 70, 50)
 
 

@@ -31,18 +31,18 @@ def _records(folder: Path) -> list[dict[str, str]]:
     return [{"image": str(folder / f"train/patient{number:05d}/view1.png")} for number in range(5)]
 
 
-def _store(films: Path, output: Path) -> LabelStore:
-    records = _records(films)
+def _store(images: Path, output: Path) -> LabelStore:
+    records = _records(images)
     provenance = {"checkpoint_sha256": "ab12" * 16, "image_size": [W, H], "checkpoint": "/home/me/model.pt"}
     sections = {"training": records[:3], "validation": records[3:]}
-    return LabelStore(output, films, sections, chunk_size=2, provenance=provenance)
+    return LabelStore(output, images, sections, chunk_size=2, provenance=provenance)
 
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    """A finished folder of five labels, as the label generation writes it; the films lie elsewhere."""
-    films, output = tmp_path / "films", tmp_path / "labels"
-    store = _store(films, output)
+    """A finished folder of five labels, as the label generation writes it; the images lie elsewhere."""
+    images, output = tmp_path / "images", tmp_path / "labels"
+    store = _store(images, output)
     store.claim()
     for number, chunk in enumerate(store.chunks):
         rows, written = [], {}
@@ -54,7 +54,7 @@ def labels(tmp_path: Path) -> Path:
             rows.append({**known, "observation": "Edema", "completeness_error": 0.01, "foreground_share": 0.25})
         store.write(number, written, rows, {})
     store.finish()
-    for record in _records(films):
+    for record in _records(images):
         path = Path(record["image"])
         path.parent.mkdir(parents=True)
         Image.new("L", (40, 30), 90).save(path)
@@ -94,7 +94,7 @@ def test_sums_are_those_that_sha256sum_checks(labels: Path, tmp_path: Path) -> N
 
 
 def test_only_labels_and_what_describes_them_are_in_it(labels: Path, tmp_path: Path) -> None:
-    package_labels(labels, tmp_path / "out", films="synthetic")
+    package_labels(labels, tmp_path / "out", images="synthetic")
     before, after = _bytes(labels), _bytes(tmp_path / "out")
     files = {name for name in before if name.startswith("labels/")}
     assert set(after) == {*files, "README.md", "SHA256SUMS", "dataset.json", "labels.csv", "provenance.json"}
@@ -114,28 +114,28 @@ def test_the_same_labels_give_the_same_bytes_wherever_they_lie(labels: Path, tmp
 
 def test_no_absolute_path_is_passed_on(labels: Path, tmp_path: Path) -> None:
     (labels / "failures.csv").write_text(
-        f"image,reason\ntrain/patient00009/view1.png,The film {tmp_path}/films/x.png cannot be read\n"
+        f"image,reason\ntrain/patient00009/view1.png,The image {tmp_path}/images/x.png cannot be read\n"
     )
-    package_labels(labels, tmp_path / "out", films=f"those in {tmp_path}/films")
+    package_labels(labels, tmp_path / "out", images=f"those in {tmp_path}/images")
     for name, content in _bytes(tmp_path / "out").items():
         if not name.endswith(".nii.gz"):
             assert str(tmp_path) not in content.decode(), name
             assert "/home/me" not in content.decode(), name
     assert json.loads((tmp_path / "out" / "provenance.json").read_text())["checkpoint"] == "model.pt"
-    assert "The film x.png cannot be read" in (tmp_path / "out" / "failures.csv").read_text()
-    assert "1 further films could not be labelled" in (tmp_path / "out" / "README.md").read_text()
+    assert "The image x.png cannot be read" in (tmp_path / "out" / "failures.csv").read_text()
+    assert "1 further images could not be labeled" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_the_card_counts_and_says_that_nothing_was_evaluated(labels: Path, tmp_path: Path) -> None:
-    package_labels(labels, tmp_path / "out", name="My labels", films="synthetic films")
+    package_labels(labels, tmp_path / "out", name="My labels", images="synthetic images")
     card = (tmp_path / "out" / "README.md").read_text()
     assert card.startswith("# My labels\n")
-    assert "- 5 films: training 3, validation 2; 5 of them with a positive observation" in card
+    assert "- 5 images: training 3, validation 2; 5 of them with a positive observation" in card
     assert "| Edema | 5 | 5 | 0.250 | 0.750 | 0.010 |" in card
     assert "| Fracture | 0 | 0 | - | - | - |" in card
     assert "ab12" * 16 in card
     assert "Not evaluated" in card
-    assert "films: synthetic films" in card
+    assert "images: synthetic images" in card
 
 
 def test_the_card_shows_the_table_of_quality(labels: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_the_cards_examples_run(labels: Path, tmp_path: Path, monkeypatch) -> No
     shapes = []
     for example in examples:
         scope: dict[str, object] = {}
-        exec(example.replace("FILMS", str(tmp_path / "films")), scope)
+        exec(example.replace("IMAGES", str(tmp_path / "images")), scope)
         shapes.append(tuple(scope["label"].shape))  # type: ignore[attr-defined]
     assert shapes == [(len(FINDINGS), W, H), (W, H, len(FINDINGS))]
 
@@ -205,11 +205,11 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     "label without content": (lambda f: _first(f).write_bytes(b""), "cannot be read"),
     "label of another size": (lambda f: _rewrite(f, lambda x: x[1:]), r"uint8 \(11, 10, 1, 14\) instead of"),
     "label of another type": (lambda f: _rewrite(f, lambda x: x.astype(np.float32)), "is float32"),
-    "film as a label": (lambda f: _rewrite(f, _grey), "other values than 0, 1 and 255"),
+    "image as a label": (lambda f: _rewrite(f, _grey), "other values than 0, 1 and 255"),
     "label of another run": (lambda f: _rewrite(f, _more_foreground), "0.5000 of its pixels in Edema.*0.2500"),
     "text in a label": (_with_text, "carries more than a label"),
-    "film slipped in": (lambda f: Image.new("L", (9, 9)).save(f / "labels/train/view1.png"), "view1.png"),
-    "film beside": (lambda f: Image.new("L", (9, 9)).save(f / "film.png"), "film.png; move them elsewhere"),
+    "image slipped in": (lambda f: Image.new("L", (9, 9)).save(f / "labels/train/view1.png"), "view1.png"),
+    "image beside": (lambda f: Image.new("L", (9, 9)).save(f / "image.png"), "image.png; move them elsewhere"),
     "NIfTI slipped in": (lambda f: write_label(f / "labels/x.nii.gz", np.zeros((14, W, H))), "x.nii.gz"),
     "half-written file": (lambda f: (f / "labels" / ".a.nii.gz.7.tmp").write_bytes(b""), "a.nii.gz.7.tmp"),
     "link": (lambda f: (f / "labels" / "y.nii.gz").symlink_to(_first(f)), "is a link"),
@@ -223,7 +223,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     "probability that is a word": (lambda f: _edit(f, "labels.csv", ",0.75", ",high"), "probability 'high' is no"),
     "absolute image": (lambda f: _edit(f, "dataset.json", '"train/', '"/data/train/'), "leads out of the data set"),
     "label elsewhere": (lambda f: _edit(f, "dataset.json", '"labels/train', '"../labels/train'), "leads out"),
-    "label is a film": (lambda f: _edit(f, "dataset.json", "view1.nii.gz", "view1.png"), "is no labels"),
+    "label is an image": (lambda f: _edit(f, "dataset.json", "view1.nii.gz", "view1.png"), "is no labels"),
     "other channels": (lambda f: _edit(f, "dataset.json", '"5": "Edema"', '"5": "Heartache"'), "other channels"),
     "no JSON": (lambda f: (f / "dataset.json").write_text("{"), "cannot be read as JSON"),
     "no hash": (lambda f: _edit(f, "provenance.json", "checkpoint_sha256", "hash"), "does not say"),
@@ -254,16 +254,16 @@ def test_an_output_that_is_there_is_left_alone(labels: Path, tmp_path: Path) -> 
     assert not (labels / "out").exists()
 
 
-@pytest.mark.parametrize(("folder", "words"), [("films", "no folder of labels"), ("nothing", "does not exist")])
+@pytest.mark.parametrize(("folder", "words"), [("images", "no folder of labels"), ("nothing", "does not exist")])
 def test_another_folder_is_refused(folder: str, words: str, labels: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=words):
         package_labels(tmp_path / folder, tmp_path / "out")
 
 
 def test_the_program_packages_or_says_why_not_in_one_sentence(labels: Path, tmp_path: Path) -> None:
-    result = _program(labels, tmp_path / "out", "--films", "synthetic")
+    result = _program(labels, tmp_path / "out", "--images", "synthetic")
     assert result.returncode == 0, result.stderr
-    assert "5 labels, checked; no film is included" in result.stdout
+    assert "5 labels, checked; no image is included" in result.stdout
     _first(labels).write_bytes(b"")
     result = _program(labels, tmp_path / "other")
     assert result.returncode == 1

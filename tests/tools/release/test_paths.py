@@ -22,7 +22,7 @@ from doll_tools.release.paths import without_paths
         ("train/patient00001/view1.png", "train/patient00001/view1.png"),
         ("https://example.org/a/b", "https://example.org/a/b"),
         ("see https://example.org/a", "see https://example.org/a"),
-        ("1/2 of a film, and / or none", "1/2 of a film, and / or none"),
+        ("1/2 of an image, and / or none", "1/2 of an image, and / or none"),
         ({"/a/b": ["/c/d", 3, None, True]}, {"b": ["d", 3, None, True]}),
     ],
 )

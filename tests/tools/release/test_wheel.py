@@ -91,14 +91,14 @@ def test_a_bundle_of_the_zoo_runs_where_only_its_required_packages_are(built: Pa
     subprocess.run(install, cwd=tmp_path, check=True, capture_output=True)
     subprocess.run([python, "-m", "pip", "check"], check=True, capture_output=True)
 
-    (tmp_path / "films").mkdir()
-    Image.fromarray(np.arange(50 * 70, dtype=np.uint8).reshape(50, 70)).save(tmp_path / "films" / "film.png")
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.arange(50 * 70, dtype=np.uint8).reshape(50, 70)).save(tmp_path / "images" / "image.png")
     command = [python, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json")]
-    command += ["--bundle_root", str(bundle), "--dataset_dir", "films", "--output_dir", "masks"]
+    command += ["--bundle_root", str(bundle), "--dataset_dir", "images", "--output_dir", "masks"]
     done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert LoadLabeld("label")({"label": tmp_path / "masks" / "film_lungs.nii.gz"})["label"].shape == (1, 70, 50)
-    assert (tmp_path / "masks" / "film_overlay.png").is_file()
+    assert LoadLabeld("label")({"label": tmp_path / "masks" / "image_lungs.nii.gz"})["label"].shape == (1, 70, 50)
+    assert (tmp_path / "masks" / "image_overlay.png").is_file()
 
 
 def _index_answers(python: str, folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""A pipeline's folder made by hand: four films, their labels, masks, tables and truth."""
+"""A pipeline's folder made by hand: four images, their labels, masks, tables and truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from doll_tools.report.page import write_report
 SIZE = 32
 OPACITY, EDEMA = finding_index("Lung Opacity"), finding_index("Edema")
 SOURCES = ("consensus", "member_0", "member_1", "gradcam")
-FILMS = [f"valid/patient{number}/study1/view1_frontal.png" for number in range(4)]
+IMAGES = [f"valid/patient{number}/study1/view1_frontal.png" for number in range(4)]
 Row = dict[str, Any]
 
 
@@ -52,7 +52,7 @@ def score(image: str, observation: str, source: str, share: float, iou: float, h
 
 
 def validation_rows() -> list[Row]:
-    """28 films of Lung Opacity and 2 of Edema; the consensus is best at 0.2, Edema alone would be at 0.1."""
+    """28 images of Lung Opacity and 2 of Edema; the consensus is best at 0.2, Edema alone would be at 0.1."""
     rows = []
     for source in SOURCES:
         best = 0.2 if source == "consensus" else 0.1
@@ -63,8 +63,8 @@ def validation_rows() -> list[Row]:
     return rows
 
 
-def rows_of_test_films() -> list[Row]:
-    """One film of Lung Opacity, one of Edema; IoU at the shares 0.1 and 0.2."""
+def rows_of_test_images() -> list[Row]:
+    """One image of Lung Opacity, one of Edema; IoU at the shares 0.1 and 0.2."""
     ious = {
         "consensus": [(0.1, 0.5), (0.3, 0.7)],
         "member_0": [(0.2, 0.0), (0.4, 0.0)],
@@ -74,55 +74,55 @@ def rows_of_test_films() -> list[Row]:
     rows = []
     for source, (opacity, edema) in ious.items():
         for share, first, second in zip((0.1, 0.2), opacity, edema, strict=True):
-            rows.append(score(FILMS[0], "Lung Opacity", source, share, first, hit=1, truth=0.2))
-            rows.append(score(FILMS[1], "Edema", source, share, second, hit=int(source == "consensus"), truth=0.05))
+            rows.append(score(IMAGES[0], "Lung Opacity", source, share, first, hit=1, truth=0.2))
+            rows.append(score(IMAGES[1], "Edema", source, share, second, hit=int(source == "consensus"), truth=0.05))
     return rows
 
 
 def make_run(folder: Path) -> Path:
-    """A run in a folder, its films beside it; the films of CheXpert are those of the task."""
+    """A run in a folder, its images beside it; the images of CheXpert are those of the task."""
     run, data = folder / "run", folder / "data"
-    raw: list[list[float | None]] = [[None] * 14 for _ in FILMS]
-    for film, (opacity, edema) in zip(raw, [(1, 0), (0, 1), (1, None), (None, -1)], strict=True):
-        film[OPACITY], film[EDEMA] = opacity, edema
+    raw: list[list[float | None]] = [[None] * 14 for _ in IMAGES]
+    for image, (opacity, edema) in zip(raw, [(1, 0), (0, 1), (1, None), (None, -1)], strict=True):
+        image[OPACITY], image[EDEMA] = opacity, edema
     label = np.zeros((14, SIZE, SIZE), np.uint8)
     label[OPACITY] = square().T
-    for number, film in enumerate(FILMS):
-        save(data / film, np.tile(np.linspace(0, 200 + number, SIZE), (SIZE, 1)))
-        write_label((run / "labels" / "labels" / film).with_suffix(".nii.gz"), label)
-        write_label((run / "task" / "labels" / film).with_suffix(".nii.gz"), square().T[None])
-        stem = Path(film).with_suffix("")
+    for number, image in enumerate(IMAGES):
+        save(data / image, np.tile(np.linspace(0, 200 + number, SIZE), (SIZE, 1)))
+        write_label((run / "labels" / "labels" / image).with_suffix(".nii.gz"), label)
+        write_label((run / "task" / "labels" / image).with_suffix(".nii.gz"), square().T[None])
+        stem = Path(image).with_suffix("")
         write_label(run / "lung/adapter/predictions" / f"{stem}_lungs.nii.gz", square().T[None])
     save(data / "truth/0.png", square() * 255)
-    write_csv(data / "truth.csv", "Path,finding,mask", [(f"data/{FILMS[0]}", "Lung Opacity", "truth/0.png")])
+    write_csv(data / "truth.csv", "Path,finding,mask", [(f"data/{IMAGES[0]}", "Lung Opacity", "truth/0.png")])
     write_csv(data / "index.csv", "id,image", [])
     (data / "phantom.json").write_text("{}")
-    records = [{"image": film, "label": labels} for film, labels in zip(FILMS, raw, strict=True)]
+    records = [{"image": image, "label": labels} for image, labels in zip(IMAGES, raw, strict=True)]
     write_json(run / "chexpert/dataset.json", {"test": records})
-    label_files = [{"image": film, "label": f"labels/{film[:-4]}.nii.gz"} for film in FILMS]
+    label_files = [{"image": image, "label": f"labels/{image[:-4]}.nii.gz"} for image in IMAGES]
     write_json(run / "labels/dataset.json", {"test": label_files})
     write_json(run / "task/dataset.json", {"test": label_files})
     rows = [
-        (film, "Lung Opacity", 0.8, error, 20, 0.12, agreement)
-        for film, error, agreement in zip(FILMS, (0.1, 0.2, 0.4, 0.9), (0.8, 0.6, 0.4, 0.2), strict=True)
+        (image, "Lung Opacity", 0.8, error, 20, 0.12, agreement)
+        for image, error, agreement in zip(IMAGES, (0.1, 0.2, 0.4, 0.9), (0.8, 0.6, 0.4, 0.2), strict=True)
     ]
     write_csv(run / "labels/labels.csv", ",".join(COLUMNS), rows)
-    for film in FILMS[:2]:
-        path = (run / "labels" / "maps" / film).with_suffix(".png")
+    for image in IMAGES[:2]:
+        path = (run / "labels" / "maps" / image).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(map_sheet(np.stack([square().T, 1 - square().T])[:, np.newaxis], ["Lung Opacity"]))
     metrics = [("auroc", 0.75), ("auroc_observations", 2), ("auroc_Lung_Opacity", 1.0), ("auroc_Edema", 0.5)]
     write_csv(run / "classifier/metrics.csv", "", [*metrics, ("val_loss", "nan")])
     scores = [[0.9, *[0.1] * 13], [0.2, *[0.1] * 13], [0.8, *[0.1] * 13], [0.1] * 14]
     predictions = [
-        [data / film, *[0.1] * OPACITY, *row[: 14 - OPACITY]] for film, row in zip(FILMS, scores, strict=True)
+        [data / image, *[0.1] * OPACITY, *row[: 14 - OPACITY]] for image, row in zip(IMAGES, scores, strict=True)
     ]
     write_csv(run / "classifier/predictions.csv", "", predictions)
-    write_csv(run / "localisation/validation/localisation.csv", ",".join(rows_of_test_films()[0]), validation_rows())
-    write_csv(run / "localisation/test/localisation.csv", ",".join(rows_of_test_films()[0]), rows_of_test_films())
+    write_csv(run / "localization/validation/localization.csv", ",".join(rows_of_test_images()[0]), validation_rows())
+    write_csv(run / "localization/test/localization.csv", ",".join(rows_of_test_images()[0]), rows_of_test_images())
     for start, dice, iou in (("adapter", 0.95, 0.905), ("scratch", 0.9, "nan")):
         write_csv(run / f"lung/{start}/evaluation/metrics.csv", "", [("dice", dice), ("iou", iou)])
-        raw_rows = [(data / film, value, value) for film, value in zip(FILMS, (0.9, 0.97, 0.96, "nan"), strict=True)]
+        raw_rows = [(data / image, value, value) for image, value in zip(IMAGES, (0.9, 0.97, 0.96, "nan"), strict=True)]
         write_csv(run / f"lung/{start}/evaluation/dice_raw.csv", "filename,class0,mean", raw_rows)
     stages = [
         {"name": "train_resnet10", "command": "python -m monai.bundle run <a>", "seconds": 61.25, "run_id": None},
@@ -134,8 +134,8 @@ def make_run(folder: Path) -> Path:
     return run
 
 
-def write_many_films(run: Path, count: int, kinds: int = 10) -> Path:
-    """Replace the run's labelled films by many: of 320 pixels with noise, two observations, three members, truths."""
+def write_many_images(run: Path, count: int, kinds: int = 10) -> Path:
+    """Replace the run's labeled images by many: of 320 pixels with noise, two observations, three members, truths."""
     generator, data, size = np.random.default_rng(0), run.parent / "data", 160
     rows, records, truth = [], [], []
     for number in range(count):
@@ -183,8 +183,8 @@ def _blurred(generator: np.random.Generator, size: int, sigma: float) -> np.ndar
 
 
 def add_comparison(folder: Path, task: str) -> None:
-    """A comparison of two starts with one and with five films; the second is better by 0.05 and by 0.01."""
-    settings = {"task": task, "iterations": 20, "batch_size": 5, "films": {"training": 9, "validation": 4, "test": 9}}
+    """A comparison of two starts with one and with five images; the second is better by 0.05 and by 0.01."""
+    settings = {"task": task, "iterations": 20, "batch_size": 5, "images": {"training": 9, "validation": 4, "test": 9}}
     write_json(folder / "settings.json", settings)
     ends = [f"{name}{end}" for name in ("iou", "dice", "hd95") for end in ("", "_low", "_high")]
     summary, curves = [], []
@@ -199,8 +199,8 @@ def add_comparison(folder: Path, task: str) -> None:
             write_json(folder / ".stages" / f"{cell.name}.json", {"command": f"python -m monai.bundle run {init}_full"})
     pair = ("test", "doll/full", "scratch/full", "", 2, 9, "all")
     differences = [(*pair, 1, *[0.05, 0.01, 0.09] * 3), (*pair, 5, *[0.01, -0.03, 0.05] * 3)]
-    write_csv(folder / "summary.csv", ",".join(["split,shots,init,tuning,class,seeds,films", *ends]), summary)
-    header = ",".join(["split,first,second,chosen,seeds,films,class,shots", *ends])
+    write_csv(folder / "summary.csv", ",".join(["split,shots,init,tuning,class,seeds,images", *ends]), summary)
+    header = ",".join(["split,first,second,chosen,seeds,images,class,shots", *ends])
     write_csv(folder / "differences.csv", header, differences)
     write_csv(folder / "curves.csv", "init,tuning,shots,seed,iteration,iou,dice", curves)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_run import FILMS, SIZE, add_comparison, make_run, write_many_films
+from small_run import IMAGES, SIZE, add_comparison, make_run, write_many_images
 
 from doll_tools.report.page import write_report
 
@@ -38,7 +38,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of the small run, with a comparison and a film that has no truth and no maps among the others."""
+    """The page of the small run, with a comparison and an image that has no truth and no maps among the others."""
     folder = tmp_path_factory.mktemp("browser")
     run = make_run(folder)
     add_comparison(run / "comparisons" / "lung", "lung")
@@ -73,22 +73,22 @@ def _pixels(page: Any, canvas: str) -> np.ndarray:
     return np.array(values, dtype=np.uint8).reshape(height, width, 4)[..., :3]
 
 
-def _near(pixels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    return (np.abs(pixels.astype(int) - colour) < 12).all(axis=-1)
+def _near(pixels: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    return (np.abs(pixels.astype(int) - color) < 12).all(axis=-1)
 
 
 def test_the_worst_pair_comes_first_and_keys_step(page: Any) -> None:
-    """The one film with a known place comes first by IoU; by completeness the last film is the worst."""
+    """The one image with a known place comes first by IoU; by completeness the last image is the worst."""
     assert page.locator("#position").inner_text() == "1 of 4"
-    assert FILMS[0] in _facts(page)
+    assert IMAGES[0] in _facts(page)
     assert "IoU with the known place 1.000" in _facts(page)
     page.select_option("#measure", "completeness")
-    page.wait_for_function(f"document.getElementById('facts').textContent.includes('{FILMS[3]}')")
+    page.wait_for_function(f"document.getElementById('facts').textContent.includes('{IMAGES[3]}')")
     assert "completeness error 0.900" in _facts(page)
     page.locator("#measure").evaluate("element => element.blur()")
     for key, number in (("ArrowRight", 2), ("ArrowRight", 1), ("ArrowLeft", 2), ("End", 0), ("Home", 3)):
         page.keyboard.press(key)
-        page.wait_for_function(f"document.getElementById('facts').textContent.includes('{FILMS[number]}')")
+        page.wait_for_function(f"document.getElementById('facts').textContent.includes('{IMAGES[number]}')")
     page.keyboard.press("ArrowLeft")  # there is nothing before the first
     assert page.locator("#position").inner_text() == "1 of 4"
 
@@ -159,7 +159,7 @@ def test_members_maps_can_be_chosen_where_they_are_kept(page: Any) -> None:
     assert bright[1][square].mean() < 0.1
     assert bright[1].mean() > 0.5 > bright[0].mean()
     page.keyboard.press("End")
-    page.wait_for_function(f"!document.getElementById('facts').textContent.includes('{FILMS[0]}')")
+    page.wait_for_function(f"!document.getElementById('facts').textContent.includes('{IMAGES[0]}')")
     assert page.locator("input[name=source]").last.is_disabled()
 
 
@@ -193,7 +193,7 @@ def test_on_paper_the_controls_are_left_out(page: Any) -> None:
     assert page.locator("img[alt^=Radiograph]").first.is_visible()
 
 
-def test_without_scripts_the_films_are_still_there(chromium: Any, report: Path) -> None:
+def test_without_scripts_the_images_are_still_there(chromium: Any, report: Path) -> None:
     page = chromium.new_page(java_script_enabled=False)
     page.goto(report.as_uri())
     assert page.locator("noscript").inner_text() or page.get_by_text("The browser needs JavaScript").count()
@@ -201,10 +201,10 @@ def test_without_scripts_the_films_are_still_there(chromium: Any, report: Path) 
     page.close()
 
 
-def test_a_page_of_a_thousand_films_is_small_and_opens_quickly(chromium: Any, tmp_path: Path) -> None:
-    """Films of 320 pixels with noise in them, two observations each, three members' maps, known places."""
-    run = write_many_films(make_run(tmp_path), 1000)
-    report = write_report(run, tmp_path / "report.html", films=1000)
+def test_a_page_of_a_thousand_images_is_small_and_opens_quickly(chromium: Any, tmp_path: Path) -> None:
+    """Images of 320 pixels with noise in them, two observations each, three members' maps, known places."""
+    run = write_many_images(make_run(tmp_path), 1000)
+    report = write_report(run, tmp_path / "report.html", images=1000)
     assert report.stat().st_size < 30e6
     seconds = []
     for _ in range(3):  # the machine may be busy: the quickest counts

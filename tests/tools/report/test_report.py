@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_run import (
-    FILMS,
+    IMAGES,
     OPACITY,
     SIZE,
     add_comparison,
@@ -25,14 +25,14 @@ from small_run import (
     write_json,
 )
 
-from doll_monai.metrics.localization import choose_shares, localisation_summary
+from doll_monai.metrics.localization import choose_shares, localization_summary
 from doll_monai.utils.errors import InputError
-from doll_monai.visualize.pictures import read_film, read_mask, tint
+from doll_monai.visualize.pictures import read_image, read_mask, tint
 from doll_tools.report.__main__ import report
-from doll_tools.report.films import task_rows
+from doll_tools.report.images import task_rows
 from doll_tools.report.page import write_report
 from doll_tools.report.run_folder import RunFolder
-from doll_tools.report.summary import summarise, write_summary
+from doll_tools.report.summary import summarize, write_summary
 
 
 def test_the_summary_has_the_figures_of_the_tables(run: Path) -> None:
@@ -46,25 +46,25 @@ def test_the_summary_has_the_figures_of_the_tables(run: Path) -> None:
         "iou_adapter": 0.905,
         "dice_scratch": 0.9,
         "iou_scratch": None,
-        "films": 4,
+        "images": 4,
     }
     assert summary["seconds"] == {"train_resnet10": 61.25, "labels": 2.5, "generate_labels": None}
     assert summary["seconds_total"] == pytest.approx(63.8, abs=0.06)
 
 
-def test_films_without_a_label_are_counted(run: Path) -> None:
-    (run / "labels" / "labels" / FILMS[0]).with_suffix(".nii.gz").unlink()
-    write_csv(run / "labels/failures.csv", "image,reason", [f"{FILMS[0]},The film cannot be read."])
-    assert summarise(run)["labels"]["unreadable"] == 1
+def test_images_without_a_label_are_counted(run: Path) -> None:
+    (run / "labels" / "labels" / IMAGES[0]).with_suffix(".nii.gz").unlink()
+    write_csv(run / "labels/failures.csv", "image,reason", [f"{IMAGES[0]},The image cannot be read."])
+    assert summarize(run)["labels"]["unreadable"] == 1
     write_report(run, run / "report.html")
     page = (run / "report.html").read_text()
-    assert "Films without a label" in page
+    assert "Images without a label" in page
     assert "labels/failures.csv" in page
 
 
-def test_each_source_takes_its_own_share_from_validation_films(run: Path) -> None:
-    """Edema has two validation films, so it takes the source's pooled share: 0.2 for the consensus, 0.1 for others."""
-    labels = summarise(run)["labels"]
+def test_each_source_takes_its_own_share_from_validation_images(run: Path) -> None:
+    """Edema has two validation images, so it takes the source's pooled share: 0.2 for the consensus, 0.1 for others."""
+    labels = summarize(run)["labels"]
     assert labels["threshold"] == "validation"
     assert labels["pairs"] == 2
     assert labels["iou_consensus"] == pytest.approx((0.5 + 0.7) / 2)
@@ -82,29 +82,29 @@ def test_each_source_takes_its_own_share_from_validation_films(run: Path) -> Non
     }
 
 
-def test_an_observation_with_five_validation_films_takes_its_own_share(run: Path) -> None:
-    path = run / "localisation/validation/localisation.csv"
+def test_an_observation_with_five_validation_images_takes_its_own_share(run: Path) -> None:
+    path = run / "localization/validation/localization.csv"
     more = [score(f"m{n}", "Edema", "consensus", s, 0.9 if s == 0.1 else 0.2) for n in range(3) for s in (0.1, 0.2)]
     write_csv(path, ",".join(more[0]), [*validation_rows(), *more])
-    validation = RunFolder(run).table("localisation/validation/localisation.csv")
+    validation = RunFolder(run).table("localization/validation/localization.csv")
     assert validation is not None
     assert choose_shares(validation)["consensus"] == {"": 0.2, "Lung Opacity": 0.2, "Edema": 0.1}
-    assert summarise(run)["labels"]["iou_consensus"] == pytest.approx((0.5 + 0.3) / 2)
+    assert summarize(run)["labels"]["iou_consensus"] == pytest.approx((0.5 + 0.3) / 2)
 
 
-@pytest.mark.parametrize("films", [0, 26])
-def test_too_few_validation_pairs_give_the_default_share(run: Path, films: int) -> None:
-    rows = [row for row in validation_rows() if row["image"][0] == "o" and int(row["image"][1:]) < films]
-    write_csv(run / "localisation/validation/localisation.csv", ",".join(validation_rows()[0]), rows)
-    labels = summarise(run)["labels"]
+@pytest.mark.parametrize("images", [0, 26])
+def test_too_few_validation_pairs_give_the_default_share(run: Path, images: int) -> None:
+    rows = [row for row in validation_rows() if row["image"][0] == "o" and int(row["image"][1:]) < images]
+    write_csv(run / "localization/validation/localization.csv", ",".join(validation_rows()[0]), rows)
+    labels = summarize(run)["labels"]
     assert labels["threshold"] == "default"
     assert labels["iou_consensus"] == labels["iou_consensus_default_share"] == pytest.approx(0.2)
 
 
 def test_a_source_that_was_not_scored_is_left_out(run: Path) -> None:
-    test = RunFolder(run).table("localisation/test/localisation.csv")
+    test = RunFolder(run).table("localization/test/localization.csv")
     assert test is not None
-    figures = localisation_summary(test[test["source"] == "consensus"], None)
+    figures = localization_summary(test[test["source"] == "consensus"], None)
     assert not {"iou_gradcam", "iou_single", "iou_members"} & set(figures)
     assert "gradcam" not in figures["by_observation"]["Edema"]
 
@@ -126,21 +126,21 @@ def test_the_page_has_pictures_and_curves_with_alternative_texts(run: Path) -> N
     assert page.count('alt="Radiograph') == 4
     assert page.count("true Lung Opacity outlined") == 1
     assert [f"Dice {dice}" in page for dice in ("0.970", "0.960", "0.900")] == [True] * 3
-    assert "AUROC 1.000; 2 of 4 films" in page
-    assert "AUROC 0.500; 1 of 3 films" in page
+    assert "AUROC 1.000; 2 of 4 images" in page
+    assert "AUROC 0.500; 1 of 3 images" in page
     assert "#0102" not in page
     assert "var(--accent)" in re.findall(r"<svg.*?</svg>", page, re.DOTALL)[0]
     assert page.count("<svg") == page.count('<svg role="img" aria-label="')
 
 
 def test_the_overlay_lies_where_the_label_is(run: Path) -> None:
-    film = read_film(run.parent / "data" / FILMS[0])
-    label = read_mask((run / "labels/labels" / FILMS[0]).with_suffix(".nii.gz"), OPACITY)
-    assert film is not None
+    image = read_image(run.parent / "data" / IMAGES[0])
+    label = read_mask((run / "labels/labels" / IMAGES[0]).with_suffix(".nii.gz"), OPACITY)
+    assert image is not None
     assert label is not None
     assert (label == square()).all()
-    row, column = np.nonzero((tint(film, label) != film).any(axis=-1))
-    scale = film.shape[0] / SIZE
+    row, column = np.nonzero((tint(image, label) != image).any(axis=-1))
+    scale = image.shape[0] / SIZE
     assert abs(row.min() - 8 * scale) <= 2
     assert abs(row.max() - 20 * scale) <= 2
     assert abs(column.min() - 4 * scale) <= 2
@@ -149,8 +149,8 @@ def test_the_overlay_lies_where_the_label_is(run: Path) -> None:
 
 def test_the_overlay_beside_a_prediction_is_not_taken_for_the_mask(run: Path) -> None:
     rows = task_rows(RunFolder(run))
-    for film in FILMS:
-        stem = run / "lung/adapter/predictions" / Path(film).with_suffix("")
+    for image in IMAGES:
+        stem = run / "lung/adapter/predictions" / Path(image).with_suffix("")
         save(stem.with_name(f"{stem.name}_overlay.png"), np.full((SIZE, SIZE), 255))
     assert len(rows) == 3
     assert task_rows(RunFolder(run)) == rows
@@ -207,8 +207,8 @@ def test_comparisons_in_the_run_are_shown_with_intervals_and_curves(run: Path) -
         assert text in page
     assert 'class="n clear">+0.050' in page
     assert 'class="n">+0.010 [-0.030, +0.050]' in page
-    assert "IoU on valid films by iteration, 5 annotated films" in page
-    assert page.count("doll/full, 5 annotated films, seed 0") == 2
+    assert "IoU on valid images by iteration, 5 annotated images" in page
+    assert page.count("doll/full, 5 annotated images, seed 0") == 2
     assert "monai.bundle run doll_full" in page
 
 
@@ -235,42 +235,42 @@ def test_damaged_pictures_are_left_out(run: Path) -> None:
     (sheet / "doll_full_shots5_seed0" / "scores" / "overlays.png").write_bytes(b"no picture")
     damaged = page_text(run)
     assert [page.count('"rows":["Lung Opacity"]') for page in (whole, damaged)] == [2, 1]
-    assert [page.count("doll/full, 5 annotated films, seed 0") for page in (whole, damaged)] == [2, 0]
+    assert [page.count("doll/full, 5 annotated images, seed 0") for page in (whole, damaged)] == [2, 0]
 
 
-@pytest.mark.parametrize("films", [-1, 2.5, "many"])
-def test_a_number_of_films_that_is_none_ends_with_a_sentence(run: Path, films: object) -> None:
-    with pytest.raises(InputError, match="films must be a whole number"):
-        report(str(run), str(run / "report.html"), films=films)  # type: ignore[arg-type]
+@pytest.mark.parametrize("images", [-1, 2.5, "many"])
+def test_a_number_of_images_that_is_none_ends_with_a_sentence(run: Path, images: object) -> None:
+    with pytest.raises(InputError, match="images must be a whole number"):
+        report(str(run), str(run / "report.html"), images=images)  # type: ignore[arg-type]
     assert not (run / "report.html").exists()
 
 
 def test_a_broken_table_of_a_comparison_is_explained(run: Path) -> None:
     add_comparison(run / "comparisons" / "lung", "lung")
     write_csv(run / "comparisons/lung/summary.csv", "class,split", [("all", "test")])
-    with pytest.raises(InputError, match=r"has no column .*run scripts/compare_initialisations.py with it again"):
+    with pytest.raises(InputError, match=r"has no column .*run scripts/compare_initializations.py with it again"):
         write_report(run, run / "report.html")
 
 
 def test_missing_parts_are_left_out_with_a_sentence(tmp_path: Path) -> None:
     write_json(tmp_path / "pipeline.json", {})
-    assert summarise(tmp_path) == {"seconds": {}, "seconds_total": 0}
+    assert summarize(tmp_path) == {"seconds": {}, "seconds_total": 0}
     page = page_text(tmp_path)
     for sentence in ("not evaluated in this run", "not compared with known places", "no training curves"):
         assert sentence in page
     assert "say nothing about patients" not in page
 
 
-@pytest.mark.parametrize("part", ["classifier", "labels", "localisation", "task", "lung", "chexpert", "../data"])
+@pytest.mark.parametrize("part", ["classifier", "labels", "localization", "task", "lung", "chexpert", "../data"])
 def test_any_part_may_be_missing(run: Path, part: str) -> None:
     (run / part).resolve().rename(run.parent / "elsewhere")
     assert "Key figures" in page_text(run)
 
 
 def test_a_table_without_its_columns_is_explained(run: Path) -> None:
-    write_csv(run / "localisation/test/localisation.csv", "image,iou", [("a", 0.5)])
+    write_csv(run / "localization/test/localization.csv", "image,iou", [("a", 0.5)])
     with pytest.raises(InputError, match="has no column observation"):
-        summarise(run)
+        summarize(run)
 
 
 def test_a_folder_that_is_no_run_ends_with_a_sentence(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from serving import DEMO, FILMS, REAL, Server, start_server
+from serving import DEMO, IMAGES, REAL, Server, start_server
 
 from seeded_run import write_seeded_run
 
@@ -20,17 +20,17 @@ collect_ignore_glob = [] if importlib.util.find_spec("monailabel") else ["test_*
 
 @pytest.fixture(scope="session")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
-    """Films with masks of both lungs, by name: real ones where they are at hand, else synthetic ones."""
-    folder = tmp_path_factory.mktemp("films")
+    """Images with masks of both lungs, by name: real ones where they are at hand, else synthetic ones."""
+    folder = tmp_path_factory.mktemp("images")
     source = REAL
     if not REAL.is_dir():
         from doll_tools.phantom.dataset import write_dataset
 
         source = tmp_path_factory.mktemp("phantom")
-        write_dataset(source, count=FILMS, seed=3, size=128)
+        write_dataset(source, count=IMAGES, seed=3, size=128)
     masks = {}
     with (source / "index.csv").open(newline="") as file:
-        for row in list(csv.DictReader(file))[:FILMS]:
+        for row in list(csv.DictReader(file))[:IMAGES]:
             name = row["image"].replace("/", "_")
             shutil.copy(source / row["image"], folder / name)
             lungs = [np.asarray(Image.open(source / row[side])) > 127 for side in ("right_lung", "left_lung")]
@@ -52,11 +52,11 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(
     truth: tuple[Path, dict[str, np.ndarray]], run_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """The app over a copy of the films."""
+    """The app over a copy of the images."""
     folder = tmp_path_factory.mktemp("app")
-    films = folder / "films"
-    shutil.copytree(truth[0], films)
-    running = start_server(str(films), folder / "output", run_folder)
+    images = folder / "images"
+    shutil.copytree(truth[0], images)
+    running = start_server(str(images), folder / "output", run_folder)
     yield running
     running.process.terminate()
     running.process.wait(20)

@@ -18,7 +18,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[4]
 REAL = ROOT.parent / "shared" / "data" / "wingspan_lungs_heart"
 DEMO = Path(os.environ.get("DOLL_MONAI_DEMO", ROOT / "output" / "demo"))
-FILMS = 12
+IMAGES = 12
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Server:
     """A running app and what it serves."""
 
     address: str
-    films: Path
+    images: Path
     output: Path
     process: subprocess.Popen
 
@@ -35,16 +35,16 @@ class Server:
 
         return requests.request(method, self.address + path, timeout=120, **options)
 
-    def infer(self, film: str, model: str = "lung_cxr_segmentation", **params: Any) -> np.ndarray:
+    def infer(self, image: str, model: str = "lung_cxr_segmentation", **params: Any) -> np.ndarray:
         """The mask that is proposed, (H, W)."""
         import io
 
         form = {"params": json.dumps({"result_extension": ".png", **params})}
-        answer = self.ask("POST", f"/infer/{model}?image={film}&output=image", data=form)
+        answer = self.ask("POST", f"/infer/{model}?image={image}&output=image", data=form)
         assert answer.status_code == 200, answer.text
         return np.asarray(Image.open(io.BytesIO(answer.content)))
 
-    def save(self, film: str, mask: np.ndarray, tag: str = "final", **params: Any) -> Any:
+    def save(self, image: str, mask: np.ndarray, tag: str = "final", **params: Any) -> Any:
         """Save a mask as an annotation tool does."""
         import io
 
@@ -52,11 +52,11 @@ class Server:
         Image.fromarray(mask.astype(np.uint8)).save(buffer, "PNG")
         files = {"label": ("label.png", buffer.getvalue(), "image/png")}
         data = {"params": json.dumps(params)}
-        return self.ask("PUT", f"/datastore/label?image={film}&tag={tag}", files=files, data=data)
+        return self.ask("PUT", f"/datastore/label?image={image}&tag={tag}", files=files, data=data)
 
-    def label(self, film: str) -> dict[str, Any]:
-        """What is known of a film's final label."""
-        info: dict[str, Any] = self.ask("GET", f"/datastore/label/info?label={film}&tag=final").json()
+    def label(self, image: str) -> dict[str, Any]:
+        """What is known of an image's final label."""
+        info: dict[str, Any] = self.ask("GET", f"/datastore/label/info?label={image}&tag=final").json()
         return info
 
     def train(self, model: str = "lung_cxr_segmentation", **params: Any) -> dict[str, Any]:

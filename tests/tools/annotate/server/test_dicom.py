@@ -1,4 +1,4 @@
-"""DICOM films, from a folder and from a server of DICOMweb."""
+"""DICOM images, from a folder and from a server of DICOMweb."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom import write_film
+from dicom import write_image
 from PIL import Image
 from serving import Server, free_port, start_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 FINDINGS = "doll_cxr_segmentation"
-Truth = tuple[Path, dict[str, np.ndarray]]
+GroundTruth = tuple[Path, dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="module")
-def grey(truth: Truth) -> np.ndarray:
-    """One film, (H, W)."""
+def grey(truth: GroundTruth) -> np.ndarray:
+    """One image, (H, W)."""
     return np.asarray(Image.open(sorted(truth[0].glob("*.jpg"))[0]).convert("L"))
 
 
-def _check_seg(seg: pydicom.Dataset, film: pydicom.Dataset, mask: np.ndarray) -> None:
-    """Whether a DICOM SEG has the lungs and the heart of a mask and refers to its film."""
+def _check_seg(seg: pydicom.Dataset, image: pydicom.Dataset, mask: np.ndarray) -> None:
+    """Whether a DICOM SEG has the lungs and the heart of a mask and refers to its image."""
     assert seg.Modality == "SEG"
-    assert seg.StudyInstanceUID == film.StudyInstanceUID
-    assert seg.PatientID == film.PatientID
+    assert seg.StudyInstanceUID == image.StudyInstanceUID
+    assert seg.PatientID == image.PatientID
     (series,) = seg.ReferencedSeriesSequence
-    assert series.SeriesInstanceUID == film.SeriesInstanceUID
-    assert series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == film.SOPInstanceUID
+    assert series.SeriesInstanceUID == image.SeriesInstanceUID
+    assert series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == image.SOPInstanceUID
     assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["lungs", "heart"]
     frames = seg.pixel_array
     assert np.array_equal(frames[0] > 0, (mask & 1) > 0)
@@ -50,21 +50,21 @@ def _overlapping(shape: tuple[int, int]) -> np.ndarray:
 
 
 def test_folder_of_dicom(grey: np.ndarray, run_folder: Path, tmp_path: Path) -> None:
-    films = tmp_path / "films"
-    films.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     kinds = [("CR", "MONOCHROME1", 12), ("DX", "MONOCHROME2", 12), ("DX", "MONOCHROME1", 16), ("CR", "MONOCHROME2", 14)]
     written = {}
     for number, (modality, photometric, bits) in enumerate(kinds):
         name = f"{modality}_{photometric}_{bits}"
-        written[name] = write_film(films / (name + (".dcm", ".DCM")[number % 2]), grey, modality, photometric, bits)
-    server = start_server(str(films), tmp_path / "output", run_folder)
+        written[name] = write_image(images / (name + (".dcm", ".DCM")[number % 2]), grey, modality, photometric, bits)
+    server = start_server(str(images), tmp_path / "output", run_folder)
     try:
         assert server.ask("GET", "/info/").json()["datastore"]["total"] == len(kinds)
         finding = "Lung Opacity"
         masks = [server.infer(name, FINDINGS, finding=finding) for name in written]
         assert all(mask.shape == grey.shape for mask in masks)
         assert all((mask != masks[0]).mean() < 0.01 for mask in masks[1:])
-        shown = [np.asarray(Image.open(io.BytesIO(_film(server, name)))).astype(int) for name in written]
+        shown = [np.asarray(Image.open(io.BytesIO(_image(server, name)))).astype(int) for name in written]
         assert all(np.abs(image - shown[0]).mean() < 1.5 for image in shown[1:])
         name, mask = "DX_MONOCHROME2_12", _overlapping(grey.shape)
         assert server.save(name, mask, classes=["lungs", "heart"]).status_code == 200
@@ -72,7 +72,7 @@ def test_folder_of_dicom(grey: np.ndarray, run_folder: Path, tmp_path: Path) -> 
         assert answer.status_code == 200, answer.text
         _check_seg(pydicom.dcmread(io.BytesIO(answer.content)), written[name], mask)
         assert "no final label yet" in server.ask("GET", "/doll/seg?image=CR_MONOCHROME1_12").json()["detail"]
-        texts = [path for folder in (server.output, films) for path in folder.rglob("*.json")]
+        texts = [path for folder in (server.output, images) for path in folder.rglob("*.json")]
         _check_private([tmp_path / "output.log", *server.output.rglob("*.log"), *texts])
     finally:
         server.process.terminate()
@@ -87,8 +87,8 @@ def _check_private(paths: list[Path]) -> None:
         assert not [word for word in ("SECRET-4711", "Doe", "Jane", "19500101", "20200102") if word in text], path
 
 
-def _film(server: Server, name: str) -> bytes:
-    answer = server.ask("GET", f"/doll/film?image={name}")
+def _image(server: Server, name: str) -> bytes:
+    answer = server.ask("GET", f"/doll/image?image={name}")
     assert answer.status_code == 200, answer.text
     content: bytes = answer.content
     return content
@@ -132,22 +132,22 @@ def orthanc(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
         process.wait(20)
 
 
-def test_films_and_labels_over_dicomweb(
+def test_images_and_labels_over_dicomweb(
     orthanc: tuple[str, subprocess.Popen], grey: np.ndarray, run_folder: Path, tmp_path: Path
 ) -> None:
     import requests
 
     address, process = orthanc
-    films = [
-        write_film(tmp_path / f"{number}.dcm", grey, modality, photometric)
+    images = [
+        write_image(tmp_path / f"{number}.dcm", grey, modality, photometric)
         for number, (modality, photometric) in enumerate((("CR", "MONOCHROME1"), ("DX", "MONOCHROME2")))
     ]
-    for number in range(len(films)):
+    for number in range(len(images)):
         sent = requests.post(f"{address}/instances", data=(tmp_path / f"{number}.dcm").read_bytes(), timeout=30)
         assert sent.status_code == 200
     server = start_server(f"{address}/dicom-web", tmp_path / "output", run_folder)
     try:
-        series = {str(film.SeriesInstanceUID): film for film in films}
+        series = {str(image.SeriesInstanceUID): image for image in images}
         assert server.ask("GET", "/info/").json()["datastore"]["total"] == 2
         masks = [server.infer(uid, FINDINGS, finding="Lung Opacity") for uid in series]
         assert (masks[0] != masks[1]).mean() < 0.01
@@ -168,7 +168,7 @@ def test_films_and_labels_over_dicomweb(
         assert answer.status_code == 200, answer.text
         assert server.label(left)["seg_pending"] is True
         assert server.label(uid)["seg_pending"] is False
-        assert "The server of the films does not answer" in server.ask("GET", "/doll/films").json()["detail"]
+        assert "The server of the images does not answer" in server.ask("GET", "/doll/images").json()["detail"]
         texts = [path for path in server.output.rglob("*") if path.suffix in (".log", ".json")]
         _check_private([tmp_path / "output.log", *texts])
         assert not list((server.output / "tmp").rglob("*.dcm"))

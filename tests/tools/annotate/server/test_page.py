@@ -23,7 +23,7 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-Truth = tuple[Path, dict[str, np.ndarray]]
+GroundTruth = tuple[Path, dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="module")
@@ -51,25 +51,25 @@ def _ready(page: Any) -> None:
 
 
 def _point(page: Any, across: float, down: float) -> tuple[float, float]:
-    """A place on the film by shares of its width and height."""
+    """A place on the image by shares of its width and height."""
     box = page.locator("#stage").bounding_box()
     return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
 
-def _stored(server: Server, film: str) -> np.ndarray:
-    return np.asarray(Image.open(server.films / "labels" / "final" / f"{film}.png"))
+def _stored(server: Server, image: str) -> np.ndarray:
+    return np.asarray(Image.open(server.images / "labels" / "final" / f"{image}.png"))
 
 
-def test_page_shows_a_film_in_its_own_size(page: Any, truth: Truth) -> None:
-    film = page.evaluate("state.image")
-    assert page.evaluate("[state.height, state.width]") == list(truth[1][film].shape)
+def test_page_shows_a_image_in_its_own_size(page: Any, truth: GroundTruth) -> None:
+    image = page.evaluate("state.image")
+    assert page.evaluate("[state.height, state.width]") == list(truth[1][image].shape)
     assert "0 of 12 saved" in page.locator("#count").inner_text()
     assert page.locator("#findings li").count() in (0, 14)
 
 
-def test_brush_eraser_undo_and_save(page: Any, server: Server, truth: Truth) -> None:
-    film = page.evaluate("state.image")
-    height, width = truth[1][film].shape
+def test_brush_eraser_undo_and_save(page: Any, server: Server, truth: GroundTruth) -> None:
+    image = page.evaluate("state.image")
+    height, width = truth[1][image].shape
     page.mouse.move(*_point(page, 0.3, 0.3))
     page.mouse.down()
     page.mouse.move(*_point(page, 0.3, 0.7), steps=5)
@@ -83,7 +83,7 @@ def test_brush_eraser_undo_and_save(page: Any, server: Server, truth: Truth) -> 
     assert page.evaluate("state.mask.reduce((sum, value) => sum + (value & 1), 0)") == drawn
     page.click("#save")
     page.wait_for_function("$('message').textContent === 'Saved.'")
-    stored = _stored(server, film)
+    stored = _stored(server, image)
     assert stored.shape == (height, width)
     assert stored.dtype == np.uint8
     assert int((stored & 1).sum()) == drawn
@@ -91,11 +91,11 @@ def test_brush_eraser_undo_and_save(page: Any, server: Server, truth: Truth) -> 
     _ready(page)
 
 
-def test_polygon_on_the_next_film(page: Any, server: Server, truth: Truth) -> None:
+def test_polygon_on_the_next_image(page: Any, server: Server, truth: GroundTruth) -> None:
     before = page.evaluate("state.image")
     page.keyboard.press("n")
     page.wait_for_function(f"state.image !== '{before}' && state.busy === 0")
-    film = page.evaluate("state.image")
+    image = page.evaluate("state.image")
     page.click("#clear")
     page.click("[data-tool=polygon]")
     for across, down in ((0.2, 0.2), (0.8, 0.2), (0.8, 0.6), (0.2, 0.6)):
@@ -103,46 +103,46 @@ def test_polygon_on_the_next_film(page: Any, server: Server, truth: Truth) -> No
     page.keyboard.press("Enter")
     page.click("#save")
     page.wait_for_function("$('message').textContent === 'Saved.'")
-    stored = _stored(server, film)
+    stored = _stored(server, image)
     assert abs(stored.mean() - 0.6 * 0.4) < 0.02
     assert page.locator("#count").inner_text() == "2 of 12 saved"
     _ready(page)
 
 
-def test_proposal_is_shown_clicked_and_accepted(page: Any, server: Server, truth: Truth, tmp_path: Path) -> None:
+def test_proposal_is_shown_clicked_and_accepted(page: Any, server: Server, truth: GroundTruth, tmp_path: Path) -> None:
     drawn = sorted(truth[1])[:9]
-    for film in drawn:
-        assert server.save(film, truth[1][film], classes=["lungs"]).status_code == 200
+    for image in drawn:
+        assert server.save(image, truth[1][image], classes=["lungs"]).status_code == 200
     assert server.train(iterations=150, members=2)["status"] == "DONE"
     page.evaluate("refresh()")
-    film = server.ask("POST", "/activelearning/first", json={}).json()["id"]
-    page.click(f"#films button[title='{film}']")
-    page.wait_for_function(f"state.image === '{film}' && state.busy === 0")
+    image = server.ask("POST", "/activelearning/first", json={}).json()["id"]
+    page.click(f"#images button[title='{image}']")
+    page.wait_for_function(f"state.image === '{image}' && state.busy === 0")
     assert "Proposed" in page.locator("#message").inner_text()
     assert page.evaluate("state.mask.some(Boolean)")
     page.wait_for_function("document.querySelectorAll('#findings li').length === 14")
     page.click("[data-tool=add]")
     page.mouse.click(*_point(page, 0.02, 0.02))
     page.wait_for_function("$('message').textContent === 'Corrected.'")
-    height, width = truth[1][film].shape
+    height, width = truth[1][image].shape
     assert page.evaluate(f"state.mask[{int(0.02 * height)} * state.width + {int(0.02 * width)}]") & 1
     page.keyboard.press("Control+z")
     page.fill("#opacity", "60")
     page.screenshot(path=os.environ.get("DOLL_MONAI_SCREENSHOT", str(tmp_path / "page.png")))
     page.click("#save")
     page.wait_for_function("$('message').textContent === 'Saved.'")
-    assert _stored(server, film).any()
+    assert _stored(server, image).any()
     page.click("#findings li:first-child button")
     page.wait_for_function("$('message').textContent.includes('region')")
     _ready(page)
 
 
 def test_mistakes_are_shown(page: Any) -> None:
-    page.evaluate("attempt(() => open('no_such_film'))")
-    page.wait_for_function("$('message').textContent.includes('There is no film no_such_film')")
+    page.evaluate("attempt(() => open('no_such_image'))")
+    page.wait_for_function("$('message').textContent.includes('There is no image no_such_image')")
 
 
 def test_pages_of_other_origins_get_nothing(server: Server) -> None:
-    answer = server.ask("GET", "/doll/films", headers={"Origin": "http://elsewhere.example"})
+    answer = server.ask("GET", "/doll/images", headers={"Origin": "http://elsewhere.example"})
     assert "access-control-allow-origin" not in answer.headers
-    assert server.ask("GET", "/doll/films", headers={"Host": "elsewhere.example"}).status_code == 400
+    assert server.ask("GET", "/doll/images", headers={"Host": "elsewhere.example"}).status_code == 400

@@ -1,4 +1,4 @@
-"""Synthetic films that all show an infection: few of a phantom do, and an empty truth says nothing about a network."""
+"""Synthetic images that all show an infection: few of a phantom do, and an empty truth says nothing about a network."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import io
 from pathlib import Path
 
 from doll_monai.data.datalist import read_table
-from doll_monai.utils.atomic import write_whole
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_tools.compare.split import IMAGE, INDEX
 from doll_tools.figures.commands import run_printed
 from doll_tools.prepare.masks import PATIENT_COLUMN
 
-FILMS, CLASS, FINDING = "films", "infection", "Pneumonia"
+IMAGES, CLASS, FINDING = "images", "infection", "Pneumonia"
 """Folder of the phantom, its class, and the finding whose place the class is."""
 COUNT, SEED, SIZE = 700, 2, 256
-"""Of the phantom: about one film in twelve shows an infection; the seed is none of ``make demo``."""
+"""Of the phantom: about one image in twelve shows an infection; the seed is none of ``make demo``."""
 MARKER = "phantom.json"
 
 
-def infection_films(folder: Path) -> Path:
-    """Write a phantom below a folder, unless it is there, and ``index.csv`` of its films with an infection.
+def infection_images(folder: Path) -> Path:
+    """Write a phantom below a folder, unless it is there, and ``index.csv`` of its images with an infection.
 
     Returns:
         the folder.
@@ -29,7 +29,7 @@ def infection_films(folder: Path) -> Path:
     Raises:
         InputError: when the phantom cannot be written.
     """
-    source = folder / FILMS
+    source = folder / IMAGES
     if not (source / MARKER).is_file():
         numbers = {"count": COUNT, "seed": SEED, "size": SIZE}
         arguments = [text for name, value in numbers.items() for text in (f"--{name}", str(value))]
@@ -39,15 +39,15 @@ def infection_films(folder: Path) -> Path:
 
 
 def write_infection_index(folder: Path) -> int:
-    """Write ``index.csv`` of the films in ``films`` below that show an infection.
+    """Write ``index.csv`` of the images in ``images`` below that show an infection.
 
     Returns:
-        the number of films.
+        the number of images.
 
     Raises:
         InputError: when there is none.
     """
-    source = folder / FILMS
+    source = folder / IMAGES
     shown = {
         row["Path"].partition("/")[2]
         for _, row in read_table(source / "truth.csv", ("Path", "finding"))
@@ -59,13 +59,13 @@ def write_infection_index(folder: Path) -> int:
     number = 0
     for _, row in read_table(source / INDEX, (IMAGE, PATIENT_COLUMN, CLASS)):
         if row[IMAGE] in shown:
-            writer.writerow((f"{FILMS}/{row[IMAGE]}", row[PATIENT_COLUMN], f"{FILMS}/{row[CLASS]}"))
+            writer.writerow((f"{IMAGES}/{row[IMAGE]}", row[PATIENT_COLUMN], f"{IMAGES}/{row[CLASS]}"))
             number += 1
     if not number:
-        raise InputError(f"No film in {source} shows an infection; delete the folder to have it made anew.")
-    # the marker says of the folder above too that its films are synthetic
+        raise InputError(f"No image in {source} shows an infection; delete the folder to have it made anew.")
+    # the marker says of the folder above too that its images are synthetic
     contents = {folder / INDEX: stream.getvalue().encode(), folder / MARKER: (source / MARKER).read_bytes()}
     for path, content in contents.items():
         if not path.is_file() or path.read_bytes() != content:
-            write_whole(path, content)
+            write_atomic(path, content)
     return number

@@ -1,12 +1,12 @@
-"""What do a few annotated films bring over several tasks? Comparisons of one task each, in one table with the aims.
+"""What do a few annotated images bring over several tasks? Comparisons of one task each, in one table with the aims.
 
 Example:
-    python scripts/summarise_comparisons.py --output bundles/doll_cxr_segmentation/docs \
+    python scripts/summarize_comparisons.py --output bundles/doll_cxr_segmentation/docs \
 --comparisons output/comparison/lungs_heart,output/comparison/lungs,output/comparison/infection
 
-The folders are outputs of compare_initialisations.py. It writes few_shot.csv (a row a task, cell, class and split, all
+The folders are outputs of compare_initializations.py. It writes few_shot.csv (a row a task, cell, class and split, all
 shots), aims.csv (each aim with its measured difference and interval) and few_shot.md, the page to look at. Another
-pre-trained network is summarised by the name that it has in the comparisons: --doll NAME --doll_backbone NAME_backbone.
+pre-trained network is summarized by the name that it has in the comparisons: --doll NAME --doll_backbone NAME_backbone.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from doll_monai.utils.errors import InputError, run_program
 
-REAL = "real films"
+REAL = "real images"
 
 
-def summarise_comparisons(
+def summarize_comparisons(
     comparisons: str | Sequence[str],
     output: str,
     shots: int = 5,
@@ -29,22 +29,22 @@ def summarise_comparisons(
     classifier: str = "classifier",
     doll_backbone: str = "doll_backbone",
     scratch: str = "scratch",
-    films: str = REAL,
+    images: str = REAL,
 ) -> None:
     """Write few_shot.csv, aims.csv and few_shot.md.
 
     Args:
-        comparisons: folders that compare_initialisations wrote into, one a task, with commas between.
+        comparisons: folders that compare_initializations wrote into, one a task, with commas between.
         output: folder for the files.
-        shots: number of annotated films of the aims.
-        doll, classifier, doll_backbone, scratch: the initialisations by their names in the comparisons.
-        films: what the page calls the films.
+        shots: number of annotated images of the aims.
+        doll, classifier, doll_backbone, scratch: the initializations by their names in the comparisons.
+        images: what the page calls the images.
     """
     from doll_tools.compare.aims import Names
-    from doll_tools.compare.few_shot import summarise_tasks
+    from doll_tools.compare.few_shot import summarize_tasks
 
     if isinstance(shots, bool) or not isinstance(shots, int):
-        raise InputError(f"shots must be one number of films, not {shots}.")
+        raise InputError(f"shots must be one number of images, not {shots}.")
     folders = comparisons.split(",") if isinstance(comparisons, str) else list(map(str, comparisons))
     names = Names(str(doll), str(classifier), str(doll_backbone), str(scratch))
     options = {
@@ -52,11 +52,13 @@ def summarise_comparisons(
         "output": _shown(output),
         "shots": shots,
         **{option: name for option, name in vars(names).items() if name != getattr(Names(), option)},
-        **({} if films == REAL else {"films": films}),
+        **({} if images == REAL else {"images": images}),
     }
-    command = shlex.join(["python", "scripts/summarise_comparisons.py", *_options(options)])
+    command = shlex.join(["python", "scripts/summarize_comparisons.py", *_options(options)])
     today = datetime.now(UTC).date().isoformat()
-    print(summarise_tasks([Path(folder) for folder in folders], Path(output), names, shots, command, today, str(films)))
+    print(
+        summarize_tasks([Path(folder) for folder in folders], Path(output), names, shots, command, today, str(images))
+    )
 
 
 def _options(values: dict[str, object]) -> list[str]:
@@ -70,4 +72,4 @@ def _shown(path: str) -> str:
 
 
 if __name__ == "__main__":
-    run_program(summarise_comparisons)
+    run_program(summarize_comparisons)

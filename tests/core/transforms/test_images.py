@@ -1,4 +1,4 @@
-"""Reading films of any file type, and labels; a bad file is named."""
+"""Reading images of any file type, and labels; a bad file is named."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from doll_monai.data.label_files import write_label
 from doll_monai.findings import IGNORE
-from doll_monai.transforms.reading import LoadFilmd, LoadLabeld, clip_border
+from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd, clip_border
 from doll_monai.utils.errors import InputError
 
 HEIGHT, WIDTH = 6, 9
@@ -28,71 +28,71 @@ MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.7.2"
 
 @pytest.fixture
 def grey() -> np.ndarray:
-    """Greys of which the darkest is 0, from which films are counted."""
+    """Greys of which the darkest is 0, from which images are counted."""
     grey = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
     return grey - grey.min()
 
 
-def _film(path: Path) -> torch.Tensor:
-    return LoadFilmd("image")({"image": str(path)})["image"]
+def _image(path: Path) -> torch.Tensor:
+    return LoadRadiographd("image")({"image": str(path)})["image"]
 
 
-def _colours(grey: np.ndarray, *others: np.ndarray) -> np.ndarray:
+def _colors(grey: np.ndarray, *others: np.ndarray) -> np.ndarray:
     return np.stack([grey, *others], axis=-1)
 
 
 def test_grey_picture_keeps_its_values_with_the_width_first(grey: np.ndarray, tmp_path: Path) -> None:
-    Image.fromarray(grey).save(tmp_path / "film.png")
-    film = _film(tmp_path / "film.png")
-    assert film.shape == (1, WIDTH, HEIGHT)
-    assert film.dtype == torch.float32
-    assert np.array_equal(film[0].numpy().T, grey)
-    assert film.meta["filename_or_obj"] == str(tmp_path / "film.png")
+    Image.fromarray(grey).save(tmp_path / "image.png")
+    image = _image(tmp_path / "image.png")
+    assert image.shape == (1, WIDTH, HEIGHT)
+    assert image.dtype == torch.float32
+    assert np.array_equal(image[0].numpy().T, grey)
+    assert image.meta["filename_or_obj"] == str(tmp_path / "image.png")
 
 
 def test_jpeg_is_read(tmp_path: Path) -> None:
     halves = np.repeat(np.array([40, 170], np.uint8), 8)
-    Image.fromarray(np.tile(halves, (16, 1))).save(tmp_path / "film.jpg")
-    film = _film(tmp_path / "film.jpg")
-    assert film.shape == (1, 16, 16)
-    np.testing.assert_allclose(film[0, :, 0].numpy(), halves - 40.0, atol=2)
+    Image.fromarray(np.tile(halves, (16, 1))).save(tmp_path / "image.jpg")
+    image = _image(tmp_path / "image.jpg")
+    assert image.shape == (1, 16, 16)
+    np.testing.assert_allclose(image[0, :, 0].numpy(), halves - 40.0, atol=2)
 
 
-def test_colours_are_averaged(grey: np.ndarray, tmp_path: Path) -> None:
-    Image.fromarray(_colours(grey, grey // 2, 0 * grey)).save(tmp_path / "film.png")
+def test_colors_are_averaged(grey: np.ndarray, tmp_path: Path) -> None:
+    Image.fromarray(_colors(grey, grey // 2, 0 * grey)).save(tmp_path / "image.png")
     expected = (grey.astype(float) + grey // 2) / 3
-    np.testing.assert_allclose(_film(tmp_path / "film.png")[0].numpy().T, expected, rtol=1e-6)
+    np.testing.assert_allclose(_image(tmp_path / "image.png")[0].numpy().T, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [2, 4])
 def test_opacity_is_dropped(grey: np.ndarray, channels: int, tmp_path: Path) -> None:
     opacity = np.random.default_rng(1).integers(0, 256, grey.shape, dtype=np.uint8)
-    Image.fromarray(_colours(*[grey] * (channels - 1), opacity)).save(tmp_path / "film.png")
-    np.testing.assert_allclose(_film(tmp_path / "film.png")[0].numpy().T, grey, rtol=1e-6)
+    Image.fromarray(_colors(*[grey] * (channels - 1), opacity)).save(tmp_path / "image.png")
+    np.testing.assert_allclose(_image(tmp_path / "image.png")[0].numpy().T, grey, rtol=1e-6)
 
 
 def test_sixteen_bits_are_kept(grey: np.ndarray, tmp_path: Path) -> None:
     deep = grey.astype(np.uint16) * 251
-    Image.fromarray(deep).save(tmp_path / "film.png")
-    assert np.array_equal(_film(tmp_path / "film.png")[0].numpy().T, deep)
+    Image.fromarray(deep).save(tmp_path / "image.png")
+    assert np.array_equal(_image(tmp_path / "image.png")[0].numpy().T, deep)
 
 
 def test_palette_is_resolved_to_its_greys(grey: np.ndarray, tmp_path: Path) -> None:
     picture = Image.fromarray(grey // 16).convert("P")
     picture.putpalette([value for index in range(256) for value in [255 - 16 * min(index, 15)] * 3])
-    picture.save(tmp_path / "film.png")
+    picture.save(tmp_path / "image.png")
     expected = np.asarray(picture.convert("L")).astype(float)
     expected -= expected.min()
-    np.testing.assert_allclose(_film(tmp_path / "film.png")[0].numpy().T, expected, rtol=1e-6)
+    np.testing.assert_allclose(_image(tmp_path / "image.png")[0].numpy().T, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(WIDTH, HEIGHT), (WIDTH, HEIGHT, 1)])
-def test_nifti_with_or_without_a_trailing_axis_is_a_film(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_nifti_with_or_without_a_trailing_axis_is_a_image(shape: tuple[int, ...], tmp_path: Path) -> None:
     values = np.random.default_rng(0).random(shape).astype(np.float32)
-    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "film.nii.gz")
-    film = _film(tmp_path / "film.nii.gz")
-    assert film.shape == (1, WIDTH, HEIGHT)
-    assert np.array_equal(film[0].numpy(), values.reshape(WIDTH, HEIGHT) - values.min())
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "image.nii.gz")
+    image = _image(tmp_path / "image.nii.gz")
+    assert image.shape == (1, WIDTH, HEIGHT)
+    assert np.array_equal(image[0].numpy(), values.reshape(WIDTH, HEIGHT) - values.min())
 
 
 def test_dicom_is_bright_where_rays_were_absorbed_in_both_conventions(grey: np.ndarray, tmp_path: Path) -> None:
@@ -100,27 +100,27 @@ def test_dicom_is_bright_where_rays_were_absorbed_in_both_conventions(grey: np.n
     content = (tmp_path / "two.dcm").read_bytes()
     assert b"MONOCHROME2" in content
     (tmp_path / "one.dcm").write_bytes(content.replace(b"MONOCHROME2", b"MONOCHROME1"))
-    two, one = (_film(tmp_path / f"{name}.dcm")[0].numpy().T for name in ("two", "one"))
+    two, one = (_image(tmp_path / f"{name}.dcm")[0].numpy().T for name in ("two", "one"))
     assert np.array_equal(two, grey)
     assert len(np.unique(one + two)) == 1
 
 
-def test_a_volume_is_no_film(tmp_path: Path) -> None:
+def test_a_volume_is_no_image(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.zeros((8, 8, 5), np.float32), np.eye(4)), tmp_path / "volume.nii.gz")
     with pytest.raises(InputError, match=r"volume\.nii\.gz is no two-dimensional image but 8 x 8 x 5"):
-        _film(tmp_path / "volume.nii.gz")
+        _image(tmp_path / "volume.nii.gz")
 
 
 def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.full((8, 8), np.nan, np.float32), np.eye(4)), tmp_path / "nan.nii.gz")
     with pytest.raises(InputError, match=r"nan\.nii\.gz holds values that are no numbers"):
-        _film(tmp_path / "nan.nii.gz")
+        _image(tmp_path / "nan.nii.gz")
 
 
 def test_values_are_counted_from_the_darkest(grey: np.ndarray, tmp_path: Path) -> None:
     for offset in (-1000.0, 7.0):
-        nib.save(nib.Nifti1Image(grey.T + np.float32(offset), np.eye(4)), tmp_path / "film.nii")
-        assert np.array_equal(_film(tmp_path / "film.nii")[0].numpy().T, grey)
+        nib.save(nib.Nifti1Image(grey.T + np.float32(offset), np.eye(4)), tmp_path / "image.nii")
+        assert np.array_equal(_image(tmp_path / "image.nii")[0].numpy().T, grey)
 
 
 def test_a_picture_is_seen_as_viewers_show_it(grey: np.ndarray, tmp_path: Path) -> None:
@@ -130,41 +130,41 @@ def test_a_picture_is_seen_as_viewers_show_it(grey: np.ndarray, tmp_path: Path) 
     for orientation in range(1, 9):
         exif[274] = orientation
         for suffix in ("png", "tif"):
-            picture.save(tmp_path / f"film.{suffix}", exif=exif)
-        shown = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "film.png")))
+            picture.save(tmp_path / f"image.{suffix}", exif=exif)
+        shown = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "image.png")))
         for suffix in ("png", "tif"):
-            assert np.array_equal(_film(tmp_path / f"film.{suffix}")[0].numpy().T, shown), (orientation, suffix)
+            assert np.array_equal(_image(tmp_path / f"image.{suffix}")[0].numpy().T, shown), (orientation, suffix)
 
 
-def test_sixteen_bits_of_each_colour_are_kept(tmp_path: Path) -> None:
+def test_sixteen_bits_of_each_color_are_kept(tmp_path: Path) -> None:
     grey = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
-    for name in ("colour16.png", "colour16.tif"):
+    for name in ("color16.png", "color16.tif"):
         ENCODINGS[name](grey, tmp_path / name)
-        assert np.array_equal(_film(tmp_path / name)[0].numpy().T, grey.astype(float) * DEPTH)
+        assert np.array_equal(_image(tmp_path / name)[0].numpy().T, grey.astype(float) * DEPTH)
 
 
-def test_a_picture_of_several_pages_is_no_film(grey: np.ndarray, tmp_path: Path) -> None:
+def test_a_picture_of_several_pages_is_no_image(grey: np.ndarray, tmp_path: Path) -> None:
     pages = [Image.fromarray(grey), Image.fromarray(255 - grey)]
-    for name in ("film.tif", "film.png"):
+    for name in ("image.tif", "image.png"):
         pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
         with pytest.raises(InputError, match=rf"{name} is no two-dimensional image but {WIDTH} x {HEIGHT} x 2"):
-            _film(tmp_path / name)
+            _image(tmp_path / name)
 
 
-def test_a_dicom_of_several_frames_is_no_film(grey: np.ndarray, tmp_path: Path) -> None:
+def test_a_dicom_of_several_frames_is_no_image(grey: np.ndarray, tmp_path: Path) -> None:
     frames = {(0x0008, 0x0016): ("UI", MULTI_FRAME), (0x0028, 0x0008): ("IS", "2")}
-    (tmp_path / "film.dcm").write_bytes(dicom(np.stack([grey, grey]), frames))
-    with pytest.raises(InputError, match=rf"film\.dcm is no two-dimensional image but {WIDTH} x {HEIGHT} x 2"):
-        _film(tmp_path / "film.dcm")
+    (tmp_path / "image.dcm").write_bytes(dicom(np.stack([grey, grey]), frames))
+    with pytest.raises(InputError, match=rf"image\.dcm is no two-dimensional image but {WIDTH} x {HEIGHT} x 2"):
+        _image(tmp_path / "image.dcm")
 
 
 def test_an_affine_that_is_no_position_is_refused(tmp_path: Path) -> None:
     affine = np.diag([0.0, 1.0, 1.0, 1.0])
-    nib.save(nib.Nifti1Image(np.zeros((8, 8), np.float32), np.eye(4)), tmp_path / "film.nii")
-    content = (tmp_path / "film.nii").read_bytes()
-    (tmp_path / "film.nii").write_bytes(content[:280] + affine[:3].astype("<f4").tobytes() + content[328:])
-    with pytest.raises(InputError, match=r"The affine of the film .*film\.nii is no position"):
-        _film(tmp_path / "film.nii")
+    nib.save(nib.Nifti1Image(np.zeros((8, 8), np.float32), np.eye(4)), tmp_path / "image.nii")
+    content = (tmp_path / "image.nii").read_bytes()
+    (tmp_path / "image.nii").write_bytes(content[:280] + affine[:3].astype("<f4").tobytes() + content[328:])
+    with pytest.raises(InputError, match=r"The affine of the image .*image\.nii is no position"):
+        _image(tmp_path / "image.nii")
 
 
 def _claim(name: str, side: int, path: Path) -> None:
@@ -197,10 +197,10 @@ def _claim(name: str, side: int, path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["grey.png", "grey.jpg", "grey.bmp", "grey.tif", "eight_bits.dcm", "grey.nii", "grey.mha", "grey.nrrd"]
 )
-def test_a_film_that_claims_to_be_huge_is_refused_at_once(name: str, side: int, tmp_path: Path) -> None:
+def test_a_image_that_claims_to_be_huge_is_refused_at_once(name: str, side: int, tmp_path: Path) -> None:
     path = tmp_path / name
     _claim(name, 8, path)
-    load = LoadFilmd()
+    load = LoadRadiographd()
     assert load({"image": path})["image"].shape == (1, 8, 8)
     _claim(name, side, path)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
@@ -210,50 +210,50 @@ def test_a_film_that_claims_to_be_huge_is_refused_at_once(name: str, side: int, 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
 
 
-@pytest.mark.parametrize("name", ["film.png", "film.nii", "film.mha", "film.nrrd", "film.dcm", "film"])
-def test_a_folder_is_no_film(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["image.png", "image.nii", "image.mha", "image.nrrd", "image.dcm", "image"])
+def test_a_folder_is_no_image(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(InputError, match=f"{name} .*(cannot be read|does not exist)"):
-        _film(tmp_path / name)
+        _image(tmp_path / name)
 
 
 def test_a_dicom_that_claims_long_elements_is_refused_at_once(grey: np.ndarray, tmp_path: Path) -> None:
     """GDCM takes memory for what an element claims, 775 MB where a damaged type makes a length of the text "1.2."."""
     content = dicom(grey)
     place = content.index(b"UI", content.index(b"\x20\0\x0d\0"))
-    (tmp_path / "film.dcm").write_bytes(content[:place] + b"UY" + content[place + 2 :])
+    (tmp_path / "image.dcm").write_bytes(content[:place] + b"UY" + content[place + 2 :])
     with pytest.raises(InputError, match=r"cannot be read \(an element of it is longer than the file\)"):
-        _film(tmp_path / "film.dcm")
-    (tmp_path / "film.dcm").write_bytes(dicom(grey, syntax="1.2.840.10008.1.2.1.99"))
+        _image(tmp_path / "image.dcm")
+    (tmp_path / "image.dcm").write_bytes(dicom(grey, syntax="1.2.840.10008.1.2.1.99"))
     with pytest.raises(InputError, match="it is a deflated DICOM file; save it uncompressed"):
-        _film(tmp_path / "film.dcm")
+        _image(tmp_path / "image.dcm")
 
 
 def test_a_length_that_reads_as_letters_is_no_type(tmp_path: Path) -> None:
     """The 22,616 bytes of the pixels are 0x5858, "XX", where a file with types has the type."""
-    film = np.arange(88 * 257, dtype=np.uint32).reshape(88, 257).astype(np.uint8)
-    content = dicom(film, syntax="1.2.840.10008.1.2")
+    image = np.arange(88 * 257, dtype=np.uint32).reshape(88, 257).astype(np.uint8)
+    content = dicom(image, syntax="1.2.840.10008.1.2")
     assert b"\xe0\x7f\x10\0XX\0\0" in content
-    (tmp_path / "film.dcm").write_bytes(content)
-    assert np.array_equal(_film(tmp_path / "film.dcm")[0].numpy().T, film)
+    (tmp_path / "image.dcm").write_bytes(content)
+    assert np.array_equal(_image(tmp_path / "image.dcm")[0].numpy().T, image)
 
 
 def test_a_meta_image_of_too_many_axes_is_refused(grey: np.ndarray, tmp_path: Path) -> None:
     """ITK ends the process over 299999999 of them."""
-    ENCODINGS["grey.mha"](grey, tmp_path / "film.mha")
-    content = (tmp_path / "film.mha").read_bytes()
-    (tmp_path / "film.mha").write_bytes(content.replace(b"NDims = 2", b"NDims = 299999999"))
-    with pytest.raises(InputError, match=r"film\.mha cannot be read \(it claims 299999999 axes\)"):
-        _film(tmp_path / "film.mha")
+    ENCODINGS["grey.mha"](grey, tmp_path / "image.mha")
+    content = (tmp_path / "image.mha").read_bytes()
+    (tmp_path / "image.mha").write_bytes(content.replace(b"NDims = 2", b"NDims = 299999999"))
+    with pytest.raises(InputError, match=r"image\.mha cannot be read \(it claims 299999999 axes\)"):
+        _image(tmp_path / "image.mha")
 
 
 def test_another_file_is_no_dicom(tmp_path: Path) -> None:
-    (tmp_path / "film.txt").write_text("A film, described in words.")
-    with pytest.raises(InputError, match=r"film\.txt cannot be read \(it is no DICOM file\)"):
-        _film(tmp_path / "film.txt")
+    (tmp_path / "image.txt").write_text("An image, described in words.")
+    with pytest.raises(InputError, match=r"image\.txt cannot be read \(it is no DICOM file\)"):
+        _image(tmp_path / "image.txt")
 
 
-def test_a_border_of_any_kind_is_clipped_and_other_films_are_left_alone() -> None:
+def test_a_border_of_any_kind_is_clipped_and_other_images_are_left_alone() -> None:
     inside = torch.linspace(100, 200, 40 * 30)[torch.randperm(40 * 30)].reshape(1, 40, 30)
     assert torch.equal(clip_border(inside), inside)
     for sides in ((5, 5, 5, 5), (0, 0, 3, 0), (0, 7, 0, 0)):
@@ -267,13 +267,13 @@ def test_a_border_of_any_kind_is_clipped_and_other_films_are_left_alone() -> Non
         assert torch.equal(clip_border(constant), constant)
 
 
-@pytest.mark.parametrize("load", [LoadFilmd("image"), LoadLabeld("image")])
+@pytest.mark.parametrize("load", [LoadRadiographd("image"), LoadLabeld("image")])
 def test_a_missing_file_is_named(load, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.png does not exist"):
         load({"image": str(tmp_path / "absent.png")})
 
 
-@pytest.mark.parametrize("load", [LoadFilmd("image"), LoadLabeld("image")])
+@pytest.mark.parametrize("load", [LoadRadiographd("image"), LoadLabeld("image")])
 def test_a_truncated_file_is_named(load, tmp_path: Path) -> None:
     path = tmp_path / "short.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
@@ -282,7 +282,7 @@ def test_a_truncated_file_is_named(load, tmp_path: Path) -> None:
         load({"image": str(path)})
 
 
-@pytest.mark.parametrize("load", [LoadFilmd("image"), LoadLabeld("image")])
+@pytest.mark.parametrize("load", [LoadRadiographd("image"), LoadLabeld("image")])
 def test_a_text_file_named_png_is_named(load, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not a picture")
     with pytest.raises(InputError, match=r"text\.png cannot be read"):
@@ -344,32 +344,35 @@ def test_wrong_number_of_channels_is_refused(tmp_path: Path) -> None:
     assert LoadLabeld("label")({"label": str(tmp_path / "two.nii.gz")})["label"].shape[0] == 2
 
 
-def test_films_of_several_types_stand_in_one_batch(tmp_path: Path) -> None:
+def test_images_of_several_types_stand_in_one_batch(tmp_path: Path) -> None:
     values = np.arange(20 * 30, dtype=np.int16).reshape(20, 30)
-    Image.fromarray(values.astype(np.uint8)).save(tmp_path / "film.png")
-    nib.save(nib.Nifti1Image(values.T[:, :, None], np.diag([-0.2, -0.2, 1, 1])), tmp_path / "film.nii.gz")
-    itk.imwrite(itk.image_from_array(values), str(tmp_path / "film.mha"))
-    films = [LoadFilmd()({"image": str(tmp_path / name)}) for name in ("film.png", "film.nii.gz", "film.mha")]
-    batch = list_data_collate(films)
+    Image.fromarray(values.astype(np.uint8)).save(tmp_path / "image.png")
+    nib.save(nib.Nifti1Image(values.T[:, :, None], np.diag([-0.2, -0.2, 1, 1])), tmp_path / "image.nii.gz")
+    itk.imwrite(itk.image_from_array(values), str(tmp_path / "image.mha"))
+    images = [LoadRadiographd()({"image": str(tmp_path / name)}) for name in ("image.png", "image.nii.gz", "image.mha")]
+    batch = list_data_collate(images)
     assert batch["image"].shape == (3, 1, 30, 20)
-    for film, read in zip(films, decollate_batch(batch), strict=True):
-        assert film["image"].affine.shape == (4, 4)
-        assert torch.equal(read["image"].affine, film["image"].affine)
-        assert read["image"].meta["filename_or_obj"] == film["image"].meta["filename_or_obj"]
-        assert set(film["image"].meta) == set(films[0]["image"].meta)
+    for image, read in zip(images, decollate_batch(batch), strict=True):
+        assert image["image"].affine.shape == (4, 4)
+        assert torch.equal(read["image"].affine, image["image"].affine)
+        assert read["image"].meta["filename_or_obj"] == image["image"].meta["filename_or_obj"]
+        assert set(image["image"].meta) == set(images[0]["image"].meta)
 
 
 @pytest.mark.parametrize(
     ("name", "header"),
     [
-        ("film.mha", "ObjectType = Image\nNDims = 2\nDimSize = 4 4\nElementType = MET_UCHAR\nElementDataFile = {}\n"),
-        ("film.nrrd", "NRRD0004\ntype: uchar\ndimension: 2\nsizes: 4 4\nencoding: raw\ndata file: {}\n\n"),
-        ("film.nrrd", "NRRD0004\r\ntype: uchar\r\ndimension: 2\r\nsizes: 4 4\r\nencoding: raw\r\nDataFile: {}\r\n\r\n"),
+        ("image.mha", "ObjectType = Image\nNDims = 2\nDimSize = 4 4\nElementType = MET_UCHAR\nElementDataFile = {}\n"),
+        ("image.nrrd", "NRRD0004\ntype: uchar\ndimension: 2\nsizes: 4 4\nencoding: raw\ndata file: {}\n\n"),
+        (
+            "image.nrrd",
+            "NRRD0004\r\ntype: uchar\r\ndimension: 2\r\nsizes: 4 4\r\nencoding: raw\r\nDataFile: {}\r\n\r\n",
+        ),
     ],
 )
-def test_a_film_does_not_show_another_file(name: str, header: str, tmp_path: Path) -> None:
+def test_a_image_does_not_show_another_file(name: str, header: str, tmp_path: Path) -> None:
     (tmp_path / "secret.raw").write_bytes(bytes(range(16)))
-    (tmp_path / "films").mkdir()
-    (tmp_path / "films" / name).write_bytes(header.format("../secret.raw").encode())
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / name).write_bytes(header.format("../secret.raw").encode())
     with pytest.raises(InputError, match="no pixels of its own"):
-        _film(tmp_path / "films" / name)
+        _image(tmp_path / "images" / name)

@@ -1,4 +1,4 @@
-"""The synthetic films of the third task: each shows an infection."""
+"""The synthetic images of the third task: each shows an infection."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import pytest
 from made_figures import write_csv, write_json
 
 from doll_monai.utils.errors import InputError
-from doll_tools.figures import infection_films
-from doll_tools.figures.infection_films import write_infection_index
+from doll_tools.figures import infection_images
+from doll_tools.figures.infection_images import write_infection_index
 
 
 def make_phantom(folder: Path, finding: str = "Pneumonia") -> None:
     rows = [[f"train/{name}.jpg", name, f"masks/{name}.png"] for name in "abc"]
-    write_csv(folder / "films/index.csv", ["image", "patient", "infection"], rows)
-    places = [["films/train/a.jpg", "Edema"], ["films/train/b.jpg", finding], ["films/train/c.jpg", "Edema"]]
-    write_csv(folder / "films/truth.csv", ["Path", "finding"], places)
-    write_json(folder / "films/phantom.json", {"seed": 2})
+    write_csv(folder / "images/index.csv", ["image", "patient", "infection"], rows)
+    places = [["images/train/a.jpg", "Edema"], ["images/train/b.jpg", finding], ["images/train/c.jpg", "Edema"]]
+    write_csv(folder / "images/truth.csv", ["Path", "finding"], places)
+    write_json(folder / "images/phantom.json", {"seed": 2})
 
 
-def test_only_films_with_an_infection_are_listed(tmp_path: Path) -> None:
+def test_only_images_with_an_infection_are_listed(tmp_path: Path) -> None:
     make_phantom(tmp_path)
     assert write_infection_index(tmp_path) == 1
     lines = (tmp_path / "index.csv").read_text().splitlines()
-    assert lines == ["image,patient,infection", "films/train/b.jpg,b,films/masks/b.png"]
+    assert lines == ["image,patient,infection", "images/train/b.jpg,b,images/masks/b.png"]
     assert (tmp_path / "phantom.json").is_file()
 
 
@@ -41,8 +41,8 @@ def test_a_phantom_is_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         commands.append(command)
         make_phantom(tmp_path)
 
-    monkeypatch.setattr(infection_films, "run_printed", draw)
+    monkeypatch.setattr(infection_images, "run_printed", draw)
     for _ in range(2):
-        assert infection_films.infection_films(tmp_path) == tmp_path
+        assert infection_images.infection_images(tmp_path) == tmp_path
     assert len(commands) == 1
-    assert commands[0][:5] == ["python", "-m", "doll_tools.phantom", "--output", str(tmp_path / "films")]
+    assert commands[0][:5] == ["python", "-m", "doll_tools.phantom", "--output", str(tmp_path / "images")]

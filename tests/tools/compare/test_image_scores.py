@@ -1,4 +1,4 @@
-"""Scores of a film, with and without an empty mask; the films that are shown."""
+"""Scores of an image, with and without an empty mask; the images that are shown."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def test_best_median_and_worst_are_shown() -> None:
     mask = np.zeros((1, 8, 8), bool)
     for number, iou in enumerate([0.5, 0.9, 0.1, 0.4]):
         overlays.add(iou, Path(f"{number}.png"), mask, mask)
-    assert {name: film[0] for name, film in overlays.chosen().items()} == {"best": 0.9, "median": 0.4, "worst": 0.1}
+    assert {name: image[0] for name, image in overlays.chosen().items()} == {"best": 0.9, "median": 0.4, "worst": 0.1}
     assert overlays.picture().startswith(b"\x89PNG")
     assert Overlays().chosen() == {}

@@ -66,7 +66,7 @@ def backbone_weights(path: str | os.PathLike, member: int | None = None) -> dict
 
 
 def grey_first_convolution(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same backbone for one grey channel: what it does to a colour image whose channels are all that grey one.
+    """The same backbone for one grey channel: what it does to a color image whose channels are all that grey one.
 
     Args:
         weights: of a backbone; its first convolution is (C, 3, k, k), or (C, 1, k, k) and left as it is.
@@ -82,8 +82,8 @@ def start_from_backbone(network: nn.Module, path: str | os.PathLike, member: int
 
     Args:
         network: a network with a ``backbone`` that takes one channel, such as ``PSPNet``.
-        path, member: see ``backbone_weights``. Colour is converted, see ``grey_first_convolution``; films are not
-            normalised as the images of its training were.
+        path, member: see ``backbone_weights``. Color is converted, see ``grey_first_convolution``; images are not
+            normalized as the images of its training were.
 
     Raises:
         InputError: when the network has no backbone, or the checkpoint's is another one.

@@ -1,4 +1,4 @@
-"""Test films of a comparison that are shown, and what two starts make of them."""
+"""Test images of a comparison that are shown, and what two starts make of them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from doll_tools.figures.commands import run_printed
 from doll_tools.pipeline.stages import bundle_run
 
 RANKS = {"best": 1.0, "median": 0.5, "worst": 0.0}
-"""Place of a film among all test films, in ascending order of its IoU."""
+"""Place of an image among all test images, in ascending order of its IoU."""
 
 
 @dataclass(frozen=True)
-class ShownFilm:
-    """A film with its truth and the masks of each start, (T, H, W) bool in the film's own size.
+class ShownImage:
+    """An image with its truth and the masks of each start, (T, H, W) bool in the image's own size.
 
     Attributes:
-        data, image: the folder of the task's films, and the film's path below it.
+        data, image: the folder of the task's images, and the image's path below it.
         rank: of ``RANKS``.
     """
 
@@ -42,10 +42,10 @@ class ShownFilm:
     masks: dict[str, np.ndarray]
 
 
-def chosen_films(
-    task: MeasuredTask, cells: Sequence[Cell], ranks: Sequence[str], films: Collection[str]
+def chosen_images(
+    task: MeasuredTask, cells: Sequence[Cell], ranks: Sequence[str], images: Collection[str]
 ) -> dict[str, str]:
-    """Rank to film, by the IoU with the truth: mean over classes, then over the cells, so that it favours none.
+    """Rank to image, by the IoU with the truth: mean over classes, then over the cells, so that it favours none.
 
     The median of an even number is the lower of two; equal IoUs are ordered by name.
 
@@ -53,30 +53,30 @@ def chosen_films(
         task: the comparison.
         cells: those whose IoU counts.
         ranks: of ``RANKS``.
-        films: that may be chosen; only test films are.
+        images: that may be chosen; only test images are.
 
     Raises:
-        InputError: for an unknown rank, or when a cell is missing or has none of these films.
+        InputError: for an unknown rank, or when a cell is missing or has none of these images.
     """
     unknown = [rank for rank in ranks if rank not in RANKS]
     if unknown:
         raise InputError(f"There is no rank '{unknown[0]}'; there are: {', '.join(RANKS)}.")
-    table = task.films[(task.films["split"] == TEST) & task.films["film"].isin(list(films))]
+    table = task.images[(task.images["split"] == TEST) & task.images["image"].isin(list(images))]
     means = []
     for cell in cells:
         of_cell = (table["init"] == cell.init) & (table["tuning"] == cell.tuning) & (table["shots"] == cell.shots)
         rows = table[of_cell & (table["seed"] == cell.seed)]
         if rows.empty:
-            raise InputError(f"The comparison of {task.name} has no test film of the cell {cell.name}; run it first.")
-        means.append(rows.groupby("film")["iou"].mean())
-    order = sorted((float(iou), str(film)) for film, iou in (sum(means) / len(means)).dropna().items())  # type: ignore[union-attr]
+            raise InputError(f"The comparison of {task.name} has no test image of the cell {cell.name}; run it first.")
+        means.append(rows.groupby("image")["iou"].mean())
+    order = sorted((float(iou), str(image)) for image, iou in (sum(means) / len(means)).dropna().items())  # type: ignore[union-attr]
     return {rank: order[int(RANKS[rank] * (len(order) - 1))][1] for rank in ranks}
 
 
-def shown_films(
+def shown_images(
     comparison: Path, task: MeasuredTask, cells: Sequence[Cell], ranks: Sequence[str], output: Path
-) -> list[ShownFilm]:
-    """The chosen films with their masks, by the task's ``inference.json`` and the weights that each cell kept.
+) -> list[ShownImage]:
+    """The chosen images with their masks, by the task's ``inference.json`` and the weights that each cell kept.
 
     Args:
         comparison: its folder.
@@ -86,24 +86,24 @@ def shown_films(
         output: folder for the predictions.
 
     Raises:
-        InputError: see ``chosen_films``; when a cell kept no weights or a command fails.
+        InputError: see ``chosen_images``; when a cell kept no weights or a command fails.
     """
     labels = _labels(comparison, task)
-    chosen = chosen_films(task, cells, ranks, labels)
-    films = list(dict.fromkeys(chosen.values()))
+    chosen = chosen_images(task, cells, ranks, labels)
+    images = list(dict.fromkeys(chosen.values()))
     folders = {}
     for cell in cells:
         folder = output / cell.name
-        write_datalist(folder / "dataset.json", {"test": [{"image": film} for film in films]})
+        write_datalist(folder / "dataset.json", {"test": [{"image": image} for image in images]})
         folders[cell.init] = (folder, _predict(comparison, cell, folder))
     shown = []
-    for rank, film in chosen.items():
-        stem = Path(film.removesuffix(".gz")).with_suffix("").as_posix()
+    for rank, image in chosen.items():
+        stem = Path(image.removesuffix(".gz")).with_suffix("").as_posix()
         masks = {
             init: mask_of(folder / f"{stem}_{'_'.join(task.classes)}.nii.gz") for init, (folder, _) in folders.items()
         }
         data = next(iter(folders.values()))[1]
-        shown.append(ShownFilm(data, film, rank, mask_of(labels[film]), masks))
+        shown.append(ShownImage(data, image, rank, mask_of(labels[image]), masks))
     return shown
 
 
@@ -113,10 +113,10 @@ def inference_command(scoring: Sequence[str], checkpoint: Path, output: Path) ->
     Args:
         scoring: a ``monai.bundle run`` command of ``doll_tools.compare.stages``.
         checkpoint: the cell's ``model.pt``.
-        output: folder with the ``dataset.json`` of the films; the masks get there too.
+        output: folder with the ``dataset.json`` of the images; the masks get there too.
 
     Returns:
-        the command, and the films' folder.
+        the command, and the images' folder.
     """
     arguments = list(scoring)[list(scoring).index("run") + 1 :]
     values = {name.removeprefix("--"): text for name, text in zip(arguments[::2], arguments[1::2], strict=True)}
@@ -131,19 +131,19 @@ def inference_command(scoring: Sequence[str], checkpoint: Path, output: Path) ->
 
 
 def _labels(comparison: Path, task: MeasuredTask) -> dict[str, Path]:
-    """Test film to its label file; films whose truth is empty are left out, they show nothing."""
-    tested = set(task.films.loc[task.films["split"] == TEST, "film"])
+    """Test image to its label file; images whose truth is empty are left out, they show nothing."""
+    tested = set(task.images.loc[task.images["split"] == TEST, "image"])
     records = read_json_object(comparison / "task" / "dataset.json")["test"]
     labels = {record["image"]: comparison / "task" / record["label"] for record in records}
-    return {film: path for film, path in labels.items() if film in tested and mask_of(path).any()}
+    return {image: path for image, path in labels.items() if image in tested and mask_of(path).any()}
 
 
 def _predict(comparison: Path, cell: Cell, output: Path) -> Path:
-    """Write a cell's masks; the films' folder."""
+    """Write a cell's masks; the images' folder."""
     checkpoint = comparison / CELLS / cell.name / "model.pt"
     if not checkpoint.is_file():
         raise InputError(
-            f"{checkpoint} was not kept; run compare_initialisations with --keep_weights true into another folder."
+            f"{checkpoint} was not kept; run compare_initializations with --keep_weights true into another folder."
         )
     record = read_json_object(comparison / ".stages" / f"{cell.name}_scores.json")
     command, data = inference_command(shlex.split(record["command"]), checkpoint.resolve(), output.resolve())

@@ -1,4 +1,4 @@
-"""Films of noise, and what a training on them takes."""
+"""Images of noise, and what a training on them takes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ UNNORMED |= {"blocks_up": [1], "norm": ["group", {"num_groups": 4}]}
 """A network without BatchNorm, whose statistics would be of half the batch in each of two processes."""
 
 
-def write_films(folder: Path) -> Path:
-    """Twelve films of noise with masks of 1, 3 and 14 channels and with observations, and a datalist of each."""
+def write_images(folder: Path) -> Path:
+    """Twelve images of noise with masks of 1, 3 and 14 channels and with observations, and a datalist of each."""
     generator = np.random.default_rng(0)
     records: dict[str, list[dict]] = {}
     for number in range(12):
@@ -36,27 +36,27 @@ def write_films(folder: Path) -> Path:
     return folder
 
 
-def on_films(bundle: Path, films: Path, output: Path) -> dict[str, Any]:
-    """Values of a bundle's training on the films of ``write_films``."""
+def on_images(bundle: Path, images: Path, output: Path) -> dict[str, Any]:
+    """Values of a bundle's training on the images of ``write_images``."""
     classifies, channels = _kind(bundle)
     values: dict[str, Any] = {
         "bundle_root": str(bundle),
-        "dataset_dir": str(films),
-        "datalist": str(films / ("observations.json" if classifies else f"{channels}.json")),
+        "dataset_dir": str(images),
+        "datalist": str(images / ("observations.json" if classifies else f"{channels}.json")),
         "output_dir": str(output),
         "ckpt_dir": str(output),
         "val_interval": 1,
         "num_workers": 0,
         "precision": "float32",
     }
-    return values if classifies else {**values, "label_dir": str(films)}
+    return values if classifies else {**values, "label_dir": str(images)}
 
 
-def nothing_random(bundle: Path, films: Path, output: Path, batch_size: int) -> dict[str, Any]:
-    """Two iterations an epoch, two epochs, always the same films in the same order, no BatchNorm."""
+def nothing_random(bundle: Path, images: Path, output: Path, batch_size: int) -> dict[str, Any]:
+    """Two iterations an epoch, two epochs, always the same images in the same order, no BatchNorm."""
     classifies, channels = _kind(bundle)
     network = {**UNNORMED, "out_channels": channels}
-    values = on_films(bundle, films, output)
+    values = on_images(bundle, images, output)
     values |= {"image_size": [32, 32], "batch_size": batch_size, "max_epochs": 2}
     values |= {"train::random_transforms": [], "train::dataloader::shuffle": False}
     if classifies:

@@ -28,15 +28,15 @@ from doll_tools.compare.starts import Start
 from doll_tools.phantom.dataset import write_dataset
 
 ROOT = Path(__file__).resolve().parents[3]
-PROGRAM = ROOT / "scripts" / "compare_initialisations.py"
+PROGRAM = ROOT / "scripts" / "compare_initializations.py"
 BACKBONE = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members" / "resnet10_narrow.json"
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Phantom films here and elsewhere, a narrow network's definition and a checkpoint of it that learnt nothing."""
+    """Phantom images here and elsewhere, a narrow network's definition and a checkpoint of it that learnt nothing."""
     folder = tmp_path_factory.mktemp("comparison")
-    write_dataset(folder / "films", count=16, seed=0, size=64)
+    write_dataset(folder / "images", count=16, seed=0, size=64)
     write_dataset(folder / "others", count=10, seed=1, size=64)
     backbone = json.loads(BACKBONE.read_text())["network_def"]
     (folder / "network.json").write_text(
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _values(data: Path, output: Path, **changes: Any) -> dict[str, Any]:
     return {
-        "task_data": data / "films",
+        "task_data": data / "images",
         "output": output,
         "classes": "lungs=right_lung+left_lung,heart",
         "shots": "2",
@@ -81,10 +81,10 @@ def test_a_comparison_killed_while_it_trains_has_the_figures_of_an_undisturbed_o
             time.sleep(0.002)
         os.killpg(run.pid, signal.SIGKILL)
     assert list(killed.rglob("training_state.pt"))
-    assert not (killed / "films.csv").exists()
+    assert not (killed / "images.csv").exists()
     for words in (command, _command(data, undisturbed, **changes)):
         assert subprocess.run(words, capture_output=True, check=False).returncode == 0
-    for name in ("films.csv", "curves.csv"):
+    for name in ("images.csv", "curves.csv"):
         first, second = (pd.read_csv(folder / name) for folder in (undisturbed, killed))
         times = [column for column in first if "seconds" in column]
         pd.testing.assert_frame_equal(first.drop(columns=times), second.drop(columns=times), check_exact=True)
@@ -132,9 +132,9 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
     assert by_tuning.loc["full", "trainable_parameters"] == by_tuning.loc["full", "total_parameters"]
     curves = pd.read_csv(output / "curves.csv")
     assert curves.groupby(["init", "tuning"])["iteration"].apply(list).map(tuple).unique().tolist() == [(1, 2, 3, 4)]
-    films = pd.read_csv(output / "films.csv")
+    images = pd.read_csv(output / "images.csv")
     lists = json.loads((output / "datalists" / "shots2_seed0.json").read_text())
-    assert set(films.loc[films["split"] == "test", "film"]) == {record["image"] for record in lists["test"]}
+    assert set(images.loc[images["split"] == "test", "image"]) == {record["image"] for record in lists["test"]}
     assert not {record["patient"] for record in lists["test"]} & {
         record["patient"] for section in ("training", "validation") for record in lists[section]
     }
@@ -155,7 +155,7 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
     assert "- cells: 1, each a run below this one, beside those of earlier commands" in said
     assert "comparison.md" in {file.path for file in client.list_artifacts(parent)}
     assert {run.info.run_name.partition("_out_")[0] for run in runs} == {path.name for path in output.glob("cells/*")}
-    mean = films.query("init == 'doll' and tuning == 'head' and split == 'test' and `class` == 'heart'")["iou"].mean()
+    mean = images.query("init == 'doll' and tuning == 'head' and split == 'test' and `class` == 'heart'")["iou"].mean()
     (head,) = (run for run in runs if run.data.params.get("cell.tuning") == "head")
     assert head.data.metrics["test.heart.iou"] == pytest.approx(mean, abs=1e-5)
 
@@ -180,11 +180,11 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"inits": "scratch,dolls"}, "There is no initialisation 'dolls'; there are: scratch, classifier,"),
-        ({"inits": "scratch,scratch"}, "The initialisation 'scratch' occurs twice"),
-        ({"inits": "classifier"}, "The initialisation 'classifier' needs a checkpoint; give --classifier."),
+        ({"inits": "scratch,dolls"}, "There is no initialization 'dolls'; there are: scratch, classifier,"),
+        ({"inits": "scratch,scratch"}, "The initialization 'scratch' occurs twice"),
+        ({"inits": "classifier"}, "The initialization 'classifier' needs a checkpoint; give --classifier."),
         ({"inits": "rival=missing.pt"}, "missing.pt does not exist"),
-        ({"inits": "doll=x.pt"}, "The initialisation 'doll=x.pt' cannot be read; write NAME=FILE with a new name."),
+        ({"inits": "doll=x.pt"}, "The initialization 'doll=x.pt' cannot be read; write NAME=FILE with a new name."),
         ({"tunings": "full,adaptor"}, "tuning must be one of"),
         ({"tunings": "full,full"}, "tunings must be different ones"),
         ({"shots": "1,90"}, "90 shots are asked for; there are"),
@@ -194,9 +194,9 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
         ({"task_data": "missing"}, "index.csv does not exist; give a folder with index.csv"),
         ({"classes": "lungs=lung"}, "has no column lung"),
         ({"bundle": "liver"}, "There is no bundle 'liver' that trains; there are: chexpert_cxr_classification,"),
-        ({"network": "films/phantom.json"}, "has no network_def"),
+        ({"network": "images/phantom.json"}, "has no network_def"),
         ({"test_classes": "infection", "test_data": "others"}, "The class infection of test_classes is none of: lungs"),
-        ({"test_data": "films"}, "is the same picture as"),
+        ({"test_data": "images"}, "is the same picture as"),
         ({"learning_rat": 0.1}, "The bundle lung_cxr_segmentation has no value 'learning_rat'"),
         ({"max_epochs": 3}, "The value 'max_epochs' is set for each cell; leave it out."),
         ({"keep_weights": "perhaps"}, "keep_weights must be true or false, not 'perhaps'."),
@@ -209,7 +209,7 @@ def test_careless_use_is_explained_before_anything_is_written(
 ) -> None:
     paths = ("task_data", "network", "test_data", "pretrained")
     changes = {name: data / value if name in paths else value for name, value in changes.items()}
-    program = runpy.run_path(str(PROGRAM))["compare_initialisations"]
+    program = runpy.run_path(str(PROGRAM))["compare_initializations"]
     with pytest.raises(InputError, match=re.escape(sentence)):
         program(**_values(data, tmp_path / "out", **changes))
     assert not (tmp_path / "out").exists()
@@ -218,17 +218,17 @@ def test_careless_use_is_explained_before_anything_is_written(
 def test_a_checkpoint_of_another_network_is_refused(data: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pt"
     torch.save({"backbone.conv1.weight": torch.zeros(3, 1, 7, 7)}, other)
-    program = runpy.run_path(str(PROGRAM))["compare_initialisations"]
+    program = runpy.run_path(str(PROGRAM))["compare_initializations"]
     with pytest.raises(InputError, match="belongs to another network than network_def"):
         program(**_values(data, tmp_path / "out", pretrained=other))
 
 
 @pytest.mark.parametrize("shots", [1, 4])
-def test_every_network_gets_the_same_films_and_augmentation(data: Path, shots: int) -> None:
+def test_every_network_gets_the_same_images_and_augmentation(data: Path, shots: int) -> None:
     def epoch(dropout: int) -> list[torch.Tensor]:
         """The images of an epoch's batches beside a network that draws random numbers of its own."""
         parser = ConfigParser(ConfigParser.load_config_files([str(path) for path in setup.configs(TRAINING)]))
-        records = [{"image": image, "label": str(image)} for image in sorted((data / "films").rglob("view1*.jpg"))]
+        records = [{"image": image, "label": str(image)} for image in sorted((data / "images").rglob("view1*.jpg"))]
         parser.update(
             {
                 "train::dataset::data": records[:shots],

@@ -9,15 +9,15 @@ from monai.engines import IterationEvents
 
 from doll_monai.handlers.engine import output_of
 from doll_monai.handlers.explainer import Explainer
-from doll_monai.handlers.localisation import localisation_sources
-from doll_monai.networks import randomise
+from doll_monai.handlers.localization import localization_sources
+from doll_monai.networks import randomize
 from doll_monai.networks.committee import Committee, member_keys
 
 
-class RandomisedExplainer:
-    """Adds what an explainer would say of the same networks with all parameters drawn anew (``randomise``).
+class RandomizedExplainer:
+    """Adds what an explainer would say of the same networks with all parameters drawn anew (``randomize``).
 
-    The explainer is copied with all its settings when the first film comes, after the checkpoint was loaded. Only the
+    The explainer is copied with all its settings when the first image comes, after the checkpoint was loaded. Only the
     copy's maps go into the engine's output, ``{prefix}_0`` ... ``{prefix}_{K-1}``, (B, T, H, W): its completeness
     errors and steps would stand in the place of the real ones.
 
@@ -27,7 +27,7 @@ class RandomisedExplainer:
         output_prefix: name of the maps.
     """
 
-    def __init__(self, explainer: Explainer, seed: int = 0, output_prefix: str = "randomised") -> None:
+    def __init__(self, explainer: Explainer, seed: int = 0, output_prefix: str = "randomized") -> None:
         self.explainer = explainer
         self.seed = seed
         self.output_prefix = output_prefix
@@ -42,7 +42,7 @@ class RandomisedExplainer:
             self._copy = copy.deepcopy(self.explainer)
             self._copy.output_prefix = self.output_prefix
             for number, network in enumerate(self._copy.networks):
-                randomise(network, self.seed + number)
+                randomize(network, self.seed + number)
         output = output_of(engine)
         before = dict(output)
         self._copy(engine)
@@ -52,10 +52,10 @@ class RandomisedExplainer:
 
 
 def gate_sources(committee: Committee) -> dict[str, str]:
-    """``localisation_sources``, and the consensus of the randomised committee."""
-    return {**localisation_sources(committee), "randomised": "randomised"}
+    """``localization_sources``, and the consensus of the randomized committee."""
+    return {**localization_sources(committee), "randomized": "randomized"}
 
 
 def explained_keys(committee: Committee) -> list[str]:
-    """Keys of the members' maps and of the randomised members', which are processed alike."""
-    return member_keys("attribution", committee) + member_keys("randomised", committee)
+    """Keys of the members' maps and of the randomized members', which are processed alike."""
+    return member_keys("attribution", committee) + member_keys("randomized", committee)

@@ -1,4 +1,4 @@
-"""Randomised networks have forgotten everything, statistics included, and are the same for the same seed."""
+"""Randomized networks have forgotten everything, statistics included, and are the same for the same seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from monai.networks.nets import DenseNet, EfficientNetBN, ResNet
 from torch import nn
 
-from doll_monai.networks import randomise
+from doll_monai.networks import randomize
 
 
 class Token(nn.Module):
@@ -31,7 +31,7 @@ def test_nothing_of_a_trained_network_is_left(number: int) -> None:
     with torch.no_grad():
         for value in network.state_dict().values():
             value.copy_(torch.full_like(value, 7))
-    randomise(network, seed=0)
+    randomize(network, seed=0)
     for name, value in network.state_dict().items():
         assert not bool((value == 7).any()), name
         if name.endswith(("running_mean", "num_batches_tracked")):
@@ -44,23 +44,23 @@ def test_the_seed_alone_decides_and_the_callers_random_state_stays() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    first, second, third = (randomise(nn.Linear(4, 4), seed).weight for seed in (1, 1, 2))  # type: ignore[union-attr]
+    first, second, third = (randomize(nn.Linear(4, 4), seed).weight for seed in (1, 1, 2))  # type: ignore[union-attr]
     torch.manual_seed(5)
-    randomise(nn.Linear(4, 4), 9)
+    randomize(nn.Linear(4, 4), 9)
     torch.manual_seed(5)
-    randomise(nn.Identity(), 9)
+    randomize(nn.Identity(), 9)
     assert torch.equal(torch.rand(1), expected)
     assert torch.equal(first, second)
     assert not torch.equal(first, third)
 
 
 def test_layers_of_one_shape_get_different_weights() -> None:
-    network = randomise(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), 0)
+    network = randomize(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), 0)
     assert not torch.equal(network[0].weight, network[1].weight)  # type: ignore[index]
 
 
 def test_a_parameter_that_cannot_be_reset_becomes_noise_of_its_size() -> None:
-    token = randomise(Token(), 0).token
+    token = randomize(Token(), 0).token
     assert float(token.std()) == pytest.approx(3.0, rel=0.1)
     assert abs(float(token.mean())) < 0.4
 
@@ -69,4 +69,4 @@ def test_statistics_that_cannot_be_reset_are_refused() -> None:
     module = nn.Identity()
     module.register_buffer("running_mean", torch.ones(3))
     with pytest.raises(ValueError, match="cannot be reset"):
-        randomise(nn.Sequential(module), 0)
+        randomize(nn.Sequential(module), 0)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from monai.utils import CommonKeys
 
-from doll_monai.data.ground_truth import Truth
+from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import FINDINGS
 from doll_monai.handlers.pair_table import PairTable, Row
 from doll_monai.networks.committee import Committee, member_keys
@@ -19,7 +19,7 @@ COLUMNS = ("image", "observation", "source", "share", "iou", "hit", "truth_share
 """Columns of the table: IoU of the brightest ``share`` of the map with the truth; hit: the maximum lies inside."""
 
 
-class LocalisationScorer(PairTable):
+class LocalizationScorer(PairTable):
     """Scores maps against the truth at several foreground shares; writes a table when the run is complete.
 
     Args:
@@ -32,7 +32,7 @@ class LocalisationScorer(PairTable):
 
     def __init__(
         self,
-        truth: Truth,
+        truth: GroundTruth,
         sources: Mapping[str, str],
         shares: Sequence[float],
         path: str | os.PathLike,
@@ -74,7 +74,7 @@ def with_label_shares(shares: Sequence[float], foreground_share: float | Mapping
     return sorted({*map(float, shares), *label_shares(foreground_share)})
 
 
-def localisation_sources(committee: Committee) -> dict[str, str]:
+def localization_sources(committee: Committee) -> dict[str, str]:
     """The sources that are compared, by name: the consensus, each member alone, and Grad-CAM's consensus."""
     members = {f"member_{number}": key for number, key in enumerate(member_keys("attribution", committee))}
     return {"consensus": "consensus", **members, "gradcam": "gradcam"}

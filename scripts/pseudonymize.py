@@ -1,7 +1,7 @@
-"""A folder of links to films, under names that say nothing about patients, and its dataset.json.
+"""A folder of links to images, under names that say nothing about patients, and its dataset.json.
 
 Example:
-    python scripts/pseudonymise.py --datalist output/own/dataset.json --dataset_dir FILMS --output output/pseudonymous \
+    python scripts/pseudonymize.py --datalist output/own/dataset.json --dataset_dir IMAGES --output output/pseudonymous \
 --key KEEP/key --names KEEP/names.csv
 
 Everything that is made from output/pseudonymous (--dataset_dir output/pseudonymous) carries the pseudonyms alone. The
@@ -18,7 +18,7 @@ from doll_monai.utils.progress import Bar
 from doll_tools.annotate.pseudonyms import DATALIST, write_pseudonyms
 
 
-def pseudonymise(
+def pseudonymize(
     datalist: str,
     dataset_dir: str,
     output: str,
@@ -27,14 +27,14 @@ def pseudonymise(
     label_dir: str | None = None,
     quiet: bool = False,
 ) -> None:
-    """Write links and dataset.json; films are neither copied nor changed.
+    """Write links and dataset.json; images are neither copied nor changed.
 
     Args:
         datalist: dataset.json with the true names.
         dataset_dir: folder to which its images are relative.
         output: folder for the links and the new dataset.json.
         key: file with the secret key, made when it does not exist; the same key gives the same pseudonyms.
-        names: CSV to write, which pseudonym stands for which film.
+        names: CSV to write, which pseudonym stands for which image.
         label_dir: folder to which labels are relative, when it is another one.
         quiet: show no progress.
     """
@@ -43,9 +43,9 @@ def pseudonymise(
         str(datalist), str(dataset_dir), str(output), str(key), str(names), label_dir, progress=progress
     )
     for section, count in counts.items():
-        print(f"{section}: {count} films")
+        print(f"{section}: {count} images")
     print(Path(str(output)) / DATALIST)
 
 
 if __name__ == "__main__":
-    run_program(pseudonymise)
+    run_program(pseudonymize)

@@ -1,4 +1,4 @@
-"""One film of the phantom: anatomy and findings summed to attenuation, turned into grey values, with the truth."""
+"""One image of the phantom: anatomy and findings summed to attenuation, turned into grey values, with the truth."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from doll_tools.phantom.anatomy import AIR, Anatomy, Canvas, Person, cloud, draw
 from doll_tools.phantom.findings import DRAW, OPACITIES, Change, choose_findings
 
 MIN_MASK_SHARE = 2e-4
-"""A finding with a smaller mask (hidden by others, or off the film) is neither drawn nor labelled."""
+"""A finding with a smaller mask (hidden by others, or off the image) is neither drawn nor labeled."""
 
 
 @dataclass
-class Film:
+class Radiograph:
     """A frontal radiograph and its truth; masks are (H, W) bool.
 
     Args:
@@ -41,14 +41,14 @@ class Film:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the film lies on the larger canvas: size (H, W) and rotation in degrees."""
+    """Where the image lies on the larger canvas: size (H, W) and rotation in degrees."""
 
     shape: tuple[int, int]
     canvas: Canvas
     degrees: float
 
     def cut(self, values: np.ndarray, resample: Image.Resampling = Image.Resampling.NEAREST) -> np.ndarray:
-        """Rotate a map of the canvas about its centre and cut the film out."""
+        """Rotate a map of the canvas about its center and cut the image out."""
         image = Image.fromarray(values)
         left, top = (values.shape[1] - self.shape[1]) / 2, (values.shape[0] - self.shape[0]) / 2
         angle = np.deg2rad(self.degrees)
@@ -63,14 +63,14 @@ class Frame:
         return self.cut(mask.astype(np.uint8)) > 0
 
 
-def draw_film(rng: np.random.Generator, size: int = 320, person: Person | None = None) -> Film:
-    """Draw one frontal film.
+def draw_image(rng: np.random.Generator, size: int = 320, person: Person | None = None) -> Radiograph:
+    """Draw one frontal image.
 
     Chest, findings and exposure have a random stream each, so that the findings chosen change nothing but themselves.
 
     Args:
         rng: source of everything random; it needs a seed sequence, as that of ``numpy.random.default_rng`` has.
-        size: length of the film's shorter side in pixels.
+        size: length of the image's shorter side in pixels.
         person: whose chest; a random one by default.
     """
     general, choice, chest, disease, detail, exposure = rng.spawn(6)
@@ -99,11 +99,11 @@ def draw_film(rng: np.random.Generator, size: int = 320, person: Person | None =
     }
     masks = {name: masks[name] for name in FINDINGS if name in masks}
     severities = {name: severity for name, severity in severities.items() if name in masks}
-    return Film(image, masks, structures, body, labels, severities, "AP" if portable else "PA")
+    return Radiograph(image, masks, structures, body, labels, severities, "AP" if portable else "PA")
 
 
 def draw_frame(rng: np.random.Generator, size: int) -> Frame:
-    """Draw the film's proportions, and how the patient lies on it."""
+    """Draw the image's proportions, and how the patient lies on it."""
     longer = round(size * rng.uniform(1.0, 1.22))
     height, width = (longer, size) if rng.random() < 0.5 else (size, longer)
     unit = min(width / 2.75, height / 2.5) * rng.uniform(0.92, 1.05)
@@ -174,7 +174,7 @@ def compose(rng: np.random.Generator, anatomy: Anatomy, changes: dict[str, Chang
 def expose(
     rng: np.random.Generator, attenuation: np.ndarray, frame: Frame, portable: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Grey values of a film: exposure, contrast, blur, noise, marker and collimator.
+    """Grey values of an image: exposure, contrast, blur, noise, marker and collimator.
 
     Returns:
         image (H, W) uint8, and the mask (H, W) bool of the field the collimator leaves open.
@@ -199,7 +199,7 @@ def expose(
 
 
 def collimate(rng: np.random.Generator, frame: Frame) -> np.ndarray:
-    """Mask (H, W) of the open field: some films have one or more dark borders."""
+    """Mask (H, W) of the open field: some images have one or more dark borders."""
     height, width = frame.shape
     mask = np.ones(frame.shape, bool)
     if rng.random() < 0.35:
@@ -232,7 +232,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def draw_lateral(rng: np.random.Generator, size: int = 320) -> np.ndarray:
-    """Draw a crude side view, (H, W) uint8: it only has to be told from a frontal film."""
+    """Draw a crude side view, (H, W) uint8: it only has to be told from a frontal image."""
     height, width = round(size * 1.2), size
     unit = width / 2.4
     canvas = Canvas((height, width), (width / 2, 0.14 * height), unit)

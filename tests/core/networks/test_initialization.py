@@ -10,7 +10,7 @@ from monai.networks.nets import resnet18
 from torch import nn
 
 from doll_monai.networks.adapters import AdaptedNetwork
-from doll_monai.networks.initialisation import is_classifier, start_from_backbone, start_from_network
+from doll_monai.networks.initialization import is_classifier, start_from_backbone, start_from_network
 from doll_monai.networks.pspnet import PSPNet
 from doll_monai.utils.errors import InputError
 
@@ -62,13 +62,13 @@ def test_torchvisions_resnet_becomes_the_backbone_in_grey(counters: bool, tmp_pa
         assert torch.equal(value, expected), name
 
 
-def test_grey_film_passes_the_first_convolution_like_its_colour_copy(tmp_path: Path) -> None:
+def test_grey_image_passes_the_first_convolution_like_its_color_copy(tmp_path: Path) -> None:
     weights = _torchvision(True)
     torch.save(weights, tmp_path / "resnet18.pth")
     network = start_from_backbone(_network(0), tmp_path / "resnet18.pth")
-    film = torch.rand(1, 1, 32, 32)
-    colour = nn.functional.conv2d(film.expand(-1, 3, -1, -1), weights["conv1.weight"], stride=2, padding=3)
-    torch.testing.assert_close(network.backbone.conv1(film), colour)
+    image = torch.rand(1, 1, 32, 32)
+    color = nn.functional.conv2d(image.expand(-1, 3, -1, -1), weights["conv1.weight"], stride=2, padding=3)
+    torch.testing.assert_close(network.backbone.conv1(image), color)
 
 
 @pytest.mark.parametrize("source", ["classifier", "committee", "network", "fully_tuned"])

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 
-def randomise(network: nn.Module, seed: int) -> nn.Module:
-    """Draw every parameter of a network anew, and forget the statistics of its normalisation layers.
+def randomize(network: nn.Module, seed: int) -> nn.Module:
+    """Draw every parameter of a network anew, and forget the statistics of its normalization layers.
 
-    The model-randomisation test (Adebayo et al., *Sanity Checks for Saliency Maps*, NeurIPS 2018): a map that looks
+    The model-randomization test (Adebayo et al., *Sanity Checks for Saliency Maps*, NeurIPS 2018): a map that looks
     the same for such a network does not show what the network learnt. captum has no such test. Quantus 0.6.0 has one
     (``MPRT``), but it runs a loop of its own with one target an image, restarts the random numbers for each layer, so
     that layers of one shape get the same weights, passes over parameters of modules without ``reset_parameters``,

@@ -1,4 +1,4 @@
-"""A film that cannot be read does not stop a run, and changes nothing for the others."""
+"""An image that cannot be read does not stop a run, and changes nothing for the others."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from monai.data import DataLoader
 from monai.transforms import Compose, MapTransform, Resized, ScaleIntensityRangePercentilesd
 from PIL import Image
 
-from doll_monai.data.image_dataset import FilmDataset
+from doll_monai.data.image_dataset import ImageDataset
 from doll_monai.transforms.observations import ObservationTargetsd
-from doll_monai.transforms.reading import LoadFilmd
+from doll_monai.transforms.reading import LoadRadiographd
 from doll_monai.utils.errors import InputError, sentence_of
 
 TRANSFORM = Compose(
     [
-        LoadFilmd("image"),
+        LoadRadiographd("image"),
         Resized("image", [24, 16], mode="bilinear", anti_aliasing=True),
         ScaleIntensityRangePercentilesd("image", 1, 99, 0.0, 1.0, clip=True),
         ObservationTargetsd("label"),
@@ -27,12 +27,12 @@ TRANSFORM = Compose(
 
 
 @pytest.fixture
-def films(tmp_path: Path) -> list[dict]:
-    """Records of four films."""
+def images(tmp_path: Path) -> list[dict]:
+    """Records of four images."""
     generator = np.random.default_rng(0)
     records = []
     for number in range(4):
-        path = tmp_path / "films" / f"{number}.png"
+        path = tmp_path / "images" / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(generator.integers(0, 256, (40, 30), dtype=np.uint8)).save(path)
         records.append({"image": str(path), "label": [float(channel == number) for channel in range(14)], "chunk": 7})
@@ -40,16 +40,16 @@ def films(tmp_path: Path) -> list[dict]:
 
 
 def _batch(records: list[dict], workers: int = 0, on_error: str = "skip") -> dict:
-    dataset = FilmDataset(records, TRANSFORM, Path(records[0]["image"]).parent, on_error)
+    dataset = ImageDataset(records, TRANSFORM, Path(records[0]["image"]).parent, on_error)
     (batch,) = DataLoader(dataset, batch_size=4, num_workers=workers)
     return batch
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_black_film_takes_the_place_of_a_bad_one(films, workers: int) -> None:
-    whole = _batch(films)
-    Path(films[2]["image"]).write_bytes(b"")
-    batch = _batch(films, workers)
+def test_a_black_image_takes_the_place_of_a_bad_one(images, workers: int) -> None:
+    whole = _batch(images)
+    Path(images[2]["image"]).write_bytes(b"")
+    batch = _batch(images, workers)
     others = [0, 1, 3]
     assert batch["image"].shape == whole["image"].shape
     assert torch.equal(batch["image"][others].as_tensor(), whole["image"][others].as_tensor())
@@ -60,42 +60,42 @@ def test_a_black_film_takes_the_place_of_a_bad_one(films, workers: int) -> None:
     assert batch["chunk"].tolist() == [7] * 4
     assert whole["error"] == [""] * 4
     assert [bool(error) for error in batch["error"]] == [False, False, True, False]
-    assert batch["error"][2].startswith(f"The film {films[2]['image']} cannot be read (it is empty)")
+    assert batch["error"][2].startswith(f"The image {images[2]['image']} cannot be read (it is empty)")
 
 
-def test_a_batch_of_bad_films_alone_has_the_same_shape(films) -> None:
-    for record in films:
+def test_a_batch_of_bad_images_alone_has_the_same_shape(images) -> None:
+    for record in images:
         Path(record["image"]).write_bytes(b"no picture")
-    batch = _batch(films)
+    batch = _batch(images)
     assert batch["image"].shape == (4, 1, 24, 16)
     assert all(batch["error"])
 
 
-def test_a_bad_film_stops_the_run_when_asked_to(films) -> None:
-    Path(films[1]["image"]).unlink()
+def test_a_bad_image_stops_the_run_when_asked_to(images) -> None:
+    Path(images[1]["image"]).unlink()
     with pytest.raises(RuntimeError) as caught:
-        _batch(films, on_error="raise")
+        _batch(images, on_error="raise")
     assert "1.png does not exist" in str(sentence_of(caught.value))
 
 
-def test_films_that_have_all_vanished_stop_the_run(films) -> None:
-    for record in films:
+def test_images_that_have_all_vanished_stop_the_run(images) -> None:
+    for record in images:
         Path(record["image"]).unlink()
-    with pytest.raises(InputError, match="films is gone or empty; when it is back, the same command continues"):
-        _batch(films)
+    with pytest.raises(InputError, match="images is gone or empty; when it is back, the same command continues"):
+        _batch(images)
 
 
-def test_another_word_is_refused(films) -> None:
+def test_another_word_is_refused(images) -> None:
     with pytest.raises(InputError, match="on_error must be one of skip, raise, not 'ignore'"):
-        _batch(films, on_error="ignore")
+        _batch(images, on_error="ignore")
 
 
-def test_a_mistake_in_the_program_is_not_taken_for_a_bad_film(films) -> None:
+def test_a_mistake_in_the_program_is_not_taken_for_a_bad_image(images) -> None:
     class Broken(MapTransform):
         def __call__(self, data):
             raise KeyError("no such key")
 
     with pytest.raises(RuntimeError) as caught:
-        FilmDataset(films, Compose([LoadFilmd("image"), Broken("image")]), "films")[0]
+        ImageDataset(images, Compose([LoadRadiographd("image"), Broken("image")]), "images")[0]
     assert isinstance(caught.value.__cause__, KeyError)
     assert sentence_of(caught.value) is None

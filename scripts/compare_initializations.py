@@ -1,15 +1,15 @@
-"""What do a few annotated films bring, from which start, with which tuning? Every cell trained and scored alike.
+"""What do a few annotated images bring, from which start, with which tuning? Every cell trained and scored alike.
 
 Example:
-    python scripts/compare_initialisations.py --task_data data/lungs_heart \
+    python scripts/compare_initializations.py --task_data data/lungs_heart \
 --classes "lungs=right_lung+left_lung,heart" --shots 1,5,10,25 --seeds 5 \
 --inits scratch,classifier,doll_backbone,doll --tunings full,adapter,lora,head \
 --pretrained output/run/pretraining/model.pt --classifier output/run/members/resnet18/model.pt \
 --network resnet18.json --image_size 192 --test_data data/children --output output/comparison
 
-Films are split by patient by a hash; the test films are never seen. Each cell is two runs of the task's bundle, with
+Images are split by patient by a hash; the test images are never seen. Each cell is two runs of the task's bundle, with
 overrides. After Ctrl-C or a crash the same command goes on; a later one may add shots, starts and tunings to the same
-output. It writes results.csv (a row a cell, class and split), films.csv, curves.csv, summary.csv, differences.csv,
+output. It writes results.csv (a row a cell, class and split), images.csv, curves.csv, summary.csv, differences.csv,
 curves.svg, comparison.md and, for each cell, cells/NAME/scores/overlays.png; MLflow has one run a cell.
 
 network.json names the network, as {"network_def::network::backbone": {"_target_": "resnet18", ...}}. A file for
@@ -29,7 +29,7 @@ from doll_tools.arguments import list_argument, path_argument
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 
 
-def compare_initialisations(
+def compare_initializations(
     task_data: str,
     output: str,
     shots: int | Sequence[int] = (1, 5, 10, 25),
@@ -54,12 +54,12 @@ def compare_initialisations(
     quiet: bool = False,
     **values: Any,
 ) -> None:
-    """Train every start with every tuning on a few films, score each film of the others, compare with intervals.
+    """Train every start with every tuning on a few images, score each image of the others, compare with intervals.
 
     Args:
-        task_data: folder with index.csv: films (image), masks, and patients (patient) where they are known.
+        task_data: folder with index.csv: images (image), masks, and patients (patient) where they are known.
         output: folder for everything that is made.
-        shots: numbers of annotated films, with commas between.
+        shots: numbers of annotated images, with commas between.
         seeds: number of seeds, from 0; a seed draws the shots, the order, the augmentation and the fresh weights.
         inits: scratch, classifier (its backbone), doll_backbone, doll (all but the head), and NAME=FILE: another
             checkpoint, a ResNet in torchvision's names (backbone) or a segmentation network (all but the head; the
@@ -74,8 +74,8 @@ def compare_initialisations(
         network: JSON file with network_def, or with parts of it.
         image_size: one number or two; the bundle's own by default.
         iterations: of every training; a multiple of 20, or fewer.
-        batch_size: of every training; films are repeated where there are fewer.
-        test_data: folder like task_data with films from elsewhere, which are scored as well.
+        batch_size: of every training; images are repeated where there are fewer.
+        test_data: folder like task_data with images from elsewhere, which are scored as well.
         test_classes: its classes, as in classes; by default those of the task that it has columns of.
         cell_values: JSON file, INIT/TUNING to values of the bundle for those cells alone; * stands for anything.
         keep_weights: true: model.pt of finished cells stays.
@@ -115,4 +115,4 @@ def compare_initialisations(
 
 
 if __name__ == "__main__":
-    run_program(compare_initialisations)
+    run_program(compare_initializations)
