@@ -27,14 +27,14 @@ $(LABEL)/.ready: pyproject.toml scripts/doll_tools/annotate/requirements.txt scr
 
 output/phantom/train.csv: | $(READY)
 	rm -rf output/phantom
-	$(BIN)/python -m doll_tools.phantom --output output/phantom --count 600 --seed 0 --size 256
+	$(BIN)/doll prepare phantom --output output/phantom --count 600 --seed 0 --size 256
 
 output/phantom_task/train.csv: | $(READY)
 	rm -rf output/phantom_task
-	$(BIN)/python -m doll_tools.phantom --output output/phantom_task --count 120 --seed 1 --size 256
+	$(BIN)/doll prepare phantom --output output/phantom_task --count 120 --seed 1 --size 256
 
 demo: $(READY) output/phantom/train.csv output/phantom_task/train.csv
-	$(BIN)/python scripts/run_pipeline.py --chexpert output/phantom --task lung --task_data output/phantom_task \
+	doll run --chexpert output/phantom --task lung --task_data output/phantom_task \
 		--output $(DEMO) --preset demo
 	@echo "Open $(DEMO)/report.html"
 
@@ -48,7 +48,7 @@ test-all: slow label-test
 
 label: $(LABEL)/.ready
 	@test -n "$(STUDIES)" || { echo "Error: give the folder of images, make label STUDIES=DIR."; exit 1; }
-	$(LABEL)/bin/python -m doll_tools.annotate $(STUDIES) --run $(RUN) --port $(PORT)
+	$(LABEL)/bin/doll annotate $(STUDIES) --run $(RUN) --port $(PORT)
 
 label-test: $(LABEL)/.ready
 	$(LABEL)/bin/python -m pytest tests/tools/annotate

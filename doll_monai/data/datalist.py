@@ -102,7 +102,7 @@ def load_datalist(
 
 def read_section(datalist: str | os.PathLike[str], section: str) -> list[dict]:
     """Records of a section as they stand in the file, each a dictionary with an ``image``; see ``load_datalist``."""
-    content = read_json_object(datalist, "write it with scripts/prepare_chexpert.py or scripts/prepare_masks.py")
+    content = read_json_object(datalist, "write it with doll prepare chexpert or doll prepare masks")
     records = content.get(section)
     if not isinstance(records, list) or not records:
         counts = [f"{name} ({len(content[name])})" for name in SECTIONS if isinstance(content.get(name), list)]

@@ -79,7 +79,7 @@ def find_bundles(bundles: Path, run: Path | None, image_size: int | None = None)
 
     Args:
         bundles: folder of the bundles; weights in their ``models/`` are taken.
-        run: folder that ``scripts/run_pipeline.py`` wrote, such as ``output/demo``; its networks and weights go before
+        run: folder that ``doll run`` wrote, such as ``output/demo``; its networks and weights go before
             the bundles' own.
         image_size: side of what the networks get; None takes the pipeline's, or the bundles'.
 

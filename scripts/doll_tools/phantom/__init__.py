@@ -4,7 +4,7 @@ The images are sums of schematic attenuation, not radiographs: **numbers measure
 What they give is a data set with the habits of CheXpert (Irvin et al. 2019; its folders, CSV files, uncertain and
 unmentioned labels) whose truth is known to the pixel.
 
-    python -m doll_tools.phantom --output DIR --count 400 --seed 0
+    doll prepare phantom --output DIR --count 400 --seed 0
 """
 
 from doll_tools.phantom.dataset import write_dataset

@@ -80,7 +80,7 @@ def package_bundle(
 
 
 def weights_of_run(run: Path) -> dict[str, tuple[Path, Path]]:
-    """The checkpoints that ``scripts/run_pipeline.py`` left, and the configuration of each.
+    """The checkpoints that ``doll run`` left, and the configuration of each.
 
     Args:
         run: its output folder.

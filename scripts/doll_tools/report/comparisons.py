@@ -1,4 +1,4 @@
-"""What a few annotated images bring, from the folders of ``scripts/compare_initializations.py``."""
+"""What a few annotated images bring, from the folders of ``doll compare``."""
 
 from __future__ import annotations
 
@@ -61,8 +61,7 @@ def find_comparisons(given: str | Path | None, run: Path) -> list[Path]:
     folders = [folder for folder in found if all((folder / name).is_file() for name in TABLES)]
     if given is not None and not folders:
         raise InputError(
-            f"{given} holds no finished comparison; give an output folder of scripts/compare_initializations.py, or a "
-            "folder of such folders."
+            f"{given} holds no finished comparison; give an output folder of doll compare, or a folder of such folders."
         )
     return folders
 
@@ -85,9 +84,7 @@ def read_comparison(folder: Path) -> Comparison:
             task, about, _scores(reported), _differences(pairs), drawn, _sheets(folder, task), _commands(folder)
         )
     except KeyError as error:
-        raise InputError(
-            f"A table in {folder} has no column {error}; run scripts/compare_initializations.py with it again."
-        ) from error
+        raise InputError(f"A table in {folder} has no column {error}; run doll compare with it again.") from error
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def write_report(
     Args:
         run: the pipeline's folder.
         output: the HTML file, or a folder for ``report.html``.
-        comparisons: output of ``scripts/compare_initializations.py``, or a folder of such outputs; those in the run's
+        comparisons: output of ``doll compare``, or a folder of such outputs; those in the run's
             own ``comparisons`` when None.
         images: images in the label browser, at most.
         progress: wraps the browser's images while they are read.

@@ -32,13 +32,11 @@ class RunFolder:
         try:
             self.pipeline: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise InputError(
-                f"{self.root} has no pipeline.json; give --run the folder that scripts/run_pipeline.py wrote."
-            ) from error
+            raise InputError(f"{self.root} has no pipeline.json; give --run the folder that doll run wrote.") from error
         except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read ({error}); run scripts/run_pipeline.py again.") from error
+            raise InputError(f"{path} cannot be read ({error}); run doll run again.") from error
         if not isinstance(self.pipeline, dict):
-            raise InputError(f"{path} must hold one JSON object; run scripts/run_pipeline.py again.")
+            raise InputError(f"{path} must hold one JSON object; run doll run again.")
 
     @property
     def chexpert(self) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import pickle
-from encodings import ENCODINGS, LOSSY, PATIENT
 from pathlib import Path
 
 import itk
@@ -19,6 +18,7 @@ from torch.nn.functional import avg_pool2d
 
 from doll_monai.transforms.reading import LoadRadiographd
 from doll_tools.phantom.image import draw_image
+from image_encodings import ENCODINGS, LOSSY, PATIENT
 
 CONFIG = Path(__file__).parents[3] / "bundles" / "lung_cxr_segmentation" / "configs" / "inference.json"
 WIDTH, HEIGHT = 96, 72

@@ -6,7 +6,6 @@ import resource
 import struct
 import time
 import zlib
-from encodings import DEPTH, ENCODINGS, dicom
 from pathlib import Path
 
 import itk
@@ -21,6 +20,7 @@ from doll_monai.data.label_files import write_label
 from doll_monai.findings import IGNORE
 from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd, clip_border
 from doll_monai.utils.errors import InputError
+from image_encodings import DEPTH, ENCODINGS, dicom
 
 HEIGHT, WIDTH = 6, 9
 MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.7.2"

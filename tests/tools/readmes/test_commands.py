@@ -78,7 +78,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "BACKBONE.json").write_text(json.dumps({"network_def::backbone": BACKBONE}))
     (folder / "NETWORK.json").write_text(json.dumps({"network_def::network::backbone": BACKBONE}))
     _shell(
-        "python scripts/run_pipeline.py --chexpert output/phantom --task lung --task_data output/phantom_task "
+        "doll run --chexpert output/phantom --task lung --task_data output/phantom_task "
         "--output output/demo --preset demo",
         folder,
     )

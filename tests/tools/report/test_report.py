@@ -11,6 +11,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from doll_tools.report.__main__ import report
 from small_run import (
     IMAGES,
     OPACITY,
@@ -28,7 +29,6 @@ from small_run import (
 from doll_monai.metrics.localization import choose_shares, localization_summary
 from doll_monai.utils.errors import InputError
 from doll_monai.visualize.pictures import read_image, read_mask, tint
-from doll_tools.report.__main__ import report
 from doll_tools.report.images import task_rows
 from doll_tools.report.page import write_report
 from doll_tools.report.run_folder import RunFolder
@@ -182,7 +182,7 @@ def test_what_was_run_stands_with_the_hash_of_its_data(run: Path) -> None:
     digits = hashlib.sha256((run / "chexpert/dataset.json").read_bytes()).hexdigest()
     assert f"4 test; SHA-256 {digits}" in page
     assert page.count("How this was made") == 3
-    assert f"python -m doll_tools.report --run {run}" in page
+    assert f"doll report --run {run}" in page
 
 
 def test_distributions_tell_medians_and_how_many_pairs(run: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_number_of_images_that_is_none_ends_with_a_sentence(run: Path, images:
 def test_a_broken_table_of_a_comparison_is_explained(run: Path) -> None:
     add_comparison(run / "comparisons" / "lung", "lung")
     write_csv(run / "comparisons/lung/summary.csv", "class,split", [("all", "test")])
-    with pytest.raises(InputError, match=r"has no column .*run scripts/compare_initializations.py with it again"):
+    with pytest.raises(InputError, match=r"has no column .*run doll compare with it again"):
         write_report(run, run / "report.html")
 
 

@@ -78,7 +78,7 @@ def free_port() -> int:
 
 
 def start_server(studies: str, output: Path, run: Path, environment: dict[str, str] | None = None) -> Server:
-    """``python -m doll_tools.annotate``, until it answers."""
+    """``doll annotate``, until it answers."""
     port = free_port()
     command = [sys.executable, "-m", "doll_tools.annotate", studies, "--run", str(run), "--output", str(output)]
     log = output.parent / f"{output.name}.log"

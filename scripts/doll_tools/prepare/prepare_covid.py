@@ -1,14 +1,13 @@
 """Write label files and the ``dataset.json`` of COVID-QU-Ex or QaTa-COV19-v2.
 
 Example:
-    python scripts/prepare_covid.py --dataset_dir QaTa-COV19 --output output/covid --training 5 --validation 10
+    doll prepare covid --dataset_dir QaTa-COV19 --output output/covid --training 5 --validation 10
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from doll_monai.utils.errors import run_program
 from doll_monai.utils.progress import Bar
 from doll_tools.prepare.covid import prepare
 from doll_tools.prepare.preparation import finish
@@ -50,7 +49,3 @@ def prepare_covid(
         seed=seed,
     )
     finish(prepared, output, check=check, progress=partial(Bar, name="masks", quiet=quiet))
-
-
-if __name__ == "__main__":
-    run_program(prepare_covid)

@@ -1,7 +1,7 @@
 """Make a datalist of the masks that were saved in the label app, to train a bundle with them.
 
 Example:
-    python scripts/export_labels.py --studies IMAGES --classes lungs --output output/annotated --validation 5
+    doll annotate export --studies IMAGES --classes lungs --output output/annotated --validation 5
     python -m monai.bundle run --bundle_root bundles/lung_cxr_segmentation \
         --config_file bundles/lung_cxr_segmentation/configs/train.json \
         --dataset_dir IMAGES --label_dir output/annotated --pretrained PRETRAINED
@@ -17,7 +17,7 @@ import numpy as np
 from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_files import write_label
 from doll_monai.transforms.reading import LoadRadiographd
-from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_tools.annotate.label_map import CLASSES, class_bits, read_mask, split_classes
 from doll_tools.prepare.masks import split_images
@@ -72,7 +72,3 @@ def export(
     write_datalist(Path(output) / "dataset.json", records)
     counts = ", ".join(f"{len(group)} {section}" for section, group in records.items() if group)
     print(f"{Path(output) / 'dataset.json'}: {counts} images with {', '.join(names)}")
-
-
-if __name__ == "__main__":
-    run_program(export)

@@ -1,7 +1,7 @@
 """Do labels show what the classifiers know? A gate before pre-training: known places, chance, and a sanity check.
 
 Example:
-    python scripts/evaluate_labels.py --chexpert data/CheXpert-v1.0-small --datalist output/run/chexpert/dataset.json \
+    doll evaluate --chexpert data/CheXpert-v1.0-small --datalist output/run/chexpert/dataset.json \
 --truth data/truth.csv --committee output/run/configs/committee.json --checkpoint output/run/committee/model.pt \
 --output output/evaluation --image_size 192 --ig_steps 16
 """
@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.errors import InputError
+from doll_tools.folders import bundles_folder
 
-BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
+BUNDLES = bundles_folder()
 CLOSED = 3
 """Exit code of a closed gate; a mistake in the arguments or data is 1."""
 
@@ -94,7 +95,3 @@ def _names(value: str | Sequence[str] | None) -> list[str] | None:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-if __name__ == "__main__":
-    run_program(evaluate_labels)

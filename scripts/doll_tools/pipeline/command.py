@@ -1,7 +1,7 @@
 """From a folder in CheXpert's layout to a segmentation model, all stages in a row.
 
 Example:
-    python scripts/run_pipeline.py --chexpert data/CheXpert-v1.0-small --task lung --task_data data/lungs \
+    doll run --chexpert data/CheXpert-v1.0-small --task lung --task_data data/lungs \
 --output output/run --preset full
 """
 
@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from doll_monai.utils.errors import run_program
+from doll_tools.folders import bundles_folder
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = bundles_folder().parent
 
 
 def run_pipeline(
@@ -86,7 +86,3 @@ def _figures(summary: dict) -> dict[str, float]:
         for name, value in figures.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
-
-
-if __name__ == "__main__":
-    run_program(run_pipeline)

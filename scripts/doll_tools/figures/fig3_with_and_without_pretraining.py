@@ -1,10 +1,10 @@
 """Fig. 3: segmentation of test images from scratch and after pre-training on DoLLs, for three tasks.
 
 Example, after make demo:
-    python scripts/figures/fig3_with_and_without_pretraining.py
+    doll report figure pretraining
 
 and of other comparisons, one folder of compare_initializations (with --keep_weights true) a task:
-    python scripts/figures/fig3_with_and_without_pretraining.py --comparisons output/comparison --output fig3.pdf
+    doll report figure pretraining --comparisons output/comparison --output fig3.pdf
 
 The two networks of a task learnt from the same annotated images, in the same order, for the same number of iterations.
 No image is picked for its looks: images are ordered by their IoU, averaged over classes and over both networks, and the
@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from doll_monai.utils.errors import run_program
 from doll_tools.arguments import list_argument, path_argument
+from doll_tools.folders import bundles_folder
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = bundles_folder().parent
 INITS = ("scratch", "doll")
 
 
@@ -70,7 +70,3 @@ def draw(
         for image in chosen:
             ious = ", ".join(f"{init} {mean_iou(mask, image.truth):.3f}" for init, mask in image.masks.items())
             print(f"{title.splitlines()[0]}, {image.rank}: {image.image}, IoU {ious}")
-
-
-if __name__ == "__main__":
-    run_program(draw)

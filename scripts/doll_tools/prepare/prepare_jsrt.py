@@ -1,14 +1,13 @@
 """Write label files and the ``dataset.json`` of JSRT's raw images with SCR's masks.
 
 Example:
-    python scripts/prepare_jsrt.py --dataset_dir JSRT --scr_dir SCR --output output/jsrt --training 5 --validation 10
+    doll prepare jsrt --dataset_dir JSRT --scr_dir SCR --output output/jsrt --training 5 --validation 10
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from doll_monai.utils.errors import run_program
 from doll_monai.utils.progress import Bar
 from doll_tools.prepare.jsrt import CLASSES, prepare
 from doll_tools.prepare.preparation import finish
@@ -53,7 +52,3 @@ def prepare_jsrt(
         seed=seed,
     )
     finish(prepared, output, check=check, progress=partial(Bar, name="masks", quiet=quiet))
-
-
-if __name__ == "__main__":
-    run_program(prepare_jsrt)

@@ -1,10 +1,10 @@
 """Fig. 2: DoLLs beside the truth, of one image an observation: image, each member's map, label, IoU.
 
 Example, after make demo:
-    python scripts/figures/fig2_dolls_beside_truth.py
+    doll report figure labels
 
 and of a run on images whose places are known by masks (truth.csv) or boxes (boxes.csv):
-    python scripts/figures/fig2_dolls_beside_truth.py --run output/small --section training --output fig2.pdf
+    doll report figure labels --run output/small --section training --output fig2.pdf
 
 No image is picked for its looks: of each observation it is the one with the median IoU among all images of the section
 that have a label and a truth. A figure of the kind that the paper has, from our own run; nothing of the paper is
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from doll_monai.utils.errors import InputError, run_program, switch
+from doll_monai.utils.errors import InputError, switch
 
 
 def draw(
@@ -59,7 +59,3 @@ def draw(
     print(caption)
     for pair in shown:
         print(f"{pair.observation}: {pair.image}, IoU {pair.iou:.3f}")
-
-
-if __name__ == "__main__":
-    run_program(draw)

@@ -1,14 +1,13 @@
 """Write the ``dataset.json`` of NIH ChestX-ray14, and ``boxes.csv`` of its boxes.
 
 Example:
-    python scripts/prepare_nih.py --dataset_dir CXR8 --output output/nih
+    doll prepare nih --dataset_dir CXR8 --output output/nih
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from doll_monai.utils.errors import run_program
 from doll_monai.utils.progress import Bar
 from doll_tools.prepare.nih import prepare
 from doll_tools.prepare.preparation import finish
@@ -39,7 +38,3 @@ def prepare_nih(
     """
     prepared = prepare(str(dataset_dir), training=training, validation=validation, test=test, seed=seed)
     finish(prepared, output, check=check, progress=partial(Bar, name="images", quiet=quiet))
-
-
-if __name__ == "__main__":
-    run_program(prepare_nih)

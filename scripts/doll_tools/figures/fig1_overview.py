@@ -1,11 +1,11 @@
 """Fig. 1: the four stages as one diagram, with one image of a run on its way through them.
 
 Example, after make demo:
-    python scripts/figures/fig1_overview.py
+    doll report figure overview
 
 and of another run and its comparisons, one folder of compare_initializations a task, each with the start doll, the
 tuning adapter and --keep_weights true:
-    python scripts/figures/fig1_overview.py --run output/small --comparisons output/comparison --output fig1.pdf
+    doll report figure overview --run output/small --comparisons output/comparison --output fig1.pdf
 
 The image is the first validation image with a label of the observation in the order of the hashes of their names; the
 masks of the tasks are of the median test image of adapters. Without --comparisons, see fig4_fine_tuning_curves.py. A
@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from doll_monai.utils.errors import run_program
 from doll_tools.arguments import path_argument
+from doll_tools.folders import bundles_folder
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = bundles_folder().parent
 
 
 def draw(
@@ -54,7 +54,3 @@ def draw(
     for task in parts.tasks:
         score = mean_iou(task.image.masks["doll"], task.image.truth)
         print(f"{', '.join(task.classes)}: {task.image.image}, IoU {score:.3f}")
-
-
-if __name__ == "__main__":
-    run_program(draw)

@@ -1,7 +1,7 @@
 """Write label files and the ``dataset.json`` of images with hand-drawn masks.
 
 Example:
-    python scripts/prepare_masks.py --csv index.csv --classes "lungs=right_lung+left_lung" --output output/lungs \
+    doll prepare masks --csv index.csv --classes "lungs=right_lung+left_lung" --output output/lungs \
 --training 10 --validation 10
 """
 
@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from doll_monai.data.datalist import write_datalist
-from doll_monai.utils.errors import run_program
 from doll_monai.utils.progress import Bar
 from doll_tools.prepare.masks import mask_records, parse_classes
 
@@ -71,7 +70,3 @@ def prepare_masks(
     path = Path(str(output)) / "dataset.json"
     write_datalist(path, sections, name=Path(str(csv)).resolve().parent.name, labels=dict(enumerate(names)))
     print(path)
-
-
-if __name__ == "__main__":
-    run_program(prepare_masks)

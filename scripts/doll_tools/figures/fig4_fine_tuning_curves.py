@@ -1,10 +1,10 @@
 """Fig. 4: mean IoU on validation images while networks are fine-tuned on a few images, for three tasks, by start.
 
 Example, after make demo:
-    python scripts/figures/fig4_fine_tuning_curves.py
+    doll report figure curves
 
 and of other comparisons, one folder of compare_initializations a task:
-    python scripts/figures/fig4_fine_tuning_curves.py --comparisons output/comparison --shots 5 --output fig4.pdf
+    doll report figure curves --comparisons output/comparison --shots 5 --output fig4.pdf
 
 Without --comparisons, the starts are first compared on the run's own task images where that has not been done (on
 synthetic images the third task has images of its own, which all show an infection): three tasks, five annotated images,
@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from doll_monai.utils.errors import run_program
 from doll_tools.arguments import path_argument
+from doll_tools.folders import bundles_folder
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = bundles_folder().parent
 
 
 def draw(
@@ -60,7 +60,3 @@ def draw(
         for init, curve in mean_curves(task, tuning, only_shots(task, tuning, shots)).items():
             last = curve.iloc[-1]
             print(f"{task.name}, {init}: {last['mean']:.3f} ({last['min']:.3f} to {last['max']:.3f})")
-
-
-if __name__ == "__main__":
-    run_program(draw)

@@ -1,7 +1,7 @@
 """Measure our Integrated Gradients beside captum's: speed, memory, completeness, and the labels that come out.
 
 Example:
-    python scripts/benchmark_attribution.py --networks densenet121,resnet50 --chexpert CheXpert-v1.0-small \
+    doll benchmark attribution --networks densenet121,resnet50 --chexpert CheXpert-v1.0-small \
         --count 16 --reference_count 8 --size 224 --output output/bench.json
 """
 
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from doll_monai.utils.atomic import write_atomic
-from doll_monai.utils.errors import run_program
 from doll_tools.evaluate.attribution_benchmark import AttributionBenchmark
+from doll_tools.folders import bundles_folder
 
-BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
+BUNDLES = bundles_folder()
 
 
 def benchmark(
@@ -56,7 +56,3 @@ def benchmark(
     text = json.dumps(figures, indent=2)
     write_atomic(path, (text + "\n").encode())
     print(text)
-
-
-if __name__ == "__main__":
-    run_program(benchmark)

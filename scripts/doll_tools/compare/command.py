@@ -1,7 +1,7 @@
 """What do a few annotated images bring, from which start, with which tuning? Every cell trained and scored alike.
 
 Example:
-    python scripts/compare_initializations.py --task_data data/lungs_heart \
+    doll compare --task_data data/lungs_heart \
 --classes "lungs=right_lung+left_lung,heart" --shots 1,5,10,25 --seeds 5 \
 --inits scratch,classifier,doll_backbone,doll --tunings full,adapter,lora,head \
 --pretrained output/run/pretraining/model.pt --classifier output/run/members/resnet18/model.pt \
@@ -23,10 +23,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.utils.errors import run_program, switch
+from doll_monai.utils.errors import switch
 from doll_tools.arguments import list_argument, path_argument
+from doll_tools.folders import bundles_folder
 
-BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
+BUNDLES = bundles_folder()
 
 
 def compare_initializations(
@@ -112,7 +113,3 @@ def compare_initializations(
         cell_values=read_cell_values(path_argument(cell_values)),
     )
     print(Comparison(request, tracking_uri, keep, quiet).run())
-
-
-if __name__ == "__main__":
-    run_program(compare_initializations)

@@ -1,8 +1,8 @@
 """Write label files and the ``dataset.json`` of lungs: Montgomery, Shenzhen, or any folder of images and masks.
 
 Examples:
-    python scripts/prepare_lungs.py --dataset_dir NLM --output output/lungs --training 10 --validation 10
-    python scripts/prepare_lungs.py --dataset_dir OWN --images images --masks lung_masks --output output/lungs
+    doll prepare lungs --dataset_dir NLM --output output/lungs --training 10 --validation 10
+    doll prepare lungs --dataset_dir OWN --images images --masks lung_masks --output output/lungs
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_tools.prepare.lungs import prepare
 from doll_tools.prepare.mask_folders import prepare_mask_folders
@@ -63,7 +63,3 @@ def prepare_lungs(
             seed=seed,
         )
     finish(prepared, output, check=check, progress=partial(Bar, name="masks", quiet=quiet))
-
-
-if __name__ == "__main__":
-    run_program(prepare_lungs)

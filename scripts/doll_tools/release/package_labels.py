@@ -1,7 +1,7 @@
 """Make a data set that others can use from a finished folder of labels; images are never copied.
 
 Example:
-    python scripts/package_labels.py --labels output/labels --output output/doll_dataset \
+    doll package labels --labels output/labels --output output/doll_dataset \
 --images "CheXpert-v1.0-small" --evaluation output/evaluation
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from doll_monai.utils.errors import run_program
 from doll_monai.utils.progress import Bar
 from doll_tools.release.package import TITLE, package_labels
 
@@ -42,7 +41,3 @@ def package(
     )
     print(f"{len(folder.records)} labels, checked; no image is included, only the images' relative paths.")
     print(f"{output}/README.md")
-
-
-if __name__ == "__main__":
-    run_program(package)

@@ -1,7 +1,7 @@
 """A folder of links to images, under names that say nothing about patients, and its dataset.json.
 
 Example:
-    python scripts/pseudonymize.py --datalist output/own/dataset.json --dataset_dir IMAGES --output output/pseudonymous \
+    doll annotate pseudonymize --datalist output/own/dataset.json --dataset_dir IMAGES --output output/pseudonymous \
 --key KEEP/key --names KEEP/names.csv
 
 Everything that is made from output/pseudonymous (--dataset_dir output/pseudonymous) carries the pseudonyms alone. The
@@ -13,7 +13,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from doll_monai.utils.errors import run_program
 from doll_monai.utils.progress import Bar
 from doll_tools.annotate.pseudonyms import DATALIST, write_pseudonyms
 
@@ -45,7 +44,3 @@ def pseudonymize(
     for section, count in counts.items():
         print(f"{section}: {count} images")
     print(Path(str(output)) / DATALIST)
-
-
-if __name__ == "__main__":
-    run_program(pseudonymize)

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_tools.report.browser import IMAGES
 from doll_tools.report.page import write_report
@@ -25,7 +25,3 @@ def report(
         raise InputError(f"images must be a whole number, not {images}.")
     progress = partial(Bar, name="images of the page", quiet=quiet)
     print(write_report(str(run), str(output), None if comparisons is None else str(comparisons), images, progress))
-
-
-if __name__ == "__main__":
-    run_program(report)

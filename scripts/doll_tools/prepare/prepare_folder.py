@@ -1,8 +1,8 @@
 """Write the ``dataset.json`` of one's own images: with a CSV of findings to classify, with folders of masks to segment.
 
 Examples:
-    python scripts/prepare_folder.py --dataset_dir OWN --csv OWN/findings.csv --output output/own
-    python scripts/prepare_folder.py --dataset_dir OWN --images images --masks "lungs=right+left,heart" \
+    doll prepare folder --dataset_dir OWN --csv OWN/findings.csv --output output/own
+    doll prepare folder --dataset_dir OWN --images images --masks "lungs=right+left,heart" \
 --output output/own
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_tools.prepare.mask_folders import prepare_mask_folders
 from doll_tools.prepare.masks import parse_classes
@@ -82,7 +82,3 @@ def prepare_folder(
             seed=seed,
         )
     finish(prepared, output, check=check, progress=partial(Bar, name="images", quiet=quiet))
-
-
-if __name__ == "__main__":
-    run_program(prepare_folder)

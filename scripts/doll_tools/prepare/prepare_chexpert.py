@@ -1,8 +1,8 @@
 """Write the ``dataset.json`` of CheXpert, of CheXlocalize's images, or of any data set in CheXpert's layout.
 
 Examples:
-    python scripts/prepare_chexpert.py --dataset_dir CheXpert-v1.0-small --output output/chexpert
-    python scripts/prepare_chexpert.py --dataset_dir chexlocalize/CheXpert --chexlocalize chexlocalize/CheXlocalize \
+    doll prepare chexpert --dataset_dir CheXpert-v1.0-small --output output/chexpert
+    doll prepare chexpert --dataset_dir chexlocalize/CheXpert --chexlocalize chexlocalize/CheXlocalize \
 --output output/chexlocalize
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from doll_monai.utils.errors import run_program
 from doll_monai.utils.progress import Bar
 from doll_tools.prepare.chexpert_release import prepare
 from doll_tools.prepare.preparation import finish
@@ -53,7 +52,3 @@ def prepare_chexpert(
         check_images="none" if check else "some",
     )
     finish(prepared, output, check=check, progress=partial(Bar, name="images", quiet=quiet))
-
-
-if __name__ == "__main__":
-    run_program(prepare_chexpert)

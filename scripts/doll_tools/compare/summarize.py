@@ -1,7 +1,7 @@
 """What do a few annotated images bring over several tasks? Comparisons of one task each, in one table with the aims.
 
 Example:
-    python scripts/summarize_comparisons.py --output bundles/doll_cxr_segmentation/docs \
+    doll compare summarize --output bundles/doll_cxr_segmentation/docs \
 --comparisons output/comparison/lungs_heart,output/comparison/lungs,output/comparison/infection
 
 The folders are outputs of compare_initializations.py. It writes few_shot.csv (a row a task, cell, class and split, all
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.errors import InputError
 
 REAL = "real images"
 
@@ -69,7 +69,3 @@ def _shown(path: str) -> str:
     """A path as the page shows it: from the present folder, or its last part where it lies elsewhere."""
     full, here = Path(path).resolve(), Path.cwd()
     return full.relative_to(here).as_posix() if full.is_relative_to(here) else full.name
-
-
-if __name__ == "__main__":
-    run_program(summarize_comparisons)

@@ -1,7 +1,7 @@
 """Play the annotator of a running label app: how good proposals are before and after training, and what clicks add.
 
 Example, with the images of a table in one folder, served by ``make label STUDIES=IMAGES``:
-    python scripts/measure_annotation.py --address http://127.0.0.1:8000 --csv IMAGES/index.csv \
+    doll annotate measure --address http://127.0.0.1:8000 --csv IMAGES/index.csv \
         --classes lungs=right_lung+left_lung --output output/annotation.json
 """
 
@@ -21,7 +21,7 @@ from scipy.ndimage import distance_transform_edt, label
 
 from doll_monai.data.datalist import read_table
 from doll_monai.utils.atomic import write_atomic
-from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_tools.prepare.masks import parse_classes
 
@@ -44,7 +44,7 @@ def measure(
 
     Args:
         csv: table of images and masks; an image's id is its file's name.
-        classes: such as lungs=right_lung+left_lung, as for scripts/prepare_masks.py.
+        classes: such as lungs=right_lung+left_lung, as for doll prepare masks.
         output: JSON file for the figures.
         address: of the app.
         model: the task.
@@ -179,7 +179,3 @@ def _dice(a: np.ndarray, b: np.ndarray) -> float:
 
 def _mean(scores: list[dict[str, float]]) -> dict[str, float]:
     return {name: round(float(np.mean([score[name] for score in scores])), 4) for name in scores[0]}
-
-
-if __name__ == "__main__":
-    run_program(measure)

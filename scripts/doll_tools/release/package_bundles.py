@@ -1,7 +1,7 @@
 """Write each bundle with its weights as a zip that a model zoo takes as it is.
 
 Example:
-    python scripts/package_bundles.py --run output/demo --output output/zoo
+    doll package bundles --run output/demo --output output/zoo
 
 --run is the output of run_pipeline.py: its checkpoints go into the bundles, which get the network and the image size
 that these were trained with. Single checkpoints: --weights lung_cxr_segmentation=output/lungs/model.pt, and, where its
@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from doll_monai.utils.errors import InputError, run_program
+from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_tools.arguments import list_argument, path_argument
+from doll_tools.folders import bundles_folder
 
-BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
+BUNDLES = bundles_folder()
 
 
 def package(
@@ -72,7 +73,3 @@ def _named(entries: str | Sequence[str], option: str) -> dict[str, Path]:
 
 def _bundles() -> list[str]:
     return sorted(path.parent.parent.name for path in BUNDLES.glob("*/configs/metadata.json"))
-
-
-if __name__ == "__main__":
-    run_program(package)

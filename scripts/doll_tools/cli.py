@@ -1,0 +1,115 @@
+"""``doll``: one command for all programs around the bundles."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import fire
+
+from doll_monai.utils.errors import InputError, sentence_of
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("doll_tools.pipeline.demo:demo", "all stages on drawn images"),
+    "segment": ("doll_tools.pipeline.segment:segment", "masks of a folder of radiographs"),
+    "prepare chexpert": ("doll_tools.prepare.prepare_chexpert:prepare_chexpert", "CheXpert, or a set in its layout"),
+    "prepare nih": ("doll_tools.prepare.prepare_nih:prepare_nih", "NIH ChestX-ray14 with its boxes"),
+    "prepare jsrt": ("doll_tools.prepare.prepare_jsrt:prepare_jsrt", "JSRT with SCR's masks"),
+    "prepare lungs": ("doll_tools.prepare.prepare_lungs:prepare_lungs", "Montgomery and Shenzhen"),
+    "prepare covid": ("doll_tools.prepare.prepare_covid:prepare_covid", "COVID-QU-Ex or QaTa-COV19"),
+    "prepare folder": ("doll_tools.prepare.prepare_folder:prepare_folder", "your own folders of images"),
+    "prepare masks": ("doll_tools.prepare.prepare_masks:prepare_masks", "a table of images and masks"),
+    "prepare phantom": ("doll_tools.phantom.dataset:write_dataset", "drawn images in CheXpert's layout"),
+    "run": ("doll_tools.pipeline.command:run_pipeline", "all stages, from radiographs to a segmentation network"),
+    "check": ("doll_tools.check.command:check", "a bundle and values for it, before it runs"),
+    "evaluate": ("doll_tools.evaluate.command:evaluate_labels", "label quality check against ground truth"),
+    "compare": ("doll_tools.compare.command:compare_initializations", "few-shot benchmark of initializations"),
+    "compare summarize": ("doll_tools.compare.summarize:summarize_comparisons", "tables of several benchmarks"),
+    "benchmark attribution": ("doll_tools.evaluate.benchmark_command:benchmark", "speed of attribution beside captum"),
+    "report": ("doll_tools.report.command:report", "report.html of a run"),
+    "report figure": ("doll_tools.figures.command:figure", "figures of the kinds that the paper has"),
+    "annotate": ("doll_tools.annotate.start:start", "MONAI Label on your own radiographs"),
+    "annotate export": ("doll_tools.annotate.export:export", "saved masks as a datalist"),
+    "annotate pseudonymize": ("doll_tools.annotate.pseudonymize:pseudonymize", "links to images under other names"),
+    "annotate measure": ("doll_tools.annotate.measure:measure", "what the app's proposals and clicks bring"),
+    "package bundles": ("doll_tools.release.package_bundles:package", "bundles with their weights, for a model zoo"),
+    "package labels": ("doll_tools.release.package_labels:package", "finished labels as a data set"),
+    "package committee": ("doll_tools.release.committee:write_committee", "one network of several classifiers"),
+}
+"""Command to the function behind it and what it is for. A function's docstring is its help."""
+TRACEBACK_VARIABLE = "DOLL_TRACEBACK"
+"""Environment variable: set to 1, an error shows its traceback as well."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: command and options; the program's own by default.
+
+    Returns:
+        exit status: 0, 1 after an error, 2 for an unknown command, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = next((" ".join(words[:count]) for count in (2, 1) if " ".join(words[:count]) in COMMANDS), None)
+    if name is None:
+        return _help(words)
+    try:
+        module, _, function = COMMANDS[name][0].partition(":")
+        _run(getattr(importlib.import_module(module), function), name, words[len(name.split()) :])
+    except KeyboardInterrupt:
+        print("Interrupted; what is finished stays, the same command continues.", file=sys.stderr)
+        return 130
+    except InputError as error:
+        return _fail(error, str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("doll_monai", "doll_tools"):
+            raise
+        return _fail(error, f'{error.name} is not installed; pip install "doll-monai[tools]" has what doll needs.')
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        return _fail(error, sentence)
+    return 0
+
+
+def _run(function: Callable[..., Any], name: str, arguments: list[str]) -> None:
+    """Call the function with options as ``fire`` reads them; one that it does not have is refused before it runs."""
+    parameters = inspect.signature(function).parameters
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    for argument in [] if takes_any else arguments:
+        option = argument.removeprefix("--").partition("=")[0].replace("-", "_")
+        if (
+            argument.startswith("--")
+            and option not in {*parameters, "help"}
+            and option.removeprefix("no") not in parameters
+        ):
+            known = ", ".join(f"--{parameter}" for parameter in parameters)
+            raise InputError(f"doll {name} has no option --{option}; there are: {known}.")
+    fire.Fire(function, command=arguments, name=f"doll {name}")
+
+
+def _fail(error: BaseException, sentence: str) -> int:
+    if os.environ.get(TRACEBACK_VARIABLE) == "1":
+        traceback.print_exception(error)
+    print(f"Error: {sentence}", file=sys.stderr)
+    return 1
+
+
+def _help(words: Sequence[str]) -> int:
+    group = next(iter(words), "")
+    shown = {name: about for name, (_, about) in COMMANDS.items() if name.split()[0] == group} or {
+        name: about for name, (_, about) in COMMANDS.items()
+    }
+    print("usage: doll COMMAND [OPTIONS]; doll COMMAND --help explains the options\n")
+    print("\n".join(f"  doll {name:22} {about}" for name, about in shown.items()))
+    if not words or words[0] in ("help", "--help", "-h"):
+        return 0
+    print(f"\nError: there is no command 'doll {' '.join(words[:2])}'.", file=sys.stderr)
+    return 2
