@@ -14,7 +14,6 @@ from doll_monai.handlers.overlay_sheet import OverlaySheet
 from doll_monai.handlers.overlay_writer import OverlayWriter
 from doll_monai.handlers.progress import ProgressHandler
 from doll_monai.handlers.randomized import RandomizedExplainer, explained_keys, gate_sources
-from doll_monai.handlers.roc_curves import RocCurves
 from doll_monai.handlers.tracking import (
     TrackedRun,
     artifact_folder,
@@ -43,7 +42,6 @@ __all__ = [
     "OverlayWriter",
     "ProgressHandler",
     "RandomizedExplainer",
-    "RocCurves",
     "TrackedRun",
     "TrainingState",
     "TransferProbe",

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import auc, roc_curve
 
-from doll_monai.findings import FINDINGS, IGNORED_TARGET, finding_index
-from doll_monai.handlers.roc_curves import roc_curves as observation_curves
+from doll_monai.findings import FINDINGS, IGNORED_TARGET
 from doll_monai.transforms.observations import ObservationTargets
 from doll_tools.report.drawing import ACCENT, STYLE, TEXT, VERMILLION, svg, thinned
 from doll_tools.report.run_folder import RunFolder, relative_to
@@ -49,13 +49,13 @@ def roc_curves(folder: RunFolder) -> list[Curve]:
     targets = torch.stack([ObservationTargets()(labels[images[number]]) for number in known]).numpy()
     scores = rows.iloc[known, 1:].to_numpy(dtype=float)
     targets[~np.isfinite(scores)] = IGNORED_TARGET
-    from sklearn.metrics import auc  # takes a second, which other commands should not wait for
-
     drawn = []
-    for name, (false, true, positives) in observation_curves(scores, targets).items():
-        count = int((targets[:, finding_index(name)] >= 0).sum())
-        caption = f"AUROC {auc(false, true):.3f}; {positives} of {count} images"
-        drawn.append(Curve(_roc_svg(false, true, f"ROC curve of {name}, {caption}"), name, caption))
+    for name, score, target in zip(FINDINGS, scores.T, targets.T, strict=True):
+        positive, score = target[target >= 0] >= 0.5, score[target >= 0]
+        if 0 < positive.sum() < len(positive):
+            false, true, _ = roc_curve(positive, score)
+            caption = f"AUROC {auc(false, true):.3f}; {positive.sum()} of {len(positive)} images"
+            drawn.append(Curve(_roc_svg(false, true, f"ROC curve of {name}, {caption}"), name, caption))
     return drawn
 
 
