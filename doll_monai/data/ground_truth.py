@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from doll_monai.data.datalist import read_table, relative_path
+from doll_monai.data.run_lengths import RunLengths, read_run_lengths
 from doll_monai.findings import finding_index
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.pictures import open_picture, upright
-from doll_tools.prepare.run_lengths import RunLengths, read_run_lengths
 
 Place = str | tuple[float, ...] | RunLengths
 

@@ -15,12 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from doll_monai.data.ground_truth import BOX
+from doll_monai.data.run_lengths import OTHER_NAMES, read_run_lengths
 from doll_monai.findings import FINDINGS, finding_index
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 from doll_tools.prepare.chexpert import read_chexpert
 from doll_tools.prepare.published import Count
-from doll_tools.prepare.run_lengths import OTHER_NAMES, read_run_lengths
 
 TABLES = {"validation": "val_labels.csv", "test": "test_labels.csv"}
 """Section to the table of its images, as CheXlocalize brings them."""

@@ -21,12 +21,12 @@ from PIL import Image
 from doll_monai.data.datalist import load_datalist, read_table, relative_path, write_datalist
 from doll_monai.data.ground_truth import _extent
 from doll_monai.data.label_files import label_file, read_label, write_label
+from doll_monai.data.run_lengths import RunLengths, read_run_lengths
 from doll_monai.findings import FINDINGS
 from doll_monai.transforms.reading import LoadLabeld
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.chexpert import read_chexpert
 from doll_tools.prepare.masks import parse_classes, read_mask
-from doll_tools.prepare.run_lengths import RunLengths, read_run_lengths
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 LOAD = LoadLabeld("label")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from doll_monai.data.ground_truth import GroundTruth
+from doll_monai.data.run_lengths import RunLengths
 from doll_monai.findings import finding_index
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.run_lengths import RunLengths
 
 IMAGE = "valid/patient00001/study1/view1_frontal.jpg"
 NAME = "patient00001_study1_view1_frontal"
