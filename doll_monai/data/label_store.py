@@ -6,8 +6,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cache, cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from doll_monai.data.provenance import claim_folder
 from doll_monai.findings import CHANNEL_DEF
 from doll_monai.utils.atomic import remove_leftovers, write_atomic
 from doll_monai.utils.background import BackgroundTasks
-from doll_monai.utils.errors import InputError
+from doll_monai.utils.errors import InputError, sentence_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ class LabelStore:
         on_error: with ``raise``, a chunk with an image that could not be read is never done.
         kept_maps: number of images whose members' maps are kept below ``output_dir/maps``, small and to be looked at:
             those with the smallest hashes of their names.
+        transform: raises ``InputError`` for an image that cannot be read; one that could not is tried again when it
+            can.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class LabelStore:
         world_size: int = 1,
         on_error: str = "skip",
         kept_maps: int = 0,
+        transform: Callable[[Mapping[str, Any]], Any] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.dataset_dir = Path(dataset_dir)
@@ -77,6 +80,7 @@ class LabelStore:
         self.world_size = world_size
         self.on_error = on_error
         self.kept_maps = kept_maps
+        self.transform = transform
         self._claimed = False
         self._tasks = BackgroundTasks()
 
@@ -124,10 +128,26 @@ class LabelStore:
         if not self._rows_path(number).is_file():
             return False
         _, failures = read_chunk(self._rows_path(number))
-        if failures and (self.on_error == "raise" or any(_readable(self.dataset_dir / image) for image in failures)):
+        if failures and self.on_error == "raise":
             return False
-        images = [record["image"] for record in self.chunks[number] if self.relative(record["image"]) not in failures]
-        return all((self.output_dir / self.label_path(image)).is_file() for image in images)
+        return all(
+            not self._readable(record)
+            if self.relative(record["image"]) in failures
+            else (self.output_dir / self.label_path(record["image"])).is_file()
+            for record in self.chunks[number]
+        )
+
+    def _readable(self, record: Mapping[str, Any]) -> bool:
+        """Whether an image that could not be read can be read now."""
+        if self.transform is None:
+            return False
+        try:
+            self.transform(record)
+        except Exception as error:
+            if sentence_of(error) is None:
+                raise
+            return False
+        return True
 
     def relative(self, image: str | os.PathLike) -> str:
         """An image's path below ``dataset_dir``, with forward slashes."""
@@ -187,9 +207,14 @@ class LabelStore:
     def finish(self) -> None:
         """When all chunks are done, by whichever process, write ``labels.csv``, ``failures.csv``, ``dataset.json``.
 
+        The last thing that a run does, even where nothing was left to compute.
+
         Raises:
             InputError: when a chunk could not be written, or none of the images could be read.
         """
+        self.claim()
+        if not self._tasks.begun:
+            logger.info("All labels are there already; nothing to compute.")
         self.wait()
         parts = [self._rows_path(number) for number in range(len(self.chunks))]
         if not all(part.is_file() for part in parts):
@@ -235,18 +260,3 @@ class LabelStore:
     @property
     def _provenance_path(self) -> Path:
         return self.output_dir / "provenance.json"
-
-
-@cache
-def _loader() -> Callable[[Mapping[Hashable, Any]], Mapping[Hashable, Any]]:
-    from doll_monai.transforms.reading import LoadRadiographd  # which itself reads label files with this package
-
-    return LoadRadiographd("image")
-
-
-def _readable(image: Path) -> bool:
-    try:
-        _loader()({"image": str(image)})
-    except InputError:
-        return False
-    return True

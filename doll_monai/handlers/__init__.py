@@ -4,7 +4,7 @@ from doll_monai.handlers.agreement import MapAgreement
 from doll_monai.handlers.captum_sources import CaptumHandler
 from doll_monai.handlers.chance import ChanceScorer
 from doll_monai.handlers.early_learning import EarlyLearningCorrection
-from doll_monai.handlers.engine import every, image_meta, run_unless_done
+from doll_monai.handlers.engine import every, image_meta
 from doll_monai.handlers.explainer import SOURCES, Explainer, check_source
 from doll_monai.handlers.gradcam import GradCAMHandler
 from doll_monai.handlers.integrated_gradients import IntegratedGradientsHandler
@@ -58,6 +58,5 @@ __all__ = [
     "image_meta",
     "label_shares",
     "localization_sources",
-    "run_unless_done",
     "with_label_shares",
 ]

@@ -1,17 +1,12 @@
-"""Small functions that take something out of an engine, or run it, by name instead of a lambda in JSON."""
+"""Small functions that take something out of an engine, by name instead of a lambda in JSON."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ignite.engine import Engine
 from monai.utils import CommonKeys
-
-from doll_monai.data.label_store import LabelStore
-
-logger = logging.getLogger(__name__)
 
 
 def output_of(engine: Engine) -> Any:
@@ -32,25 +27,6 @@ def data_loader_of(engine: Engine) -> Any:
 def image_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Metadata of each image of a decollated batch; MONAI's savers find the file name in it."""
     return [item[CommonKeys.IMAGE].meta for item in batch]
-
-
-def run_unless_done(engine: Engine, store: LabelStore) -> None:
-    """Run the label generation, or only put table and datalist together when every chunk is done.
-
-    However the run ends, what was handed to the store is written first.
-
-    Raises:
-        InputError: when the store's folder holds labels that were made otherwise, or a label cannot be written.
-    """
-    store.claim()
-    if len(data_loader_of(engine)) == 0:
-        logger.info("All labels are there already; nothing to compute.")
-        store.finish()
-        return
-    try:
-        engine.run()
-    finally:
-        store.wait()
 
 
 def every(n: int) -> Callable[[Engine, int], bool]:

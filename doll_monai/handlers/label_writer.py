@@ -26,8 +26,8 @@ AGREEMENT_SIDE = 32
 class LabelWriter:
     """Hands each chunk's labels, and one table row an (image, positive observation), to the store.
 
-    Works on the engine's decollated, post-processed output. The store writes in the background; when all chunks are
-    done, the table and ``dataset.json`` are put together. An image with an ``error`` in the batch gets no label.
+    Works on the engine's decollated, post-processed output. The store writes in the background; call its ``finish``
+    after the run. An image with an ``error`` in the batch gets no label.
 
     Args:
         store: where labels go.
@@ -53,10 +53,9 @@ class LabelWriter:
         self.map_prefix = map_prefix
 
     def attach(self, engine: Engine) -> None:
-        """Write after each iteration, finish when the run is complete."""
+        """Write after each iteration."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-        engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, _engine: Engine) -> None:
         self.store.claim()
@@ -79,9 +78,6 @@ class LabelWriter:
                 if channels and relative in self.store.with_maps:
                     maps[path] = (self._maps(item, channels, SIDE), [FINDINGS[channel] for channel in channels])
         self.store.write(int(batch_of(engine)[0]["chunk"]), labels, rows, failures, maps)
-
-    def _finish(self, _engine: Engine) -> None:
-        self.store.finish()
 
     def _rows(self, image: str, item: Mapping[str, Any], explained: list[int]) -> list[dict[str, Any]]:
         logits = torch.stack([item[f"pred_{member}"] for member in range(self.members)]).mean(0)

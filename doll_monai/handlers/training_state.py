@@ -7,8 +7,9 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from filelock import AcquireReturnProxy
 from ignite.engine import Engine, Events
 from monai.data.utils import set_rnd
 from monai.utils import set_determinism
@@ -110,20 +111,20 @@ class TrainingState:
         self.evaluator = evaluator
         self.final_path = final_path
         self.network = network
-        self._locked: IO[str] | None = None
+        self._lock: AcquireReturnProxy | None = None
         self.settings = json.loads(json.dumps({"seed": seed, **(settings or {})}, default=str))
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer, after the handlers whose results belong to the epoch (validation, scheduler)."""
-        engine.add_event_handler(Events.STARTED, self._lock)
+        engine.add_event_handler(Events.STARTED, self._claim)
         engine.add_event_handler(Events.STARTED, self._resume)
         engine.add_event_handler(Events.EPOCH_STARTED, self._seed)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
-    def _lock(self, _engine: Engine) -> None:
-        if process_rank() == 0 and self._locked is None:
-            self._locked = lock_folder(self.path.parent, "training")
+    def _claim(self, _engine: Engine) -> None:
+        if process_rank() == 0 and self._lock is None:
+            self._lock = lock_folder(self.path.parent, "training")
 
     def _resume(self, engine: Engine) -> None:
         if not self.path.is_file():
@@ -173,9 +174,9 @@ class TrainingState:
     def _finish(self, _engine: Engine) -> None:
         if self.final_path is not None and self.network is not None and process_rank() == 0:
             save_weights(self.network.state_dict(), self.final_path)
-        if self._locked is not None:
-            self._locked.close()
-            self._locked = None
+        if self._lock is not None:
+            self._lock.lock.release()
+            self._lock = None
 
 
 class AdapterSaver:

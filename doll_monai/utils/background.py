@@ -22,6 +22,11 @@ class BackgroundTasks:
         self._executor: ThreadPoolExecutor | None = None
         self._futures: deque[Future[None]] = deque()
 
+    @property
+    def begun(self) -> bool:
+        """Whether there was any task."""
+        return self._executor is not None
+
     def submit(self, task: Callable[[], None]) -> None:
         """Hand a task over; wait as long as too many are waiting.
 

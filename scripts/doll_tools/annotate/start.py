@@ -67,7 +67,7 @@ def start(
     _check_port(host, port)
     folder = Path(output).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    lock_folder(folder, "label app")
+    _lock = lock_folder(folder, "label app")  # until this process ends
     _own_temporary_folder(folder / "tmp")
     write_served(folder, served)
     write_atomic(folder / "main.py", MAIN.encode())

@@ -19,7 +19,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_files import write_label
 from doll_monai.utils.errors import InputError, explain_errors, sentence_of
-from doll_monai.utils.folder_lock import locked_folder
+from doll_monai.utils.folder_lock import lock_folder
 from doll_tools.annotate.label_map import split_classes
 from doll_tools.annotate.served import ServedBundle
 from doll_tools.annotate.versions import Versions
@@ -80,7 +80,7 @@ class TrainAdapters(TrainTask):
                 f"{len(images)} images have a final label for {', '.join(self.served.classes)}; "
                 f"save at least {FEWEST}, then train."
             )
-        with locked_folder(self.versions.folder, "training"):
+        with lock_folder(self.versions.folder, "training"):
             start = time.monotonic()
             folder = self.versions.begin()
             try:

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 
 from doll_monai.data.datalist import write_atomic
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.folder_lock import locked_folder
+from doll_monai.utils.folder_lock import lock_folder
 from doll_monai.utils.mlflow_tags import NOTE, TRAINING
 from doll_monai.utils.progress import duration, environment
 from doll_tools.pipeline.relay import relay
@@ -72,7 +72,7 @@ class Runner:
         Raises:
             InputError: when a stage fails, one of its inputs is missing, or another pipeline works in the folder.
         """
-        with locked_folder(self.output, "pipeline"):
+        with lock_folder(self.output, "pipeline"):
             return self._run_all(stages, description, after)
 
     def is_done(self, stage: Stage) -> bool:

@@ -28,7 +28,6 @@ from doll_monai.data.label_maps import read_map_sheet
 from doll_monai.data.label_rows import COLUMNS, read_chunk
 from doll_monai.data.label_store import LabelStore
 from doll_monai.findings import FINDINGS, FOREGROUND, IGNORE
-from doll_monai.handlers.engine import run_unless_done
 from doll_monai.handlers.integrated_gradients import IntegratedGradientsHandler
 from doll_monai.handlers.label_writer import LabelWriter
 from doll_monai.transforms.attribution import (
@@ -115,7 +114,11 @@ def _run(store: LabelStore, networks: list[nn.Module], stop_after: int | None = 
             LabelWriter(store, members=len(networks)),
         ],
     )
-    run_unless_done(evaluator, store)
+    try:
+        evaluator.run()
+    finally:
+        store.wait()
+    store.finish()
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -201,10 +204,10 @@ def test_several_processes_write_the_same_bytes(reference, images, networks, sec
     assert _digests(output) == reference
 
 
-def test_shards_are_disjoint_and_complete(radiographs, sections, tmp_path: Path) -> None:
-    parts = [_store(tmp_path, radiographs, sections, rank=rank, world_size=2).pending() for rank in range(2)]
-    images = [record["image"] for part in parts for record in part]
-    assert sorted(images) == sorted(record["image"] for records in sections.values() for record in records)
+def test_shards_are_disjoint_and_complete(images, sections, tmp_path: Path) -> None:
+    parts = [_store(tmp_path, images, sections, rank=rank, world_size=2).pending() for rank in range(2)]
+    found = [record["image"] for part in parts for record in part]
+    assert sorted(found) == sorted(record["image"] for records in sections.values() for record in records)
     assert [{record["chunk"] for record in part} for part in parts] == [{0, 2}, {1}]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.folder_lock import lock_folder, locked_folder
+from doll_monai.utils.folder_lock import lock_folder
 
 HOLD = """
 import sys, time
@@ -29,14 +29,15 @@ def test_another_process_is_kept_out_until_the_first_ends(tmp_path: Path) -> Non
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(InputError, match=r"Another training is at work in .*new; wait for it"):
             lock_folder(tmp_path / "new", "training")
-        lock_folder(tmp_path / "new", "pipeline").close()
+        with lock_folder(tmp_path / "new", "pipeline"):
+            pass
         holder.kill()
-    with locked_folder(tmp_path / "new", "training"):
+    with lock_folder(tmp_path / "new", "training"):
         pass
 
 
 def test_a_process_is_not_kept_out_by_itself(tmp_path: Path) -> None:
-    with locked_folder(tmp_path, "training") as _, locked_folder(tmp_path, "training"):
+    with lock_folder(tmp_path, "training"), lock_folder(tmp_path, "training"):
         pass
 
 
@@ -56,7 +57,7 @@ def test_a_child_does_not_keep_what_its_parent_left(tmp_path: Path) -> None:
         os.close(writing)
         os.read(reading, 1)
         os._exit(0)
-    file.close()
+    file.lock.release()
     command = [sys.executable, "-c", HOLD.replace("time.sleep(60)", ""), str(tmp_path)]
     assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == "held\n"
     os.close(writing)
