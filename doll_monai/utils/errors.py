@@ -1,20 +1,21 @@
-"""Mistakes in a user's data or configuration end in one sentence and a non-zero exit, not in pages of traceback."""
+"""Mistakes in a user's data or configuration, and how a program ends with one: in a sentence."""
 
 from __future__ import annotations
 
-import inspect
-import logging
+import functools
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-TRACEBACK_VARIABLE = "DOLL_MONAI_TRACEBACK"
-"""Environment variable: set to 1, the full traceback is shown as well."""
+TRACEBACK_VARIABLE = "DOLL_TRACEBACK"
+"""Environment variable: set to 1, an error shows its traceback as well."""
+INTERRUPTED = "Interrupted; what is finished stays, the same command continues."
 
-_IN_WORKER = re.compile(r"^doll_monai\.errors\.InputError: (.+)$", re.MULTILINE)
+P = ParamSpec("P")
+T = TypeVar("T")
+_IN_WORKER = re.compile(r"^doll_monai\.utils\.errors\.InputError: (.+)$", re.MULTILINE)
 
 
 class InputError(ValueError):
@@ -70,67 +71,32 @@ def sentence_of(error: BaseException) -> str | None:
     return None
 
 
-def explain_errors() -> None:
-    """Let the interpreter end with the sentence of an ``InputError`` instead of its traceback.
+def is_bundle_run() -> bool:
+    """Whether this process is ``python -m monai.bundle``, and not a notebook, a server or a test."""
+    return getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", None) == "monai.bundle.__main__"
 
-    Bundles call it first in ``initialize``, programs at their start. All other exceptions are shown as ever, with the
-    one behind them as the last line.
+
+def explained(function: Callable[P, T]) -> Callable[P, T]:
+    """Let ``python -m monai.bundle`` end with a sentence where a function meets an ``InputError``.
+
+    MONAI wraps an exception that is raised while a configuration is evaluated, and Python shows the outermost one last.
+    So what configurations call (functions, constructors that check values, an engine's ``run``) turns the error into
+    ``SystemExit``, which MONAI lets pass. Any other program sees the error as it is.
     """
-    sys.excepthook = _excepthook
-    logging.setLogRecordFactory(_log_record)
 
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except KeyboardInterrupt:
+            if not is_bundle_run():
+                raise
+            print(INTERRUPTED, file=sys.stderr)
+            raise SystemExit(130) from None
+        except Exception as error:
+            sentence = sentence_of(error) if is_bundle_run() else None
+            if sentence is None or os.environ.get(TRACEBACK_VARIABLE) == "1":
+                raise
+            raise SystemExit(f"Error: {sentence}") from error
 
-def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    from doll_monai.utils.progress import end_bars  # which imports this module
-
-    end_bars()
-    sentence = sentence_of(error)
-    if kind is KeyboardInterrupt:
-        print("Interrupted; what is finished stays, the same command continues.", file=sys.stderr)
-    elif sentence is None or os.environ.get(TRACEBACK_VARIABLE) == "1":
-        sys.__excepthook__(kind, error, trace)
-    if sentence is None and kind is not KeyboardInterrupt:
-        root = _root(error)
-        sentence = f"unexpected {type(root).__name__}: {' '.join(str(root).split())}"
-    if sentence is not None:
-        print(f"Error: {sentence}", file=sys.stderr)
-
-
-def _log_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
-    """A log record; one that would show the traceback of an ``InputError`` only says that the run stops."""
-    record = logging.LogRecord(*args, **kwargs)
-    if record.levelno >= logging.ERROR and os.environ.get(TRACEBACK_VARIABLE) != "1":
-        error = record.exc_info[1] if record.exc_info else None
-        if (error is not None and sentence_of(error)) or "doll_monai.utils.errors.InputError" in record.getMessage():
-            record.msg, record.args, record.exc_info = "The run stops; the reason is at the end.", (), None
-    return record
-
-
-def _root(error: BaseException) -> BaseException:
-    """The first exception in a chain of causes."""
-    seen = {id(error)}
-    while error.__cause__ is not None and id(error.__cause__) not in seen:
-        error = error.__cause__
-        seen.add(id(error))
-    return error
-
-
-def run_program(program: Callable[..., object]) -> None:
-    """Run a function as a command-line program with ``fire``; ``InputError`` ends it with its sentence, exit code 1.
-
-    ``fire`` complains about an unknown option only after the function has run; here it is refused before, unless the
-    function takes any (``**values``).
-    """
-    import fire
-
-    explain_errors()
-    parameters = inspect.signature(program).parameters
-    known = list(parameters)
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    for argument in sys.argv[1:] if not takes_any else ():
-        name = argument.removeprefix("--").partition("=")[0].replace("-", "_")
-        if argument == "--":
-            break
-        if argument.startswith("--") and name not in {*known, "help"} and name.removeprefix("no") not in known:
-            raise InputError(f"There is no option --{name}; there are: {', '.join(f'--{option}' for option in known)}.")
-    fire.Fire(program)
+    return call

@@ -12,7 +12,7 @@ from typing import Any
 
 import fire
 
-from doll_monai.utils.errors import InputError, sentence_of
+from doll_monai.utils.errors import INTERRUPTED, TRACEBACK_VARIABLE, InputError, sentence_of
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("doll_tools.pipeline.demo:demo", "all stages on drawn images"),
@@ -42,8 +42,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "package committee": ("doll_tools.release.committee:write_committee", "one network of several classifiers"),
 }
 """Command to the function behind it and what it is for. A function's docstring is its help."""
-TRACEBACK_VARIABLE = "DOLL_TRACEBACK"
-"""Environment variable: set to 1, an error shows its traceback as well."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module, _, function = COMMANDS[name][0].partition(":")
         _run(getattr(importlib.import_module(module), function), name, words[len(name.split()) :])
     except KeyboardInterrupt:
-        print("Interrupted; what is finished stays, the same command continues.", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         return 130
     except InputError as error:
         return _fail(error, str(error))

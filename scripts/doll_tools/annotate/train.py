@@ -18,7 +18,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_files import write_label
-from doll_monai.utils.errors import InputError, explain_errors, sentence_of
+from doll_monai.utils.errors import InputError, sentence_of
 from doll_monai.utils.folder_lock import lock_folder
 from doll_tools.annotate.label_map import split_classes
 from doll_tools.annotate.served import ServedBundle
@@ -72,7 +72,6 @@ class TrainAdapters(TrainTask):
         Raises:
             InputError: when there is too little to train on, or the training fails; the last version stays in use.
         """
-        explain_errors()
         members, iterations = (_whole(request, name, usual) for name, usual in self.config().items())
         images = datastore.annotated(self.served.classes)
         if len(images) < FEWEST:

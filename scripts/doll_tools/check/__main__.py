@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from doll_monai.utils.errors import InputError, explain_errors
+from doll_monai.utils.errors import InputError
 from doll_tools.check.command import check_files, files_of, split_arguments
 
 WORKFLOWS = (
@@ -66,7 +66,6 @@ def _workflows(configs: Path) -> list[tuple[str, ...]]:
 
 def main() -> None:
     """Read the command line, check, say what is right."""
-    explain_errors()
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         raise InputError("Give a bundle's folder: python -m doll_tools.check bundles/NAME [--name value ...].")
     for workflow in check_bundle(Path(sys.argv[1]), sys.argv[2:]):

@@ -182,7 +182,7 @@ def test_training_on_several_gpus_has_every_property(bundle: Path, images: Path,
         pytest.skip("this bundle has no training")
     _write_datalist(bundle, images, tmp_path)
     overrides = _overrides(bundle, PARALLEL, images, tmp_path)
-    overrides |= {"initialize": ["$explain_errors()"], "train::trainer::network": "@network"}
+    overrides |= {"initialize": [], "train::trainer::network": "@network"}
     overrides["train::sampler"] = {"_target_": "torch.utils.data.SequentialSampler", "data_source": "@train::dataset"}
     overrides["validate::sampler"] = {**overrides["train::sampler"], "data_source": "@validate::dataset"}
     files = [str(bundle / "configs" / f"{name}.json") for name in PARALLEL]
