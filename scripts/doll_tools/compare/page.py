@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from doll_monai.handlers.image_scores import ELSEWHERE, METRICS, SPLITS, TEST, VALID
-from doll_monai.metrics.paired_differences import ALL
 from doll_tools.compare.results import Results
+from doll_tools.compare.statistics import ALL
 from doll_tools.compare.summary import CHOSEN, differences, learning, summarize, with_class_means
 from doll_tools.evaluate.page import markdown_table
 

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from doll_monai.handlers.image_scores import FILE, METRICS
-from doll_monai.metrics.paired_differences import CELL, iterations_to_95
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.json_object import read_json_object
 from doll_tools.compare.starts import KNOWN
+from doll_tools.compare.statistics import CELL, iterations_to_95
 
 CELLS, RECORD, CURVE, SCORES = "cells", "cell.json", "curve.csv", "scores"
 RESULTS, IMAGES, CURVES = "results.csv", "images.csv", "curves.csv"

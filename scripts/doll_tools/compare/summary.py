@@ -7,8 +7,9 @@ import math
 import pandas as pd
 
 from doll_monai.handlers.image_scores import METRICS
-from doll_monai.metrics.bootstrap import RESAMPLES
-from doll_monai.metrics.paired_differences import (
+from doll_monai.metrics.intervals import RESAMPLES
+from doll_tools.compare.results import Results
+from doll_tools.compare.statistics import (
     ALL,
     CELL,
     chosen_tuning,
@@ -18,7 +19,6 @@ from doll_monai.metrics.paired_differences import (
     paired,
     pairs_of_cells,
 )
-from doll_tools.compare.results import Results
 
 CHOSEN = "best on valid"
 """Stands for the tuning that is best on valid images."""

@@ -1,6 +1,6 @@
 """A quality gate before anybody pre-trains: do the labels know more than chance, and is it what the networks learnt?"""
 
-from doll_monai.metrics.bootstrap import mean_interval
+from doll_monai.metrics.intervals import crossed_interval
 from doll_tools.evaluate.pairs import ALL, read_pairs
 from doll_tools.evaluate.program import Evaluation
 from doll_tools.evaluate.request import EvaluationRequest
@@ -12,8 +12,8 @@ __all__ = [
     "Evaluation",
     "EvaluationRequest",
     "Verdict",
+    "crossed_interval",
     "judge",
-    "mean_interval",
     "read_pairs",
     "score_table",
 ]

@@ -14,7 +14,7 @@ import pandas as pd
 from doll_monai.data.datalist import SECTIONS, write_atomic
 from doll_monai.handlers.agreement import LIKENESS
 from doll_monai.handlers.tracked_parameters import shown_parameters
-from doll_monai.metrics.bootstrap import RESAMPLES
+from doll_monai.metrics.intervals import RESAMPLES
 from doll_monai.metrics.localization import MIN_TABLE_PAIRS, pair_count
 from doll_monai.utils.errors import InputError
 from doll_tools.evaluate.page import page

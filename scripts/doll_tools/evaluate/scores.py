@@ -10,7 +10,7 @@ import pandas as pd
 from doll_monai.data.datalist import SECTIONS
 from doll_monai.findings import FINDINGS
 from doll_monai.handlers.agreement import LIKENESS
-from doll_monai.metrics.bootstrap import RESAMPLES, mean_interval
+from doll_monai.metrics.intervals import RESAMPLES, crossed_interval
 from doll_monai.metrics.localization import PAIR
 from doll_tools.evaluate.pairs import ALL
 
@@ -21,7 +21,7 @@ def score_table(pairs: pd.DataFrame, sources: Sequence[str], resamples: int = RE
     Args:
         pairs: of ``read_pairs``.
         sources: names of the sources to show, in this order.
-        resamples, seed: of ``mean_interval``.
+        resamples, seed: of ``crossed_interval``.
 
     Returns:
         one row a section, observation (``all`` together first) and source: ``pairs``, ``patients``; ``iou`` and
@@ -55,5 +55,5 @@ def _row(part: pd.DataFrame, reference: pd.DataFrame, resamples: int, seed: int)
 
 
 def _with_interval(name: str, values: pd.Series, patients: pd.Series, resamples: int, seed: int) -> dict[str, float]:
-    found = mean_interval(values, patients, resamples, seed)
+    found = crossed_interval(values, patients, None, resamples, seed)
     return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))

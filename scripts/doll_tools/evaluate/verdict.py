@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from doll_monai.metrics.bootstrap import RESAMPLES, mean_interval
+from doll_monai.metrics.intervals import RESAMPLES, crossed_interval
 from doll_monai.metrics.localization import PAIR
 
 MAX_SAME_LABEL = 0.5
@@ -97,14 +97,14 @@ def judge(pairs: pd.DataFrame, section: str, resamples: int = RESAMPLES, seed: i
     Args:
         pairs: of ``read_pairs``, with the sources ``consensus``, ``chance`` and ``randomized``.
         section: one that has pairs.
-        resamples, seed: of ``mean_interval``.
+        resamples, seed: of ``crossed_interval``.
     """
     of_section = pairs[pairs["section"] == section]
     by_source = {str(source): rows.set_index(PAIR) for source, rows in of_section.groupby("source")}
     consensus = by_source["consensus"]
 
     def interval(values: pd.Series) -> Interval:
-        return mean_interval(values, consensus["patient"], resamples, seed)
+        return crossed_interval(values, consensus["patient"], None, resamples, seed)
 
     agreement, randomized, unrelated = (
         float(consensus[f"{name}_rank"].mean()) for name in ("agreement", "randomized", "unrelated")

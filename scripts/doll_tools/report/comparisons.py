@@ -11,11 +11,11 @@ import pandas as pd
 from PIL import Image
 
 from doll_monai.handlers.image_scores import ELSEWHERE, TEST
-from doll_monai.metrics.paired_differences import ALL
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 from doll_monai.visualize.pictures import data_uri
 from doll_tools.compare.page import interval
+from doll_tools.compare.statistics import ALL
 from doll_tools.report.comparison_curves import learning_curves, score_intervals
 from doll_tools.report.figures import Curve
 

@@ -1,15 +1,13 @@
-"""Intervals and differences against values worked by hand."""
+"""Differences against values worked by hand."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from doll_monai.metrics.bootstrap import mean_interval
-from doll_monai.metrics.paired_differences import (
+from doll_tools.compare.cells import Cell, epochs, grid, values_of
+from doll_tools.compare.statistics import (
     ALL,
     chosen_tuning,
     class_means,
@@ -19,7 +17,6 @@ from doll_monai.metrics.paired_differences import (
     paired,
     pairs_of_cells,
 )
-from doll_tools.compare.cells import Cell, epochs, grid, values_of
 from doll_tools.compare.summary import differences, summarize, with_class_means
 
 
@@ -31,41 +28,6 @@ def _table(values: list[list[float]], **columns: object) -> pd.DataFrame:
         for image, value in enumerate(images)
     ]
     return pd.DataFrame(rows).assign(dice=lambda rows: rows["iou"], hd95=lambda rows: 1 - rows["iou"], **columns)
-
-
-def test_interval_is_that_of_all_possible_draws() -> None:
-    values = np.array([[0.0, 0.3, 1.0], [0.5, 0.2, 0.9]])
-    draws = [
-        values[np.ix_(seeds, images)].mean()
-        for seeds in itertools.product(range(2), repeat=2)
-        for images in itertools.product(range(3), repeat=3)
-    ]
-    expected = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
-    mean, low, high = crossed_interval(_table(values.tolist()), "iou", resamples=40000)
-    assert mean == pytest.approx(values.mean())
-    assert (low, high) == pytest.approx(tuple(expected), abs=0.03)
-
-
-def test_one_seed_is_the_bootstrap_over_patients() -> None:
-    values = np.random.default_rng(3).random(30)
-    table = _table([values.tolist()])
-    table["patient"] = [f"p{number // 3}" for number in range(30)]
-    expected = mean_interval(table["iou"], table["patient"], 20000)
-    assert crossed_interval(table, "iou", 20000) == pytest.approx(expected, abs=0.01)
-
-
-def test_seeds_that_differ_widen_the_interval() -> None:
-    alike = crossed_interval(_table([[0.4, 0.6, 0.5]] * 4), "iou")
-    apart = crossed_interval(_table([[0.4 + d, 0.6 + d, 0.5 + d] for d in (-0.3, -0.1, 0.1, 0.3)]), "iou")
-    assert alike[0] == pytest.approx(apart[0])
-    assert apart[2] - apart[1] > 1.5 * (alike[2] - alike[1])
-
-
-def test_intervals_without_images_or_with_one_patient_are_empty() -> None:
-    assert np.isnan(crossed_interval(_table([[float("nan")]]), "iou")).all()
-    mean, low, high = crossed_interval(_table([[0.5], [0.7]]), "iou")
-    assert mean == pytest.approx(0.6)
-    assert np.isnan([low, high]).all()
 
 
 def test_differences_are_paired_by_seed_and_image() -> None:

@@ -1,11 +1,10 @@
-"""Intervals, joined tables and verdicts against hand-worked cases."""
+"""Joined tables and verdicts against hand-worked cases."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,6 @@ import pytest
 
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.handlers.localization import COLUMNS
-from doll_monai.metrics.bootstrap import mean_interval
 from doll_monai.utils.errors import InputError
 from doll_tools.evaluate.page import page
 from doll_tools.evaluate.pairs import ALL, read_pairs
@@ -23,43 +21,6 @@ from doll_tools.evaluate.verdict import judge
 SOURCES = ("consensus", "member_0", "gradcam", "randomized", "chance")
 IOU = {"consensus": 0.5, "member_0": 0.4, "gradcam": 0.3, "randomized": 0.2, "chance": 0.1}
 PATIENTS = 12
-
-
-def _series(values: Any) -> pd.Series:
-    return pd.Series(list(values))
-
-
-def test_interval_of_independent_values_is_that_of_the_normal_distribution() -> None:
-    values = np.random.default_rng(0).normal(2.0, 1.0, 400)
-    mean, low, high = mean_interval(_series(values), _series(range(400)), seed=1)
-    assert mean == pytest.approx(values.mean())
-    assert (high - low) / 2 == pytest.approx(1.96 * values.std() / 20, rel=0.08)
-
-
-def test_pairs_of_one_patient_count_as_one() -> None:
-    """Ten equal pairs a patient: as wide as with one pair, and sqrt(10) times as wide as if all were patients."""
-    values = np.random.default_rng(0).normal(0.0, 1.0, 100)
-    one = mean_interval(_series(values), _series(range(100)))
-    ten = mean_interval(_series(np.repeat(values, 10)), _series(np.repeat(range(100), 10)))
-    apart = mean_interval(_series(np.repeat(values, 10)), _series(range(1000)))
-    assert ten == pytest.approx(one)
-    assert (one[2] - one[1]) / (apart[2] - apart[1]) == pytest.approx(math.sqrt(10), rel=0.1)
-
-
-def test_mean_is_over_pairs_not_patients_and_empty_values_are_left_out() -> None:
-    mean, low, high = mean_interval(_series([1.0, 1.0, 1.0, 0.0, math.nan]), _series("aaabb"))
-    assert (mean, low, high) == (0.75, 0.0, 1.0)
-
-
-@pytest.mark.parametrize("values", [[], [0.3], [math.nan]])
-def test_one_patient_gives_no_interval(values: list[float]) -> None:
-    assert all(math.isnan(end) for end in mean_interval(_series(values), _series("a" * len(values)))[1:])
-
-
-def test_the_same_seed_gives_the_same_interval() -> None:
-    values, patients = _series(np.arange(20.0) % 7), _series(range(20))
-    assert mean_interval(values, patients, seed=3) == mean_interval(values, patients, seed=3)
-    assert mean_interval(values, patients, seed=3) != mean_interval(values, patients, seed=4)
 
 
 def _write_run(folder: Path, iou: dict[str, float], **agreement: float) -> dict[str, list[dict]]:
