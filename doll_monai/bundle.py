@@ -64,6 +64,7 @@ __all__ = [
     "load_if_given",
     "load_pretrained",
     "load_sections",
+    "load_weights",
     "localization_sources",
     "member_keys",
     "parameter_groups",
@@ -91,6 +92,7 @@ load_datalist = explained(datalist.load_datalist)
 load_if_given = explained(datalist.load_if_given)
 load_pretrained = explained(weights.load_pretrained)
 load_sections = explained(datalist.load_sections)
+load_weights = explained(weights.load_weights)
 parameter_groups = explained(parameters.parameter_groups)
 records_with_ground_truth = explained(ground_truth.records_with_ground_truth)
 scored_images = explained(image_scores.scored_images)

@@ -22,7 +22,7 @@ from doll_monai.handlers.tracking import (
     default_tracking_uri,
     executed_configuration,
 )
-from doll_monai.handlers.training_state import AdapterSaver, BestModelSaver, TrainingState, WeightsLoader
+from doll_monai.handlers.training_state import AdapterSaver, BestModelSaver, TrainingState
 from doll_monai.handlers.transfer_probe import TransferProbe
 
 __all__ = [
@@ -45,7 +45,6 @@ __all__ = [
     "TrackedRun",
     "TrainingState",
     "TransferProbe",
-    "WeightsLoader",
     "artifact_folder",
     "bundle_name",
     "bundle_task",

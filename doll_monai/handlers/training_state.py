@@ -19,7 +19,7 @@ from doll_monai.handlers.engine import data_loader_of
 from doll_monai.networks.adapter_file import save_adapter
 from doll_monai.networks.adapters import AdaptedNetwork
 from doll_monai.networks.parameters import count_parameters
-from doll_monai.networks.weights import load_weights, read_checkpoint, save_weights
+from doll_monai.networks.weights import read_checkpoint, save_weights
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.folder_lock import lock_folder
 from doll_monai.utils.processes import process_rank
@@ -31,26 +31,6 @@ RANK_SEED = 1_000_003
 def _state(engine: Engine) -> Any:
     """The engine's state with what MONAI adds to Ignite's."""
     return engine.state
-
-
-class WeightsLoader:
-    """Loads a checkpoint strictly into a network when the engine starts; one sentence says when it does not fit.
-
-    Args:
-        path: the checkpoint.
-        network: the network.
-    """
-
-    def __init__(self, path: str, network: nn.Module) -> None:
-        self.path = path
-        self.network = network
-
-    def attach(self, engine: Engine) -> None:
-        """Load when the engine starts."""
-        engine.add_event_handler(Events.STARTED, self)
-
-    def __call__(self, _engine: Engine) -> None:
-        load_weights(self.network, self.path)
 
 
 class BestModelSaver:

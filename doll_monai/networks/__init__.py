@@ -5,7 +5,6 @@ from doll_monai.networks.adapters import TUNINGS, AdaptedNetwork
 from doll_monai.networks.committee import Committee, consensus_keys, member_keys
 from doll_monai.networks.conv_adapter import AdapterBlock, ConvAdapter
 from doll_monai.networks.initialization import start_from_backbone, start_from_network
-from doll_monai.networks.multi_task import MultiTaskNetwork
 from doll_monai.networks.parameters import (
     ParameterCount,
     count_parameters,
@@ -32,7 +31,6 @@ __all__ = [
     "Committee",
     "ConvAdapter",
     "DilatedResNet",
-    "MultiTaskNetwork",
     "PSPNet",
     "ParameterCount",
     "PyramidPooling",

@@ -13,14 +13,12 @@ from monai.bundle import ConfigParser
 from monai.bundle.scripts import run
 
 from doll_monai.utils.errors import InputError
-from doll_tools.check.configuration import TARGET, check_configuration
-from doll_tools.check.ids import SEPARATOR, walk
+from doll_tools.check.configuration import check_configuration
 from doll_tools.check.values import check_values
 
 OWN = tuple(name for name in inspect.signature(run).parameters if name != "override")
 """Arguments of ``run`` itself."""
 PROGRAM = ("monai", "bundle", "__main__.py")
-LOADER = "doll_monai.handlers.WeightsLoader"
 
 
 def check_command(arguments: Sequence[str] | None = None) -> None:
@@ -115,10 +113,8 @@ def _tracking_ids(tracking: Any) -> list[str]:
 
 
 def _check_checkpoints(config: dict[str, Any]) -> None:
-    """A checkpoint that is loaded when the engine starts must be there before hours are spent on caching images."""
-    parser = ConfigParser(config)
-    for name, value in walk(config):
-        if isinstance(value, Mapping) and value.get(TARGET) == LOADER:
-            path = parser.get_parsed_content(f"{name}{SEPARATOR}path")
-            if not Path(path).is_file():
-                raise InputError(f"The checkpoint {path} does not exist; give --checkpoint, or train one first.")
+    """A checkpoint that the network is made with must be there before hours are spent on caching images."""
+    if "load_weights(" in str(config.get("network")):
+        path = ConfigParser(config).get_parsed_content("checkpoint")
+        if not Path(path).is_file():
+            raise InputError(f"The checkpoint {path} does not exist; give --checkpoint, or train one first.")

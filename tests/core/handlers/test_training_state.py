@@ -15,7 +15,7 @@ from monai.handlers import LrScheduleHandler, ValidationHandler
 from monai.transforms import Compose, RandGaussianNoised
 from torch import nn
 
-from doll_monai.handlers.training_state import AdapterSaver, BestModelSaver, TrainingState, WeightsLoader
+from doll_monai.handlers.training_state import AdapterSaver, BestModelSaver, TrainingState
 from doll_monai.networks.adapters import AdaptedNetwork
 from doll_monai.networks.weights import file_hash
 from doll_monai.utils.errors import InputError
@@ -190,14 +190,6 @@ def test_more_epochs_continue_or_are_refused_in_one_sentence(data, tmp_path: Pat
     _train(tmp_path, data)
     with suppress(InputError):
         _train(tmp_path, data, epochs=EPOCHS + 1, scores=[0.1] * (EPOCHS + 1))
-
-
-def test_weights_are_loaded_when_the_engine_starts(tmp_path: Path) -> None:
-    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "model.pt")
-    network, engine = nn.Linear(2, 2), Engine(lambda _engine, _batch: None)
-    WeightsLoader(str(tmp_path / "model.pt"), network).attach(engine)
-    engine.run([0])
-    assert torch.equal(network.weight, torch.load(tmp_path / "model.pt", weights_only=True)["weight"])
 
 
 def _save_adapter(tuning: str, folder: Path) -> AdaptedNetwork:

@@ -1,61 +1,18 @@
-"""A small PSPNet that has seen something: its statistics and affine maps are not those of a new network."""
-
-from __future__ import annotations
+"""A small PSPNet and a checkpoint of it for every test of this folder."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-import torch
-from monai.networks.nets import ResNet
-from torch import nn
+import small_pspnet
 
-from doll_monai.networks.parameters import trainable_parameters
-from doll_monai.networks.pspnet import PSPNet
-from doll_monai.networks.weights import save_weights
-
-
-def _pspnet(out_channels: int = 1) -> PSPNet:
-    backbone = ResNet(
-        "basic",
-        [1, 1, 1, 1],
-        [8, 8, 16, 16],
-        spatial_dims=2,
-        n_input_channels=1,
-        num_classes=14,
-        conv1_t_stride=2,
-        bias_downsample=False,
-    )
-    return PSPNet(backbone, out_channels, decoder_channels=16, dropout=0.5)
-
-
-def _train(network: nn.Module, steps: int = 4) -> None:
-    """A few steps, each behind a ``train()`` as engines call it."""
-    optimizer = torch.optim.AdamW(trainable_parameters(network), lr=0.01)
-    for _ in range(steps):
-        network.train()
-        optimizer.zero_grad()
-        logits = network(torch.rand(2, 1, 48, 48))
-        (logits - 1).square().mean().backward()
-        optimizer.step()
+pretrained = small_pspnet.pretrained
 
 
 @pytest.fixture
 def train() -> Callable[..., None]:
-    return _train
+    return small_pspnet.train
 
 
 @pytest.fixture
-def pspnet() -> Callable[..., PSPNet]:
-    return _pspnet
-
-
-@pytest.fixture(scope="session")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoint of a network with 14 classes after a few steps of training."""
-    torch.manual_seed(0)
-    network = _pspnet(14)
-    _train(network)
-    path = tmp_path_factory.mktemp("pretrained") / "model.pt"
-    save_weights(network.state_dict(), path)
-    return path
+def pspnet() -> Callable[..., small_pspnet.PSPNet]:
+    return small_pspnet.small_pspnet
