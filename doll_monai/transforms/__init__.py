@@ -7,18 +7,20 @@ from doll_monai.transforms.attribution import (
     NormalizeAttributiond,
 )
 from doll_monai.transforms.observations import ObservationTargetsd, ZeroIgnoredd, check_observations
-from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd
+from doll_monai.transforms.reading import ClipBorderd, LoadLabeld, LoadRadiographd, ToGrayd
 from doll_monai.transforms.superpixels import SuperpixelAveraged
 
 __all__ = [
     "AttributionMagnituded",
     "AttributionToLabeld",
+    "ClipBorderd",
     "LoadLabeld",
     "LoadRadiographd",
     "MultiplyByInputd",
     "NormalizeAttributiond",
     "ObservationTargetsd",
     "SuperpixelAveraged",
+    "ToGrayd",
     "ZeroIgnoredd",
     "check_observations",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor, PILReader
 from monai.data.utils import to_affine_nd
-from monai.transforms import LoadImage, MapTransform
+from monai.transforms import LoadImage, MapTransform, ScaleIntensityd
 from monai.utils import SpaceKeys
 from PIL import UnidentifiedImageError
 
@@ -27,42 +28,31 @@ SAMPLED = 1_000_000
 
 
 class LoadRadiographd(MapTransform):
-    """Read a radiograph as one grey channel, whatever its file type.
+    """Read a radiograph of any file type, (C, W, H) ``float32`` with the file's own values.
 
-    PNG, JPEG, BMP, TIFF, NIfTI (``.nii``, ``.nii.gz``), MetaImage (``.mha``) and NRRD are known by their names; a file
-    of any other name must be DICOM. Colors are averaged, palettes and inks (CMYK) resolved before; an opacity channel
-    and trailing axes of length one are dropped.
+    PNG, JPEG, BMP, TIFF, NIfTI, MetaImage (``.mha``), NRRD and JSRT's raw ``.IMG`` are known by their names; a file of
+    any other name must be DICOM. MONAI puts the width first. Channels are gray, colors, or either with opacity;
+    palettes and inks (CMYK) are resolved, trailing axes of length one dropped.
 
-    The result is a ``MetaTensor`` (1, W, H) ``float32``: MONAI puts the width first, pictures and boxes need it
-    transposed. Its values are the file's own, above the lowest: 0 is the darkest pixel, so that the zeros with which
-    ``Resized`` smooths across the edge are black in every image. Beside that,
+    - **DICOM**: slope and intercept are applied and MONOCHROME1 is inverted. Window and VOI LUT are not: many files
+      lack them, and percentiles make a DICOM and the PNG exported from it the same.
+    - **Pictures** are turned as their EXIF data or TIFF tag say: the grid that viewers display is the image's grid.
+    - **Others** keep the stored grid, and their affine.
 
-    - **DICOM**: slope and intercept are applied and MONOCHROME1 is inverted. Window and VOI LUT are not: they are
-      missing in many files and a matter of taste in the others, so bundles scale every image between its 1st and 99th
-      percentile instead, which makes a DICOM and the PNG exported from it the same.
-    - **Pictures** are turned as their EXIF data or TIFF tag say. The grid that viewers display is the image's own
-      grid, to which predictions return.
-    - **Borders** that would take the contrast of the image are brought to its darkest or brightest grey; see
-      ``clip_border``.
-
-    The grid of DICOM, NIfTI, MetaImage and NRRD is the stored one: their affine goes along, so that a prediction lies
-    on its image, but turns nothing. The metadata are the file's name and geometry alone, whatever the file's type; a
-    patient's name, dates and numbers stay behind.
+    The metadata are the file's name and geometry alone; a patient's name, dates and numbers stay behind.
 
     Args:
         keys: keys of the file names.
 
     Raises:
-        InputError: when a file is missing, cannot be read, holds no two-dimensional image, claims more than
-            ``MAX_PIXELS`` (100 million) (which costs neither time nor memory), or has values or a position that are no
-            numbers.
+        InputError: when a file is missing, cannot be read, holds no two-dimensional image, claims more than 100 million
+            pixels (noticed before memory is taken), or has values or a position that are no numbers.
     """
 
     def __init__(self, keys: KeysCollection = "image") -> None:
         super().__init__(keys)
         self.load = LoadImage(image_only=True, ensure_channel_first=True)
-        self.load.readers = image_readers()
-        self.load.register(JsrtReader())
+        self.load.readers = [*image_readers(), JsrtReader()]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
@@ -72,37 +62,74 @@ class LoadRadiographd(MapTransform):
 
     def _read(self, path: Any) -> torch.Tensor:
         image = _load(self.load, path, "image").float()
-        if image.shape[0] in (2, 4):
-            image = image[:-1]
-        image = image.mean(dim=0, keepdim=True)
         if image.ndim != 3 or min(image.shape[1:]) < 2:
             size = " x ".join(str(length) for length in image.shape[1:])
             raise InputError(f"The image {path} is no two-dimensional image but {size}; remove it from the datalist.")
         if not bool(torch.isfinite(image).all()):
             raise InputError(f"The image {path} holds values that are no numbers; remove it from the datalist.")
-        values = clip_border(image.as_tensor() if isinstance(image, MetaTensor) else image)
-        values = values - values.min()
         if not isinstance(image, MetaTensor):
-            return values
-        meta = _common_meta(image)
-        if not bool(torch.isfinite(meta["affine"]).all()) or float(torch.linalg.det(meta["affine"])) == 0:
+            return image
+        affine = torch.as_tensor(to_affine_nd(3, image.affine))
+        if not bool(torch.isfinite(affine).all()) or float(torch.linalg.det(affine)) == 0:
             raise InputError(f"The affine of the image {path} is no position in space; correct the file.")
-        return MetaTensor(values, meta=meta)
+        meta = {
+            "filename_or_obj": image.meta["filename_or_obj"],
+            "affine": affine,
+            "original_affine": affine.clone(),
+            "spatial_shape": torch.tensor(image.shape[1:]),
+            "original_channel_dim": float("nan"),
+            "space": image.meta.get("space", SpaceKeys.RAS),
+        }  # the same for every file type, so that images of several types can stand in one batch
+        return MetaTensor(image.as_tensor(), meta=meta)
+
+
+class ToGrayd(MapTransform):
+    """Average the colors of images, (C, W, H), to (1, W, H); opacity, the last of two or four channels, is dropped."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image = result[key]
+            result[key] = (image[:-1] if image.shape[0] in (2, 4) else image).mean(dim=0, keepdim=True)
+        return result
+
+
+class ClipBorderd(MapTransform):
+    """Dictionary version of ``clip_border``, for images (1, W, H)."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = clip_border(result[key])
+        return result
+
+
+def read_radiograph(path: str | os.PathLike[str]) -> torch.Tensor:
+    """A radiograph read as by every bundle, (1, W, H) ``float32`` in [0, 1]; see ``LoadRadiographd`` for errors."""
+    item: dict[Hashable, Any] = {"image": path}
+    for transform in _first_transforms():
+        item = transform(item)
+    image: torch.Tensor = item["image"]
+    return image
+
+
+@cache
+def _first_transforms() -> tuple[MapTransform, ...]:
+    return LoadRadiographd("image"), ToGrayd("image"), ClipBorderd("image"), ScaleIntensityd("image")
 
 
 def clip_border(image: torch.Tensor) -> torch.Tensor:
-    """Bring a border that would take an image's contrast to the darkest or brightest grey of what is inside.
+    """Bring a border that would take an image's contrast to the darkest or brightest gray of what is inside.
 
-    A border are the outermost rows and columns that have one value: collimators, padding, frames drawn by a scanner;
-    what is left of it after JPEG, within a 64th of the image's range, is border as well. One that is darker than the 1st
-    or brighter than the 99th percentile of the inside shifts these percentiles, a frame of 65535 around 12 bits to the
-    point where nothing is seen. The image is clipped to the percentiles of its inside then; every other image comes back
-    as it is.
+    A border is made of outermost rows and columns of one value: collimators, padding, frames drawn by a scanner; what
+    is left of it after JPEG, within a 64th of the image's range, is border as well. One that is darker than the 1st or
+    brighter than the 99th percentile of the inside shifts these percentiles, a frame of 65535 around 12 bits to the
+    point where nothing is seen. Such an image is clipped to the percentiles of its inside; others are left as they are.
 
     Args:
         image: (1, W, H) float.
     """
-    inside, levels = image[0], []
+    inside, levels = torch.as_tensor(image[0]), []
     for tolerance in (0.0, BORDER_TOLERANCE):
         inside, found = _without_border(inside, tolerance)
         levels += found
@@ -135,22 +162,6 @@ def _without_border(image: torch.Tensor, tolerance: float) -> tuple[torch.Tensor
     left, right, top, bottom = widths
     inside = image[left : max(image.shape[0] - right, 0), top : max(image.shape[1] - bottom, 0)]
     return inside, [level for width, level in zip(widths, levels, strict=True) if width]
-
-
-def _common_meta(image: MetaTensor) -> dict[str, Any]:
-    """What every file type says of an image, so that images of several types can stand in one batch.
-
-    Everything else that a reader found stays behind: header fields of NIfTI, tags of DICOM.
-    """
-    affine = torch.as_tensor(to_affine_nd(3, image.affine))
-    return {
-        "filename_or_obj": image.meta["filename_or_obj"],
-        "affine": affine,
-        "original_affine": affine.clone(),
-        "spatial_shape": torch.tensor(image.shape[1:]),
-        "original_channel_dim": float("nan"),
-        "space": image.meta.get("space", SpaceKeys.RAS),
-    }
 
 
 class LoadLabeld(MapTransform):
@@ -196,16 +207,6 @@ class LoadLabeld(MapTransform):
         )
 
 
-def _cause(path: Any, error: Exception) -> str:
-    """What is wrong with a file, as far as that can be said in a few words."""
-    if os.path.isfile(path) and os.path.getsize(path) == 0:
-        return " (it is empty)"
-    if isinstance(error, UnidentifiedImageError):
-        return " (it is no picture of a known kind)"
-    text = str(error)
-    return f" ({text})" if isinstance(error, OSError) and str(path) not in text and "\n" not in text else ""
-
-
 def _load(load: Callable[[Any], torch.Tensor], path: Any, what: str) -> torch.Tensor:
     try:
         image = load(path)
@@ -220,3 +221,13 @@ def _load(load: Callable[[Any], torch.Tensor], path: Any, what: str) -> torch.Te
     if image.ndim == 4 and image.shape[-1] == 1:
         image = image[..., 0]
     return image
+
+
+def _cause(path: Any, error: Exception) -> str:
+    """What is wrong with a file, as far as that can be said in a few words."""
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        return " (it is empty)"
+    if isinstance(error, UnidentifiedImageError):
+        return " (it is no picture of a known kind)"
+    text = str(error)
+    return f" ({text})" if isinstance(error, OSError) and str(path) not in text and "\n" not in text else ""

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.morphology import dilation, disk, erosion
 
 from doll_monai.findings import FOREGROUND
-from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd
+from doll_monai.transforms.reading import LoadLabeld, read_radiograph
 from doll_monai.utils.errors import InputError
 
 LABEL_COLOR = (230, 159, 0)
@@ -22,15 +22,15 @@ PICTURE_SIZE = 240
 
 
 @cache
-def _loader(kind: type[LoadRadiographd] | type[LoadLabeld]) -> LoadRadiographd | LoadLabeld:
-    """One loader a kind: MONAI asks for all its readers, and says which are missing, each time one is made."""
-    return kind()
+def _load_label() -> LoadLabeld:
+    """One loader: MONAI asks for all its readers, and says which are missing, each time one is made."""
+    return LoadLabeld()
 
 
 def read_image(path: str | Path, side: int = PICTURE_SIZE) -> np.ndarray | None:
     """An image as a picture, (H, W, 3) ``uint8`` whose longer side is ``side``; None when it cannot be read."""
     try:
-        values = _loader(LoadRadiographd)({"image": path})["image"][0].numpy().T
+        values = read_radiograph(path)[0].numpy().T
     except InputError:
         return None
     low, high = np.percentile(values, (1, 99))
@@ -46,7 +46,7 @@ def read_image(path: str | Path, side: int = PICTURE_SIZE) -> np.ndarray | None:
 def read_mask(path: Path, channel: int | None = None) -> np.ndarray | None:
     """A label file in rows and columns: (H, W) of one channel, or all (T, H, W); None when it cannot be read."""
     try:
-        label = _loader(LoadLabeld)({"label": path})["label"].numpy().transpose(0, 2, 1)
+        label = _load_label()({"label": path})["label"].numpy().transpose(0, 2, 1)
     except InputError:
         return None
     return label if channel is None else label[channel]
