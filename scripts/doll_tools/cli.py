@@ -13,6 +13,7 @@ from typing import Any
 import fire
 
 from doll_monai.utils.errors import INTERRUPTED, TRACEBACK_VARIABLE, InputError, sentence_of
+from doll_monai.utils.progress import Bar
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("doll_tools.pipeline.demo:demo", "all stages on drawn images"),
@@ -96,6 +97,7 @@ def _run(function: Callable[..., Any], name: str, arguments: list[str]) -> None:
 def _fail(error: BaseException, sentence: str) -> int:
     if os.environ.get(TRACEBACK_VARIABLE) == "1":
         traceback.print_exception(error)
+    Bar.close_all()
     print(f"Error: {sentence}", file=sys.stderr)
     return 1
 

@@ -64,8 +64,9 @@ def measure(
     bar = Bar(name="asking", total=drawn + asked * (3 if ready else 2), quiet=quiet)
     if ready:
         result["first_proposal"] = _mean(server.dice(others, bar))
-    for name in bar.along(training):
+    for name in training:
         server.save(name, truth[name])
+        bar.update()
     start = time.monotonic()
     result["training"] = server.train() | {"seconds_with_start": round(time.monotonic() - start)}
     result["second_proposal"] = _mean(server.dice(others, bar))
@@ -128,16 +129,17 @@ class _Server:
         return stats
 
     def dice(self, truth: Mapping[str, Masks], bar: Bar) -> list[dict[str, float]]:
-        images = bar.along(truth)
-        return [
-            {name: _dice(mask, truth[image][name]) for name, mask in self.propose(image).items()} for image in images
-        ]
+        scores = []
+        for image, masks in truth.items():
+            scores.append({name: _dice(mask, masks[name]) for name, mask in self.propose(image).items()})
+            bar.update()
+        return scores
 
 
 def _clicks(server: _Server, truth: Mapping[str, Masks], bar: Bar) -> dict[str, dict[str, float]]:
     """Dice after clicks of a class, each in the middle of the largest region that is wrong."""
     scores: dict[str, dict[str, list[float]]] = {}
-    for image, masks in bar.along(truth.items()):
+    for image, masks in truth.items():
         for name, mask in masks.items():
             given: dict[str, list[list[int]]] = {"foreground": [], "background": []}
             found = server.propose(image)[name]
@@ -148,6 +150,7 @@ def _clicks(server: _Server, truth: Mapping[str, Masks], bar: Bar) -> dict[str, 
                     found = server.propose(image, {"label": name, **given})[name]
                 if number in CLICKS:
                     scores.setdefault(name, {}).setdefault(str(number), []).append(_dice(found, mask))
+        bar.update()
     return {name: {count: round(float(np.mean(all)), 4) for count, all in by.items()} for name, by in scores.items()}
 
 

@@ -24,8 +24,8 @@ from doll_monai.data.datalist import write_datalist
 from doll_monai.findings import FOREGROUND, finding_index
 from doll_monai.networks.weights import load_weights, save_weights
 from doll_monai.utils.atomic import write_atomic
-from doll_monai.utils.errors import InputError
-from doll_monai.utils.progress import Bar, environment
+from doll_monai.utils.errors import InputError, switch
+from doll_monai.utils.progress import Bar
 from doll_tools.evaluate.engines import explain
 from doll_tools.pipeline.plan import committee_definition
 from doll_tools.pipeline.stages import bundle_run
@@ -149,9 +149,8 @@ class AttributionBenchmark:
         values |= {"image_size": [self.size, self.size], "max_epochs": self.epochs, "batch_size": 16}
         command = bundle_run(configs, bundle, **values, seed=self.seed)
         logger.info("Training %s for %d epoch(s).", name, self.epochs)
-        done = subprocess.run(
-            [sys.executable, *command[1:]], check=False, env={**os.environ, **environment(self.quiet)}
-        )
+        hidden = {"TQDM_DISABLE": "1"} if switch(self.quiet, "quiet") else {}
+        done = subprocess.run([sys.executable, *command[1:]], check=False, env={**os.environ, **hidden})
         if done.returncode != 0:
             raise InputError(f"Training {name} failed; the reason is above.")
 

@@ -8,7 +8,12 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from doll_monai.utils.progress import duration
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min`` or ``3.5 h``."""
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def opening(page: Path) -> str:

@@ -17,11 +17,10 @@ from typing import Any
 from mlflow import MlflowClient
 
 from doll_monai.data.datalist import write_atomic
-from doll_monai.utils.errors import InputError
+from doll_monai.utils.errors import InputError, switch
 from doll_monai.utils.folder_lock import lock_folder
 from doll_monai.utils.mlflow_tags import NOTE, TRAINING
-from doll_monai.utils.progress import duration, environment
-from doll_tools.pipeline.relay import relay
+from doll_tools.pipeline.description import duration
 from doll_tools.pipeline.stages import Stage
 
 FINISHED = "FINISHED"
@@ -158,14 +157,19 @@ class Runner:
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [*stage.command, *stage.tracked]
         command[0] = sys.executable if command[0] == "python" else command[0]
-        variables = {**os.environ, "PYTHONUNBUFFERED": "1", **environment(self.quiet)}
+        variables = {**os.environ, "PYTHONUNBUFFERED": "1", **({"TQDM_DISABLE": "1"} if switch(self.quiet, "quiet") else {})}
+        last = ""
         with open(log, "ab") as stream:
             process = subprocess.Popen(
                 command, stdout=stream, stderr=subprocess.PIPE, env=variables, preexec_fn=_die_with_parent
             )
             try:
                 assert process.stderr is not None
-                last = relay(process.stderr, stream, sys.stderr.buffer)
+                for line in process.stderr:
+                    for target in (stream, sys.stderr.buffer):
+                        target.write(line)
+                        target.flush()
+                    last = line.decode(errors="replace").strip() or last
                 code = process.wait()
             except BaseException:
                 process.terminate()

@@ -15,8 +15,7 @@ from mlflow import MlflowClient
 
 import doll_monai
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.progress import duration
-from doll_tools.pipeline.description import fact_list, opening, pipeline_facts, stage_list
+from doll_tools.pipeline.description import duration, fact_list, opening, pipeline_facts, stage_list
 from doll_tools.pipeline.plan import plan
 from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage, bundle_run
