@@ -11,7 +11,7 @@ from doll_monai.attribution.compiling import compile_pays
 from doll_monai.data import datalist, folder, ground_truth
 from doll_monai.data.label_store import LabelStore
 from doll_monai.findings import FINDINGS
-from doll_monai.handlers import explainer, image_scores
+from doll_monai.handlers import image_scores
 from doll_monai.handlers.engine import every, image_meta
 from doll_monai.handlers.localization import localization_sources, with_label_shares
 from doll_monai.handlers.randomized import explained_keys, gate_sources
@@ -42,8 +42,6 @@ __all__ = [
     "bundle_name",
     "bundle_task",
     "check_observations",
-    "check_source",
-    "choice",
     "compile_pays",
     "consensus_keys",
     "datalist_hash",
@@ -80,8 +78,6 @@ __all__ = [
 ]
 
 check_observations = explained(observations.check_observations)
-check_source = explained(explainer.check_source)
-choice = explained(errors.choice)
 datalist_hash = explained(datalist.datalist_hash)
 file_hash = explained(weights.file_hash)
 find_images = explained(folder.find_images)

@@ -1,83 +1,152 @@
-"""Images of noise, and what a training on them takes."""
+"""Images of noise with labels of every kind, and what a bundle's run on them takes."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 
 from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_files import write_label
-from narrow import outputs
+from doll_monai.findings import IGNORE
+from narrow import has, kind_of, outputs, read_config, smaller
 
+LAYERS = {"resnet": "layer4", "densenet": "features.denseblock3", "efficientnet": "features.denseblock3"}
 UNNORMED = {"_target_": "SegResNet", "spatial_dims": 2, "in_channels": 1, "init_filters": 8, "blocks_down": [1, 1]}
 UNNORMED |= {"blocks_up": [1], "norm": ["group", {"num_groups": 4}]}
 """A network without BatchNorm, whose statistics would be of half the batch in each of two processes."""
 
 
-def write_images(folder: Path) -> Path:
-    """Twelve images of noise with masks of 1, 3 and 14 channels and with observations, and a datalist of each."""
+def write_images(folder: Path, count: int = 12, size: tuple[int, int] = (52, 44)) -> Path:
+    """Images of noise with a bright rectangle, masks of 1, 3 and 14 channels, observations, and ground truth.
+
+    Of each kind of label there is a datalist, with two thirds of the images for training. The images themselves are below ``images``.
+    """
     generator = np.random.default_rng(0)
     records: dict[str, list[dict]] = {}
-    for number in range(12):
-        Image.fromarray(generator.integers(0, 255, (32, 32), dtype=np.uint8)).save(folder / f"{number}.png")
+    rows = ["Path,finding,x,y,width,height"]
+    width, height = size
+    for number in range(count):
+        image = f"train/patient{number:05d}/study1/view1_frontal.png"
+        values = generator.integers(0, 120, (height, width), dtype=np.uint8)
+        values[10:20, 12:30] += 100
+        (folder / "images" / image).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(folder / "images" / image)
         for channels in (1, 3, 14):
-            mask = (generator.random((channels, 32, 32)) < 0.5).astype(np.uint8)
-            write_label(folder / f"labels{channels}" / f"{number}.nii.gz", mask)
-            record = {"image": f"{number}.png", "label": f"labels{channels}/{number}.nii.gz"}
-            records.setdefault(str(channels), []).append(record)
-        record = {"image": f"{number}.png", "label": [float((number + k) % 2) for k in range(14)]}
-        records.setdefault("observations", []).append(record)
-    for kind, rows in records.items():
-        write_datalist(folder / f"{kind}.json", {"training": rows[:8], "validation": rows[8:]})
+            mask = np.zeros((channels, width, height), np.uint8)
+            mask[:, 12:30, 10:20] = 1
+            mask[1:, 30:32] = IGNORE if channels == 14 else 0
+            label = f"labels{channels}/{number}.nii.gz"
+            write_label(folder / label, mask)
+            records.setdefault(str(channels), []).append({"image": image, "label": label})
+        observations: list = [float((number + channel) % 2) for channel in range(12)] + [-1.0, None]
+        records.setdefault("observations", []).append({"image": image, "label": observations})
+        rows += [f"{image},Edema,0.2,0.2,0.4,0.3", f"{image},Pneumonia,0.5,0.5,0.2,0.2"]
+    (folder / "truth.csv").write_text("\n".join(rows) + "\n")
+    part = count // 6
+    for kind, listed in records.items():
+        sections = {"training": listed[: -2 * part], "validation": listed[-2 * part : -part], "test": listed[-part:]}
+        write_datalist(folder / f"{kind}.json", sections)
     return folder
 
 
-def on_images(bundle: Path, images: Path, output: Path) -> dict[str, Any]:
-    """Values of a bundle's training on the images of ``write_images``."""
-    classifies, channels = _kind(bundle)
-    values: dict[str, Any] = {
+def on_images(bundle: Path, images: Path, output: Path, configs: Sequence[str] = ("train",)) -> dict[str, Any]:
+    """Small values of a run on the images of ``write_images``; only ids that the configurations have."""
+    known: dict[str, Any] = {}
+    for name in configs:
+        known.update(read_config(bundle, name))
+    masks = has(bundle, "train") and "label_dir" in read_config(bundle, "train")
+    members = known["network_def"].get("members", []) if "network_def" in known else []
+    values = {
         "bundle_root": str(bundle),
-        "dataset_dir": str(images),
-        "datalist": str(images / ("observations.json" if classifies else f"{channels}.json")),
+        "dataset_dir": str(images / "images"),
+        "label_dir": str(images),
+        "datalist": str(images / (f"{outputs(bundle)['num_channels']}.json" if masks else "observations.json")),
         "output_dir": str(output),
         "ckpt_dir": str(output),
-        "val_interval": 1,
+        "checkpoint": str(output / "model.pt"),
+        "network_def": smaller(known["network_def"]),
+        "image_size": [32, 32],
+        "batch_size": 2,
         "num_workers": 0,
         "precision": "float32",
+        "max_epochs": 1,
+        "val_interval": 1,
+        "ig_steps": 2,
+        "truth": str(images / "truth.csv"),
+        "gradcam_layers": [LAYERS[str(kind_of(member))] for member in members],
     }
-    return values if classifies else {**values, "label_dir": str(images)}
+    if known["datalist"] is None:
+        del values["datalist"]
+    return {name: value for name, value in values.items() if name in known}
+
+
+def write_weights(bundle: Path, values: dict[str, Any], seed: int = 0) -> None:
+    """Seeded weights of the network of a run's values, to its checkpoint."""
+    torch.manual_seed(seed)
+    config = {**read_config(bundle, "inference"), "network_def": values["network_def"]}
+    network = ConfigParser(config).get_parsed_content("network_def")
+    Path(values["checkpoint"]).parent.mkdir(parents=True, exist_ok=True)
+    torch.save(network.state_dict(), values["checkpoint"])
+
+
+def files(bundle: Path, configs: Sequence[str | Path]) -> list[str]:
+    """Paths of configurations that are given by their names in the bundle, or as paths."""
+    return [str(bundle / "configs" / f"{name}.json") if isinstance(name, str) else str(name) for name in configs]
+
+
+def workflow(bundle: Path, configs: Sequence[str | Path], values: dict[str, Any], **tracking: Any) -> ConfigWorkflow:
+    """A bundle's workflow, initialized; every property that MONAI knows is there."""
+    kind = "train" if configs[0] == "train" else "infer"
+    made = ConfigWorkflow(files(bundle, configs), logging_file=False, workflow_type=kind, **tracking, **values)
+    made.initialize()
+    assert made.check_properties() == []
+    return made
+
+
+def run(bundle: Path, configs: Sequence[str | Path], values: dict[str, Any], **tracking: Any) -> ConfigWorkflow:
+    """Run a bundle's workflow in this process."""
+    made = workflow(bundle, configs, values, **tracking)
+    made.run()
+    made.finalize()
+    return made
+
+
+def command(
+    bundle: Path, configs: Sequence[str | Path], values: dict[str, Any], arguments: Path, processes: int = 1
+) -> list[str]:
+    """The ``monai.bundle run`` command, its values in the file ``arguments``."""
+    arguments.write_text(json.dumps({"config_file": files(bundle, configs), **values}))
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    return [sys.executable, *several, "-m", "monai.bundle", "run", "--args_file", str(arguments)]
+
+
+def run_command(words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment, **options)
 
 
 def nothing_random(bundle: Path, images: Path, output: Path, batch_size: int) -> dict[str, Any]:
     """Two iterations an epoch, two epochs, always the same images in the same order, no BatchNorm."""
-    classifies, channels = _kind(bundle)
-    network = {**UNNORMED, "out_channels": channels}
-    values = on_images(bundle, images, output)
-    values |= {"image_size": [32, 32], "batch_size": batch_size, "max_epochs": 2}
+    network = {**UNNORMED, "out_channels": outputs(bundle)["num_channels"]}
+    values = on_images(bundle, images, output) | {"batch_size": batch_size, "max_epochs": 2}
     values |= {"train::random_transforms": [], "train::dataloader::shuffle": False}
-    if classifies:
-        values["network_def"] = {
-            "_target_": "DenseNet121",
-            **{"spatial_dims": 2, "in_channels": 1, "out_channels": 14, "norm": ["group", {"num_groups": 4}]},
-            **{"init_features": 8, "growth_rate": 8, "block_config": [1, 1]},
-        }
-    elif "tuning" in json.loads((bundle / "configs" / "train.json").read_text())["network_def"]:
-        values["network_def"] = {"_target_": "doll_monai.networks.AdaptedNetwork"}
-        values["network_def"] |= {"network": network, "tuning": "full", "head": "conv_final"}
-        values["optimizer::params"] = "$@network.parameters()"
-        values["lr_scheduler::max_lr"] = "@learning_rate"
-    else:
-        values["network_def"] = network
-        values["optimizer::params"] = "$@network.parameters()"
-        values["lr_scheduler::max_lr"] = "@learning_rate"
-    return values
-
-
-def _kind(bundle: Path) -> tuple[bool, int]:
-    """Whether a bundle classifies, and how many channels it predicts."""
-    pred = outputs(bundle)
-    return pred["type"] == "probabilities", pred["num_channels"]
+    if outputs(bundle)["type"] == "probabilities":
+        dense = {"spatial_dims": 2, "in_channels": 1, "out_channels": 14, "norm": ["group", {"num_groups": 4}]}
+        dense |= {"init_features": 8, "growth_rate": 8, "block_config": [1, 1]}
+        return values | {"network_def": {"_target_": "DenseNet121", **dense}}
+    if "tuning" in values["network_def"]:
+        network = {"_target_": "doll_monai.networks.AdaptedNetwork", "network": network}
+        network |= {"tuning": "full", "head": "conv_final"}
+    values |= {"optimizer::params": "$@network.parameters()", "lr_scheduler::max_lr": "@learning_rate"}
+    return values | {"network_def": network}

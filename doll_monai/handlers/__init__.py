@@ -5,7 +5,7 @@ from doll_monai.handlers.captum_sources import CaptumHandler
 from doll_monai.handlers.chance import ChanceScorer
 from doll_monai.handlers.early_learning import EarlyLearningCorrection
 from doll_monai.handlers.engine import every, image_meta
-from doll_monai.handlers.explainer import SOURCES, Explainer, check_source
+from doll_monai.handlers.explainer import Explainer
 from doll_monai.handlers.gradcam import GradCAMHandler
 from doll_monai.handlers.integrated_gradients import IntegratedGradientsHandler
 from doll_monai.handlers.label_writer import LabelWriter
@@ -26,7 +26,6 @@ from doll_monai.handlers.training_state import AdapterSaver, BestModelSaver, Tra
 from doll_monai.handlers.transfer_probe import TransferProbe
 
 __all__ = [
-    "SOURCES",
     "AdapterSaver",
     "BestModelSaver",
     "CaptumHandler",
@@ -48,7 +47,6 @@ __all__ = [
     "artifact_folder",
     "bundle_name",
     "bundle_task",
-    "check_source",
     "default_tracking_uri",
     "every",
     "executed_configuration",

@@ -14,10 +14,6 @@ from torch import nn
 
 from doll_monai.findings import FINDINGS, finding_index
 from doll_monai.handlers.engine import output_of
-from doll_monai.utils.errors import InputError
-
-SOURCES = ("integrated_gradients", "gradcam", "gradient_shap", "noise_tunnel")
-"""What labels can be made of, as the bundle's ``source`` names it."""
 
 
 class Explainer:
@@ -87,9 +83,3 @@ def frozen(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
         for module, training in modes:
             module.training = training
-
-
-def check_source(source: str) -> None:
-    """Raises: InputError: when there is no such source of labels."""
-    if source not in SOURCES:
-        raise InputError(f"There is no source '{source}' of labels; give one of {', '.join(SOURCES)}.")

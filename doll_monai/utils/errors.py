@@ -6,8 +6,8 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 TRACEBACK_VARIABLE = "DOLL_TRACEBACK"
 """Environment variable: set to 1, an error shows its traceback as well."""
@@ -34,22 +34,6 @@ def switch(value: object, name: str = "the switch") -> bool:
     if word not in ("true", "false"):
         raise InputError(f"{name} must be true or false, not '{value}'.")
     return word == "true"
-
-
-def choice(options: Mapping[str, Any], name: str, what: str) -> Any:
-    """One of several named things of a configuration.
-
-    Args:
-        options: name to thing.
-        name: the name that was given.
-        what: the id of the value that gives it, for the error.
-
-    Raises:
-        InputError: when there is no such name.
-    """
-    if name not in options:
-        raise InputError(f"{what} must be one of {', '.join(options)}, not '{name}'.")
-    return options[name]
 
 
 def sentence_of(error: BaseException) -> str | None:

@@ -28,7 +28,7 @@ ITERATIONS = 100
 MEMBERS = 2
 BATCH = 5
 TRACKING = "mlflow.json"
-"""The bundles' tracking settings, beside them; where they are, trainings are logged to MLflow."""
+"""A bundle's tracking settings, in its configs; where they are, trainings are logged to MLflow."""
 FEWEST = 2
 """Annotated images below which nothing is trained."""
 _logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class TrainAdapters(TrainTask):
         root, place = self.served.root, folder / f"member_{member}"
         epochs = math.ceil(iterations / max(images // BATCH, 1))
         values: dict[str, Any] = {"image_size": list(self.served.image_size)} if self.served.image_size else {}
-        settings, runs = Path(root).parent / TRACKING, self.versions.folder.parents[2] / "mlruns"
+        settings, runs = Path(root) / "configs" / TRACKING, self.versions.folder.parents[2] / "mlruns"
         if settings.is_file():
             runs.mkdir(exist_ok=True)
             values |= {

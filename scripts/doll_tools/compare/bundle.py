@@ -18,6 +18,7 @@ from doll_monai.utils.json_object import read_json_object
 from doll_tools.compare.starts import BACKBONE, NOTHING, Start
 from doll_tools.pipeline.stages import bundle_run
 
+FOLDER = Path(__file__).parent
 TRAINING = ("train",)
 SCORING = ("train", "evaluate")
 OUR_VALUES = (
@@ -43,7 +44,7 @@ class TaskBundle:
     def __init__(
         self, bundles: Path, name: str, network: Path | None = None, classes: Sequence[str] | None = None
     ) -> None:
-        self.folder, self.name, self._bundles, self._network = bundles / name, name, bundles, network
+        self.folder, self.name, self._network = bundles / name, name, network
         if not all((self.folder / "configs" / f"{config}.json").is_file() for config in SCORING):
             known = sorted(path.parent.parent.name for path in bundles.glob(f"*/configs/{TRAINING[0]}.json"))
             raise InputError(f"There is no bundle '{name}' that trains; there are: {', '.join(known)}.")
@@ -57,7 +58,7 @@ class TaskBundle:
     def configs(self, names: Sequence[str]) -> list[Path]:
         """The bundle's configurations, the instrument's own addition to the last of them, the network's."""
         own = [self.folder / "configs" / f"{name}.json" for name in names]
-        ours = self._bundles / ("comparison_score.json" if names == SCORING else "comparison_train.json")
+        ours = FOLDER / ("score.json" if names == SCORING else "train.json")
         return [*own, ours, *([self._network] if self._network else [])]
 
     def check_values(self, values: Mapping[str, Any]) -> None:
@@ -80,12 +81,7 @@ class TaskBundle:
     def label_channels(self, count: int | None) -> dict[str, int | str]:
         """Overrides for the number of channels that labels must have; None takes what comes."""
         # MONAI takes an override that is None for one that is not there
-        names = [
-            f"train::label_transforms::{number}::channels"
-            for number, transform in enumerate(self.config["train"]["label_transforms"])
-            if "channels" in transform
-        ]
-        return dict.fromkeys(names, "$None" if count is None else count)
+        return {"train::label_loading::channels": "$None" if count is None else count}
 
     def build(self, tuning: str, values: Mapping[str, Any], seed: int = 0) -> nn.Module:
         """The adapted network of a tuning, with the weights that a seed draws.

@@ -68,7 +68,8 @@ class Comparison:
         for start in request.starts:
             claim_folder(output / "starts" / f"{start.name}.json", start.record(), "cells")
         self._check_other_cells()
-        self.runner = Runner(output, output / "mlruns", request.bundles / "mlflow.json", self.tracking_uri, self.quiet)
+        tracking = request.setup.folder / "configs" / "mlflow.json"
+        self.runner = Runner(output, output / "mlruns", tracking, self.tracking_uri, self.quiet)
         description = self._description()
         self.runner.run(self.stages.preparing(), description)
         self.stages.write_datalists()

@@ -63,7 +63,7 @@ class Evaluation:
             raise InputError(f"Nothing can be chosen on '{self.choose_on}'; sections with known places: {found}.")
         if self.resamples < 1000:
             raise InputError(f"resamples must be 1000 or more for a 95 % interval, not {self.resamples}.")
-        tracking = self.request.bundles / "mlflow.json"
+        tracking = self.request.bundles / "doll_cxr_label_generation" / "configs" / "mlflow.json"
         self.runner = Runner(output, output / "mlruns", tracking, self.tracking_uri, self.quiet)
 
     def run(self) -> Verdict:

@@ -123,7 +123,7 @@ def inference_command(scoring: Sequence[str], checkpoint: Path, output: Path) ->
     configs = [Path(path) for path in ast.literal_eval(values.pop("config_file"))]
     bundle = Path(values.pop("bundle_root"))
     inference = bundle / "configs" / "inference.json"
-    network = configs[[path.name for path in configs].index("comparison_score.json") + 1 :]
+    network = configs[[path.name for path in configs].index("score.json") + 1 :]
     known = set(read_json_object(inference))
     kept = {name: text for name, text in values.items() if name.partition("::")[0] in known}
     own = {"checkpoint": checkpoint, "datalist": output / "dataset.json", "section": "test", "output_dir": output}

@@ -50,7 +50,9 @@ def run_pipeline(
     folder = Path(output).resolve()
     stages = plan(ROOT, folder, Path(chexpert).resolve(), task, Path(task_data).resolve(), preset)
     tracked = Path(mlruns).resolve() if mlruns else ROOT / "mlruns"
-    runner = Runner(folder, tracked, ROOT / "bundles" / "mlflow.json", quiet=quiet)
+    runner = Runner(
+        folder, tracked, ROOT / "bundles" / "doll_cxr_segmentation" / "configs" / "mlflow.json", quiet=quiet
+    )
     settings = describe(chexpert, task, task_data, preset, ROOT, runner.tracking_uri)
     print(f"Computing on {settings['device']}.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

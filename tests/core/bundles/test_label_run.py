@@ -125,7 +125,7 @@ def test_a_run_killed_again_and_again_gives_the_same_bytes(data: Path, undisturb
 
 def test_two_processes_give_the_same_bytes_as_one_and_the_first_tracks(data: Path, undisturbed, tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'mlruns.db'}"
-    tracked = {"tracking": ROOT / "bundles" / "mlflow.json", "tracking_uri": database, "run_name": "shared"}
+    tracked = {"tracking": BUNDLE / "configs" / "mlflow.json", "tracking_uri": database, "run_name": "shared"}
     result = run(command(data, tmp_path / "labels", SHARED, **tracked))
     assert result.returncode == 0, result.stderr
     made = digests(tmp_path / "labels")

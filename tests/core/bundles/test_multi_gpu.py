@@ -37,7 +37,14 @@ def _run(bundle: Path, values: dict[str, Any], processes: int, tracking_uri: str
     arguments = Path(values["output_dir"]).with_suffix(".json")
     arguments.write_text(json.dumps({"config_file": configs, **values}))
     command = [*launcher, "-m", "monai.bundle", "run", "--args_file", str(arguments)]
-    command += ["--tracking", str(BUNDLES / "mlflow.json"), "--tracking_uri", tracking_uri, "--log_every", "1"]
+    command += [
+        "--tracking",
+        str(bundle / "configs" / "mlflow.json"),
+        "--tracking_uri",
+        tracking_uri,
+        "--log_every",
+        "1",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -73,7 +73,7 @@ def test_no_identifier_leaves_a_image(bundle: str, images: Path, tmp_path: Path)
         "output_dir": str(tmp_path / "out"),
         "checkpoint": str(tmp_path / "model.pt"),
     }
-    values |= {"tracking": str(ROOT / "bundles" / "mlflow.json"), "tracking_uri": f"sqlite:///{tmp_path}/mlruns.db"}
+    values |= {"tracking": str(root / "configs" / "mlflow.json"), "tracking_uri": f"sqlite:///{tmp_path}/mlruns.db"}
     config = read_config(root, "inference") | {"network_def": network}
     torch.save(ConfigParser(config).get_parsed_content("network_def").state_dict(), tmp_path / "model.pt")
     (tmp_path / "arguments.json").write_text(json.dumps(values))

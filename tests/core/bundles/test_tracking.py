@@ -55,7 +55,7 @@ def _train(bundle: str, images: Path, output: Path, **values: Any) -> None:
     workflow = ConfigWorkflow(
         str(BUNDLES / bundle / "configs" / "train.json"),
         logging_file=False,
-        tracking=str(BUNDLES / "mlflow.json"),
+        tracking=str(BUNDLES / bundle / "configs" / "mlflow.json"),
         bundle_root=str(BUNDLES / bundle),
         dataset_dir=str(images),
         datalist=str(images / f"{kind}.json"),

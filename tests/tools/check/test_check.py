@@ -155,7 +155,7 @@ def test_files_are_checked_against_the_first(tmp_path: Path) -> None:
 
 def test_tracking_settings_may_be_given(tmp_path: Path) -> None:
     config = ["--config_file", str(TASK / "configs" / "train.json")]
-    check_command(_command(*config, "--tracking", str(BUNDLES / "mlflow.json"), "--run_name", "first"))
+    check_command(_command(*config, "--tracking", str(TASK / "configs" / "mlflow.json"), "--run_name", "first"))
     check_command(_command(*config, "--tracking", "mlflow", "--run_name", "first"))
     with pytest.raises(InputError, match="no value 'run_name'"):
         check_command(_command(*config, "--run_name", "first"))

@@ -13,6 +13,7 @@ from PIL import Image
 from doll_monai.data.label_files import write_label
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
+from doll_tools.compare.bundle import FOLDER
 from doll_tools.compare.cells import Cell
 from doll_tools.compare.measured import read_task
 from doll_tools.figures import task_images
@@ -27,9 +28,9 @@ BUNDLE = Path(__file__).resolve().parents[3] / "bundles" / "jsrt_cxr_segmentatio
 
 def scoring_command(data: Path) -> list[str]:
     configs = [str(BUNDLE / "configs" / f"{name}.json") for name in ("train", "evaluate")]
-    configs += [str(BUNDLE.parent / "comparison_score.json"), "network.json"]
+    configs += [str(FOLDER / "score.json"), "network.json"]
     values = {"dataset_dir": data, "label_dir": "labels", "datalist": "old.json", "learning_rate": 0.01}
-    values |= {"network_def::tuning": "full", "train::label_transforms::1::channels": "$None", "image_size": "[32, 32]"}
+    values |= {"network_def::tuning": "full", "train::label_loading::channels": "$None", "image_size": "[32, 32]"}
     values |= {"output_dir": "scores", "checkpoint": "old.pt", "classes": '["lungs", "heart"]'}
     arguments = [text for name, value in values.items() for text in (f"--{name}", str(value))]
     start = ["python", "-m", "monai.bundle", "run", "--config_file", str(configs)]

@@ -21,7 +21,7 @@ from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage, bundle_run
 
 ROOT = Path(__file__).resolve().parents[3]
-TRACKING = ROOT / "bundles" / "mlflow.json"
+TRACKING = ROOT / "bundles" / "doll_cxr_segmentation" / "configs" / "mlflow.json"
 
 # Counts its runs in FOLDER.runs, notes in a file what its folder held before, and copies its input.
 WORK = """

@@ -10,7 +10,7 @@ import pytest
 from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage
 
-TRACKING = Path(__file__).resolve().parents[3] / "bundles" / "mlflow.json"
+TRACKING = Path(__file__).resolve().parents[3] / "bundles/doll_cxr_segmentation/configs/mlflow.json"
 PROGRAM = """
 import pathlib, sys
 from doll_monai.utils.progress import Bar

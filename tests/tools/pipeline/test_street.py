@@ -38,7 +38,12 @@ PRESET: dict[str, Any] = {
 
 def _run(folder: Path, quiet: bool = False) -> list[dict[str, Any]]:
     street = Street(ROOT, folder / "run", folder / "phantom", "lung", folder / "phantom", PRESET)
-    runner = Runner(folder / "run", folder / "mlruns", ROOT / "bundles" / "mlflow.json", quiet=quiet)
+    runner = Runner(
+        folder / "run",
+        folder / "mlruns",
+        ROOT / "bundles" / "doll_cxr_segmentation" / "configs" / "mlflow.json",
+        quiet=quiet,
+    )
     return runner.run(street.stages(), "a test")
 
 
