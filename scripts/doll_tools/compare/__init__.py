@@ -1,4 +1,1 @@
-"""The instrument: what a few annotated images bring, from every start and with every tuning, measured alike.
-
-Nothing is imported here, so that a cell's scoring starts quickly.
-"""
+"""The few-shot benchmark: what a few annotated images bring, from each initialization and with each tuning."""

@@ -1,41 +1,23 @@
-"""What do a few annotated images bring, from which start, with which tuning? Every cell trained and scored alike.
-
-Example:
-    doll compare --task_data data/lungs_heart \
---classes "lungs=right_lung+left_lung,heart" --shots 1,5,10,25 --seeds 5 \
---inits scratch,classifier,doll_backbone,doll --tunings full,adapter,lora,head \
---pretrained output/run/pretraining/model.pt --classifier output/run/members/resnet18/model.pt \
---network resnet18.json --image_size 192 --test_data data/children --output output/comparison
-
-Images are split by patient by a hash; the test images are never seen. Each cell is two runs of the task's bundle, with
-overrides. After Ctrl-C or a crash the same command goes on; a later one may add shots, starts and tunings to the same
-output. It writes results.csv (a row a cell, class and split), images.csv, curves.csv, summary.csv, differences.csv,
-curves.svg, comparison.md and, for each cell, cells/NAME/scores/overlays.png; MLflow has one run a cell.
-
-network.json names the network, as {"network_def::network::backbone": {"_target_": "resnet18", ...}}. A file for
---cell_values may hold {"*/lora": {"learning_rate": 0.003}, "doll/full": {"backbone_learning_rate": 0.0003}}.
-"""
+"""``doll compare``: what do a few annotated images bring, from which initialization, with which tuning?"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from doll_monai.utils.errors import switch
 from doll_tools.arguments import list_argument, path_argument
-from doll_tools.folders import bundles_folder
+from doll_tools.compare.program import Comparison
+from doll_tools.compare.request import ComparisonRequest, read_cell_values
 
-BUNDLES = bundles_folder()
 
-
-def compare_initializations(
+def compare(
     task_data: str,
     output: str,
     shots: int | Sequence[int] = (1, 5, 10, 25),
     seeds: int = 5,
-    inits: str | Sequence[str] = ("scratch", "classifier", "doll_backbone", "doll"),
+    initializations: str | Sequence[str] = ("scratch", "classifier", "doll_backbone", "doll"),
     tunings: str | Sequence[str] = ("full",),
     bundle: str = "lung_cxr_segmentation",
     task: str | None = None,
@@ -55,16 +37,20 @@ def compare_initializations(
     quiet: bool = False,
     **values: Any,
 ) -> None:
-    """Train every start with every tuning on a few images, score each image of the others, compare with intervals.
+    """Train every initialization with every tuning on a few images, score each image of the others, with intervals.
+
+    Images are split by patient by a hash; test images are never learnt from or chosen on. Each cell is two runs of the
+    task's bundle. After an interruption the same command continues; a later one may add shots, initializations and
+    tunings to the same output. Look first at comparison.md there.
 
     Args:
         task_data: folder with index.csv: images (image), masks, and patients (patient) where they are known.
         output: folder for everything that is made.
         shots: numbers of annotated images, with commas between.
         seeds: number of seeds, from 0; a seed draws the shots, the order, the augmentation and the fresh weights.
-        inits: scratch, classifier (its backbone), doll_backbone, doll (all but the head), and NAME=FILE: another
-            checkpoint, a ResNet in torchvision's names (backbone) or a segmentation network (all but the head; the
-            backbone where NAME ends in _backbone).
+        initializations: scratch, classifier (its backbone), doll_backbone, doll (all but the head), and NAME=FILE:
+            another checkpoint, of a ResNet in torchvision's names (backbone) or of a segmentation network (all but the
+            head; the backbone where NAME ends in _backbone).
         tunings: of the bundle's network, such as full, adapter, head.
         bundle: the task's bundle.
         task: name of the task in the tables; the name of task_data by default.
@@ -72,30 +58,27 @@ def compare_initializations(
         pretrained: the segmentation network that was pre-trained on DoLLs.
         classifier: the classifier's model.pt, or the committee's with --member.
         member: number of the committee's member.
-        network: JSON file with network_def, or with parts of it.
+        network: JSON file with network_def or parts of it, such as {"network_def::network::backbone": {...}}.
         image_size: one number or two; the bundle's own by default.
         iterations: of every training; a multiple of 20, or fewer.
         batch_size: of every training; images are repeated where there are fewer.
         test_data: folder like task_data with images from elsewhere, which are scored as well.
         test_classes: its classes, as in classes; by default those of the task that it has columns of.
-        cell_values: JSON file, INIT/TUNING to values of the bundle for those cells alone; * stands for anything.
+        cell_values: JSON file, INITIALIZATION/TUNING (* is anything) to values of those cells alone, such as
+            {"*/lora": {"learning_rate": 0.003}}.
         keep_weights: true: model.pt of finished cells stays.
         tracking_uri: of MLflow; SQLite in output by default.
         quiet: show no progress.
         values: any value of the bundle for all cells, such as learning_rate.
     """
-    from doll_tools.compare.program import Comparison
-    from doll_tools.compare.request import ComparisonRequest, read_cell_values
-
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     keep = switch(keep_weights, "keep_weights")
     request = ComparisonRequest(
-        bundles=BUNDLES,
-        task_data=path_argument(task_data) or Path(),
-        output=path_argument(output) or Path(),
+        task_data=path_argument(task_data),
+        output=path_argument(output),
         shots=[int(count) if str(count).isdecimal() else count for count in list_argument(shots)],
         seeds=seeds,
-        inits=list_argument(inits),
+        initializations=list_argument(initializations),
         tunings=list_argument(tunings),
         bundle=bundle,
         task=None if task is None else str(task),

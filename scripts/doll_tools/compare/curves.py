@@ -1,69 +1,73 @@
-"""Learning curves: IoU on valid images by iteration."""
+"""Learning curves: IoU on valid images by iteration; also for the report and the figures."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#F0E442")
-"""One an initialization; the color-blind-safe palette of Okabe and Ito (2008)."""
+COLORS = {"scratch": "#000000", "classifier": "#E69F00", "doll_backbone": "#56B4E9", "doll": "#0072B2"}
+OTHERS = ("#009E73", "#D55E00", "#CC79A7")
+"""Of initializations; the color-blind-safe palette of Okabe and Ito (2008)."""
 LINES = ("-", "--", ":", "-.")
 """One a tuning."""
+CELL = ["initialization", "tuning"]
 
 
-def draw_curves(curves: pd.DataFrame, formats: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
-    """A panel for each number of shots; lines are means over seeds, bands go from the lowest to the highest seed.
+def looks(table: pd.DataFrame, colors: Mapping[str, str] = COLORS) -> dict[tuple[str, str], dict[str, Any]]:
+    """Color and line of each initialization and tuning of a table."""
+    cells = list(dict.fromkeys(zip(table[CELL[0]].astype(str), table[CELL[1]].astype(str), strict=True)))
+    others = [name for name in dict.fromkeys(name for name, _ in cells) if name not in colors]
+    known = dict(colors) | {name: OTHERS[n % len(OTHERS)] for n, name in enumerate(others)}
+    tunings = list(dict.fromkeys(tuning for _, tuning in cells))
+    return {cell: {"color": known[cell[0]], "linestyle": LINES[tunings.index(cell[1]) % len(LINES)]} for cell in cells}
+
+
+def draw_legend(figure: Figure, cells: Mapping[tuple[str, str], Mapping[str, Any]], columns: int = 4) -> None:
+    """A legend of ``looks`` below the figure."""
+    handles = [Line2D([], [], label="/".join(cell), **look) for cell, look in cells.items()]
+    columns = min(len(handles), columns)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+
+
+def draw_curves(panels: Mapping[str, pd.DataFrame], colors: Mapping[str, str] = COLORS, columns: int = 4) -> Figure:
+    """A panel for each table; lines are means over seeds, bands go from the lowest to the highest seed.
 
     Args:
-        curves: ``init``, ``tuning``, ``shots``, ``seed``, ``iteration``, ``iou``.
-        formats: file types.
-
-    Returns:
-        file type to content.
+        panels: title to ``initialization``, ``tuning``, ``seed``, ``iteration``, ``iou``.
+        colors: of initializations.
+        columns: of the legend, at most.
     """
-    shots = sorted(map(int, curves["shots"].unique()))
-    figure = Figure(figsize=(max(3.4 * len(shots), 5), 3.6), layout="constrained")
-    first: Axes | None = None
-    for number, count in enumerate(shots, start=1):
-        axes = figure.add_subplot(1, len(shots), number, sharey=first)
-        first = first or axes
-        _draw(axes, curves[curves["shots"] == count], list(curves["init"].unique()), list(curves["tuning"].unique()))
-        axes.set(title=f"{count} annotated image{'s' * (count > 1)}", xlabel="iteration")
-    if first is not None:
-        first.set_ylabel("IoU, valid images")
-    return render(figure, first, formats)
+    figure = Figure(figsize=(3.6 * len(panels), 3.2), layout="constrained")
+    cells = looks(pd.concat(panels.values()), colors)
+    for number, (title, curves) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), number, xlabel="iteration", title=title)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        for key, part in curves.groupby(CELL, sort=False):
+            look = cells[str(key[0]), str(key[1])]
+            iou = part.groupby("iteration")["iou"].agg(["mean", "min", "max"])
+            axes.plot(iou.index, iou["mean"], **look)
+            axes.fill_between(iou.index, iou["min"], iou["max"], color=look["color"], alpha=0.1, linewidth=0)
+    figure.axes[0].set_ylabel("IoU, valid images")
+    draw_legend(figure, cells, columns)
+    return figure
 
 
-def render(figure: Figure, first: Axes | None, formats: Sequence[str]) -> dict[str, bytes]:
-    """A figure with the legend of its first panel below; the same bytes for the same figure.
-
-    Returns:
-        file type to content.
-    """
-    if first is not None:
-        handles, names = first.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 4), fontsize=8, frameon=False)
+def rendered(figure: Figure, kinds: Sequence[str], dpi: int = 130) -> dict[str, bytes]:
+    """File type (png, svg, pdf) to content; the same bytes for the same figure."""
+    buffers = {kind: io.BytesIO() for kind in kinds}
+    metadata: dict[str, dict[str, None]] = {
+        "png": {"Software": None},
+        "svg": {"Date": None},
+        "pdf": {"CreationDate": None},
+    }
     with matplotlib.rc_context({"svg.hashsalt": "curves"}):
-        return {kind: _content(figure, kind) for kind in formats}
-
-
-def _draw(axes: Axes, curves: pd.DataFrame, inits: list[str], tunings: list[str]) -> None:
-    for key, part in curves.groupby(["init", "tuning"], sort=False):
-        init, tuning = map(str, key)
-        by_iteration = part.groupby("iteration")["iou"].agg(["mean", "min", "max"])
-        color = COLORS[inits.index(init) % len(COLORS)]
-        style = LINES[tunings.index(tuning) % len(LINES)]
-        axes.plot(by_iteration.index, by_iteration["mean"], style, color=color, label=f"{init}/{tuning}")
-        axes.fill_between(by_iteration.index, by_iteration["min"], by_iteration["max"], color=color, alpha=0.1)
-
-
-def _content(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
-    return buffer.getvalue()
+        for kind, buffer in buffers.items():
+            figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata[kind])
+    return {kind: buffer.getvalue() for kind, buffer in buffers.items()}

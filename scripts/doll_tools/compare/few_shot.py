@@ -1,4 +1,4 @@
-"""Comparisons of several tasks in one table, and what they say about the aims."""
+"""``doll compare summarize``: benchmarks of several tasks in one table."""
 
 from __future__ import annotations
 
@@ -7,54 +7,55 @@ from pathlib import Path
 
 import pandas as pd
 
+from doll_monai.handlers.image_scores import SPLITS, VALID
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
-from doll_tools.compare.aims import Aims, Names
-from doll_tools.compare.aims_page import aims_page
-from doll_tools.compare.measured import MeasuredTask, read_tasks
-from doll_tools.compare.results import COLUMNS
+from doll_tools.arguments import list_argument
+from doll_tools.compare.page import interval
+from doll_tools.compare.results import COLUMNS, RESULTS, SUMMARY
+from doll_tools.compare.statistics import ALL
+from doll_tools.evaluate.page import markdown_table
 
-FEW_SHOT, AIMS, PAGE = "few_shot.csv", "aims.csv", "few_shot.md"
 
-
-def summarize_tasks(
-    folders: Sequence[Path], output: Path, names: Names, shots: int, command: str, date: str, images: str
-) -> Path:
-    """Write ``few_shot.csv`` (all shots), ``aims.csv`` and ``few_shot.md``.
+def summarize_comparisons(comparisons: str | Sequence[str], output: str) -> None:
+    """Write few_shot.csv, a row a task, cell, class and split, and few_shot.md, the mean IoUs with their intervals.
 
     Args:
-        folders: of the comparisons, one a task.
-        output: folder for the files.
-        names: of the initializations.
-        shots: number of annotated images of the aims.
-        command, date, images: see ``aims_page``.
+        comparisons: folders that doll compare wrote into, one a task, with commas between.
+        output: folder for the two files.
+    """
+    tables, lines = {}, []
+    for folder in map(Path, list_argument(comparisons)):
+        table = read_table(folder / RESULTS, COLUMNS)
+        task = str(table["task"].iloc[0])
+        if task in tables:
+            raise InputError(f"Two comparisons are of the task '{task}'; give one another --task.")
+        tables[task] = table
+        summary = read_table(folder / SUMMARY, ["split", "initialization", "iou", "iou_low", "iou_high"])
+        for row in summary[summary["split"].isin(set(SPLITS) - {VALID})].to_dict("records"):
+            images = f"{row['images']} of {row['split']}"
+            cell = [task, str(row["shots"]), row["initialization"], row["tuning"], str(row["seeds"]), images]
+            lines.append([*cell, row["class"], interval(row, "iou")])
+    header = ["task", "shots", "initialization", "tuning", "seeds", "images", "class", "IoU"]
+    note = f"Mean IoU over images and seeds with 95 % bootstrap intervals; class `{ALL}` is the mean over classes."
+    page = f"# Few-shot benchmark\n\n{note}\n\n{markdown_table(header, lines)}\n"
+    write_atomic(Path(output) / "few_shot.csv", pd.concat(tables.values()).to_csv(index=False).encode())
+    write_atomic(Path(output) / "few_shot.md", page.encode())
+    print(Path(output) / "few_shot.md")
 
-    Returns:
-        the page.
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table that ``doll compare`` wrote.
 
     Raises:
-        InputError: when a comparison cannot be read, or none has the shots or an initialization of another name.
+        InputError: when it cannot be read, lacks a column or has no row.
     """
-    tasks = read_tasks(folders)
-    table = pd.concat([task.results for task in tasks], ignore_index=True)[COLUMNS]
-    _check(tasks, names, shots)
-    aims = Aims(tasks, names, shots)
-    measured = aims.table()
-    write_atomic(output / FEW_SHOT, table.to_csv(index=False).encode())
-    write_atomic(output / AIMS, measured.round(5).to_csv(index=False).encode())
-    write_atomic(output / PAGE, aims_page(aims, measured, command, date, images).encode())
-    return output / PAGE
-
-
-def _check(tasks: Sequence[MeasuredTask], names: Names, shots: int) -> None:
-    """A number of shots or a name that nothing was measured with is a slip of the keyboard."""
-    known = sorted({int(count) for task in tasks for count in task.results["shots"]})
-    if shots not in known:
-        raise InputError(f"No comparison has {shots} shots; there are: {', '.join(map(str, known))}.")
-    inits = list(dict.fromkeys(init for task in tasks for init in task.results["init"]))
-    for option, usual in vars(Names()).items():
-        name = getattr(names, option)
-        if name != usual and name not in inits:
-            raise InputError(
-                f"--{option}: no comparison has the initialization '{name}'; there are: {', '.join(inits)}."
-            )
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read; give a folder that doll compare wrote into.") from error
+    missing = [column for column in columns if column not in table]
+    if missing or table.empty:
+        what = f"no column {missing[0]}" if missing else "no rows"
+        raise InputError(f"{path} has {what}; give a folder that doll compare wrote into, or run it again.")
+    return table

@@ -1,9 +1,8 @@
-"""The finished cells of a folder as tables."""
+"""The finished cells of a folder as tables: scores, means with intervals, paired differences."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,26 @@ import pandas as pd
 
 from doll_monai.handlers.image_scores import FILE, METRICS
 from doll_monai.utils.atomic import write_atomic
-from doll_monai.utils.json_object import read_json_object
-from doll_tools.compare.starts import KNOWN
-from doll_tools.compare.statistics import CELL, iterations_to_95
+from doll_tools.compare.cells import CELLS, CURVE, SCORES, read_cells
+from doll_tools.compare.initializations import KNOWN
+from doll_tools.compare.statistics import SEEDED, differences, iterations_to_95, summarize, with_class_means
 
-CELLS, RECORD, CURVE, SCORES = "cells", "cell.json", "curve.csv", "scores"
-RESULTS, IMAGES, CURVES = "results.csv", "images.csv", "curves.csv"
+RESULTS, IMAGES, CURVES, SUMMARY, DIFFERENCES = (
+    f"{name}.csv" for name in ("results", "images", "curves", "summary", "differences")
+)
 COLUMNS = [
-    *("task", *CELL, "seed", "class", *METRICS),
+    *("task", *SEEDED, "class", *METRICS),
     *("trainable_parameters", "total_parameters", "seconds", "iterations_to_95", "split"),
 ]
+"""Columns of ``results.csv``."""
 
 
 class Results:
     """What the finished cells of a comparison's folder measured, from all commands that worked in it.
 
     Attributes:
-        cells: one row a cell: ``task``, ``init``, ``tuning``, ``shots``, ``seed``, its own ``values``, parameters,
-            ``seconds``, ``name``, ``iterations_to_95``.
+        cells: one row a cell: ``task``, ``initialization``, ``tuning``, ``shots``, ``seed``, its own ``values``,
+            parameters, ``seconds``, ``name``, ``iterations_to_95``.
         images: one row a cell, image and class: the cell, ``split``, ``image``, ``patient``, ``class`` and the scores.
         curves: one row a cell and validation: the cell, ``iteration``, ``iou``, ``dice``; means over valid images.
     """
@@ -37,53 +38,54 @@ class Results:
         self.folder = folder
         cells, images, curves = [], [], []
         for name, record in sorted(read_cells(folder).items(), key=lambda item: _place(item[1])):
-            path = folder / CELLS / name
-            scores = path / SCORES / FILE
+            scores = folder / CELLS / name / SCORES / FILE
             if not scores.is_file():
                 continue
-            curve = pd.read_csv(path / CURVE)
+            curve = pd.read_csv(folder / CELLS / name / CURVE)
+            key = {column: record[column] for column in SEEDED}
             cells.append({**record, "iterations_to_95": iterations_to_95(curve), "name": name})
-            key = {name: record[name] for name in (*CELL, "seed")}
             images.append(pd.read_csv(scores, dtype={"image": str, "patient": str, "class": str}).assign(**key))
             curves.append(curve.assign(**key))
         self.cells = pd.DataFrame(cells)
         self.images = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
         self.curves = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
 
+    @cached_property
     def table(self) -> pd.DataFrame:
-        """``results.csv``: a row a cell, split and class; scores are means over images."""
-        keys = [*CELL, "seed", "class", "split"]
-        means = self.images.groupby(keys, as_index=False, sort=False)[list(METRICS)].mean()
-        return means.merge(self.cells, on=[*CELL, "seed"], validate="many_to_one")[COLUMNS]
+        """A row a cell, split and class; scores are means over images."""
+        means = self.images.groupby([*SEEDED, "class", "split"], as_index=False, sort=False)[list(METRICS)].mean()
+        return means.merge(self.cells, on=SEEDED, validate="many_to_one")[COLUMNS]
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Means with intervals, see ``summarize``."""
+        return summarize(with_class_means(self.images))
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """Paired differences, see ``doll_tools.compare.statistics.differences``."""
+        return differences(with_class_means(self.images))
 
     def write(self) -> list[Path]:
         """Write ``results.csv``, ``images.csv`` and ``curves.csv`` anew; nothing while no cell is finished."""
         if self.cells.empty:
             return []
-        columns = [*CELL, "seed", "split", "image", "patient", "class", *METRICS]
-        contents = {
-            RESULTS: self.table().round(5),
-            IMAGES: self.images[columns].round(5),
-            CURVES: self.curves[[*CELL, "seed", "iteration", "iou", "dice"]].round(5),
-        }
-        for name, table in contents.items():
-            write_atomic(self.folder / name, table.to_csv(index=False).encode())
-        return [self.folder / name for name in contents]
+        columns = [*SEEDED, "split", "image", "patient", "class", *METRICS]
+        curves = self.curves[[*SEEDED, "iteration", "iou", "dice"]]
+        return self._write({RESULTS: self.table, IMAGES: self.images[columns], CURVES: curves})
+
+    def write_statistics(self) -> list[Path]:
+        """Write ``summary.csv`` and ``differences.csv``."""
+        return self._write({SUMMARY: self.summary, DIFFERENCES: self.differences})
+
+    def _write(self, tables: dict[str, pd.DataFrame]) -> list[Path]:
+        for name, table in tables.items():
+            write_atomic(self.folder / name, table.round(5).to_csv(index=False).encode())
+        return [self.folder / name for name in tables]
 
 
-def _place(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A cell's place in the tables: the known starts first, in their order, and full tuning before the others."""
-    init, tuning = record["init"], record["tuning"]
-    start = KNOWN.index(init) if init in KNOWN else len(KNOWN)
-    return record["shots"], start, init, tuning != "full", tuning, record["seed"]
-
-
-def read_cells(folder: Path) -> dict[str, dict[str, Any]]:
-    """Name of each finished cell of a comparison's folder to its record."""
-    return {path.parent.name: read_json_object(path) for path in (folder / CELLS).glob(f"*/{RECORD}")}
-
-
-def write_cell(folder: Path, record: dict[str, Any], curve: pd.DataFrame) -> None:
-    """Write a finished cell's curve and record; the record comes last, with it the cell is finished."""
-    write_atomic(folder / CURVE, curve.to_csv(index=False).encode())
-    write_atomic(folder / RECORD, (json.dumps(record, indent=2) + "\n").encode())
+def _place(record: dict[str, Any]) -> tuple[Any, ...]:
+    """A cell's place in the tables: the known initializations first, and full tuning before the others."""
+    name, tuning = record["initialization"], record["tuning"]
+    known = KNOWN.index(name) if name in KNOWN else len(KNOWN)
+    return record["shots"], known, name, tuning != "full", tuning, record["seed"]

@@ -15,8 +15,7 @@ SALT = 240108469
 """Put before every patient's name when it is hashed. Another number, another split: it must never change."""
 SHARES = {"training": 0.4, "validation": 0.2, "test": 0.4}
 """Share of the patients in each section, met on average; many to test on, since there are few to learn from. Ours."""
-INDEX = "index.csv"
-IMAGE = "image"
+INDEX, IMAGE = "index.csv", "image"
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,6 @@ def read_images(folder: Path, classes: Mapping[str, Sequence[str]]) -> list[Radi
         InputError: when the table or a column is missing, a path leads out of the folder or a patient is blank.
     """
     index = folder / INDEX
-    if not index.is_file():
-        raise InputError(f"{index} does not exist; give a folder with {INDEX}, its images and their masks.")
     columns = [column for group in classes.values() for column in group]
     images = []
     for line, row in read_table(index, [IMAGE, *columns]):
@@ -60,11 +57,11 @@ def sections_of(images: Sequence[Radiograph]) -> dict[str, list[Radiograph]]:
     """
     section = split_patients([image.patient for image in images], SHARES, SALT)
     result = {name: [image for image in images if section[image.patient] == name] for name in SHARES}
-    empty = [name for name, members in result.items() if not members]
-    if empty:
-        raise InputError(
-            f"{len(images)} images of {len(section)} patients leave none for {empty[0]}; give more images."
-        )
+    for name, members in result.items():
+        if not members:
+            raise InputError(
+                f"{len(images)} images of {len(section)} patients leave none for {name}; give more images."
+            )
     return result
 
 
@@ -79,32 +76,22 @@ def first_shots(training: Sequence[Radiograph], shots: int, seed: int) -> list[R
     return sorted(training, key=lambda image: (patient_position(image.image, seed), image.image))[:shots]
 
 
-def image_hashes(folder: Path, images: Sequence[Radiograph]) -> dict[str, str]:
-    """Radiograph to the hash of its content.
-
-    Raises:
-        InputError: when an image is missing.
-    """
-    return {image.image: _hash(folder / image.image) for image in images}
-
-
-def check_apart(sections: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuse an image that stands, under whatever name, in two sections.
+def check_apart(sections: Mapping[str, tuple[Path, Sequence[Radiograph]]]) -> None:
+    """Refuse an image that is, under whatever name, in two sections.
 
     Args:
-        sections: section to its images and their hashes.
+        sections: section to the folder of its images and the images.
 
     Raises:
-        InputError: when two images of different sections have the same content.
+        InputError: when two images of different sections have the same content, or one is missing.
     """
     seen: dict[str, tuple[str, str]] = {}
-    for section, images in sections.items():
-        for image, content in images.items():
-            other, where = seen.setdefault(content, (image, section))
+    for section, (folder, images) in sections.items():
+        for image in images:
+            other, where = seen.setdefault(_hash(folder / image.image), (image.image, section))
             if where != section:
-                raise InputError(
-                    f"The image {image} ({section}) is the same picture as {other} ({where}); remove one of them."
-                )
+                name = f"{image.image} ({section})"
+                raise InputError(f"The image {name} has the same content as {other} ({where}); remove one of them.")
 
 
 def data_hash(folder: Path, images: Sequence[Radiograph]) -> str:

@@ -1,34 +1,35 @@
-"""The commands of a comparison: masks to labels, then a training and a scoring for each cell."""
+"""The stages of a comparison: masks to labels, then a training and a scoring for each cell."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from doll_monai.data.datalist import write_datalist
 from doll_monai.handlers.image_scores import FILE
+from doll_monai.networks.weights import save_weights
 from doll_monai.utils.json_object import read_json_object
 from doll_tools.compare.bundle import SCORING, TRAINING
-from doll_tools.compare.cells import Cell, epochs
-from doll_tools.compare.request import Columns, ComparisonRequest
-from doll_tools.compare.results import CELLS, SCORES
+from doll_tools.compare.cells import CELLS, SCORES, Cell, epochs
+from doll_tools.compare.initializations import BACKBONE
+from doll_tools.compare.request import ComparisonRequest
 from doll_tools.compare.split import INDEX, Radiograph, first_shots
-from doll_tools.compare.starts import BACKBONE, NOTHING, Start
 from doll_tools.pipeline.stages import Stage
 
 TASK, ELSEWHERE = "task", "elsewhere"
+INITIALIZATIONS = "initializations"
+"""Folder of the checkpoints that cells are initialized with."""
 
 
 class ComparisonStages:
-    """Makes the stages of a request, and the files that they read.
-
-    Args:
-        request: what is compared.
-    """
+    """Makes the stages of a request, and the files that they read."""
 
     def __init__(self, request: ComparisonRequest) -> None:
         self.request = request
+        self.setup = request.setup
         self.output = request.output
+        self._elsewhere_datalist = self.output / "datalists" / "elsewhere.json"
 
     def preparing(self) -> list[Stage]:
         """Writing label files, of the task and of the data from elsewhere."""
@@ -37,68 +38,51 @@ class ComparisonStages:
             stages.append(self._prepare(ELSEWHERE, self.request.test_data, self.request.elsewhere_columns))
         return stages
 
-    def write_datalists(self) -> None:
-        """Write a ``dataset.json`` for every number of shots and seed, and one of the images from elsewhere."""
-        request, labels = self.request, self._labels(TASK)
+    def write_inputs(self) -> None:
+        """Write a ``dataset.json`` for every number of shots and seed, that of elsewhere, and missing checkpoints."""
+        request = self.request
         for shots in request.shots:
             for seed in range(request.seeds):
                 images = {**request.sections, "training": first_shots(request.sections["training"], shots, seed)}
-                records = {
-                    section: [_record(image, labels) for image in members] for section, members in images.items()
-                }
+                records = {section: self._records(TASK, members) for section, members in images.items()}
                 write_datalist(self._datalist(shots, seed), records, name=request.task)
         if request.elsewhere:
-            labels = self._labels(ELSEWHERE)
-            records = {"test": [_record(image, labels) for image in request.elsewhere]}
-            write_datalist(self._elsewhere_datalist(), records, name=ELSEWHERE)
-
-    def write_starts(self) -> None:
-        """Write every start that is not there as a ``pretrained`` of the bundle."""
-        for cell in self.request.cells:
-            start, path = self.request.start(cell), self._start(cell)
+            records = {"test": self._records(ELSEWHERE, request.elsewhere)}
+            write_datalist(self._elsewhere_datalist, records, name=ELSEWHERE)
+        for cell in request.cells:
+            path = self._checkpoint(cell)
             if path is not None and not path.is_file():
-                self.request.setup.write_start(start, self.request.cell_overrides(cell), cell.seed, path)
+                values = request.cell_overrides(cell)
+                network = self.setup.initialized(request.initialization(cell), values, cell.seed)
+                save_weights(network.state_dict(), path)
 
     def training(self, cell: Cell) -> Stage:
         """The training of a cell; it writes ``model.pt``."""
-        folder, start = self.folder(cell), self._start(cell)
+        folder, checkpoint = self.folder(cell), self._checkpoint(cell)
         count, length = epochs(self.request.iterations)
-        values = {
-            **self._common(cell),
-            **self.request.setup.label_channels(len(self.request.columns)),
-            "output_dir": folder,
-            "ckpt_dir": folder,
-            "seed": cell.seed,
-            "max_epochs": count,
-            "iterations_per_epoch": length,
-            **({"pretrained": start} if start else {}),
-        }
-        command = self.request.setup.command(TRAINING, values)
-        inputs = [*self.request.setup.configs(TRAINING), self._datalist(cell.shots, cell.seed)]
-        inputs += [start] if start else []
-        return Stage(cell.name, command, inputs, folder, [folder / "model.pt"], experiment=self.request.bundle)
+        values = {**self._common(cell), "output_dir": folder, "ckpt_dir": folder, "seed": cell.seed}
+        values |= {"max_epochs": count, "iterations_per_epoch": length}
+        values |= {"pretrained": checkpoint} if checkpoint else {}
+        inputs = [*self.setup.configs(TRAINING), self._datalist(cell.shots, cell.seed)]
+        inputs += [checkpoint] if checkpoint else []
+        command, outputs = self.setup.command(TRAINING, values), [folder / "model.pt"]
+        return Stage(cell.name, command, inputs, folder, outputs, experiment=self.request.bundle)
 
     def scoring(self, cell: Cell) -> Stage:
         """The scoring of a trained cell; not tracked, its scores go to the training's run."""
         folder = self.folder(cell) / SCORES
-        values = {
-            **self._common(cell),
-            **self.request.setup.label_channels(None),
-            "output_dir": folder,
-            "checkpoint": self.folder(cell) / "model.pt",
-            "classes": list(self.request.columns),
-        }
-        inputs = [*self.request.setup.configs(SCORING), self._datalist(cell.shots, cell.seed)]
+        values = {**self._common(cell), "output_dir": folder}
+        values["checkpoint"] = self.folder(cell) / "model.pt"
+        inputs = [*self.setup.configs(SCORING), self._datalist(cell.shots, cell.seed)]
         if self.request.test_data is not None:
-            inputs.append(self._elsewhere_datalist())
+            inputs.append(self._elsewhere_datalist)
             values["elsewhere"] = {
                 "dataset_dir": str(self.request.test_data),
                 "label_dir": str(self.output / ELSEWHERE),
-                "datalist": str(self._elsewhere_datalist()),
+                "datalist": str(self._elsewhere_datalist),
                 "classes": list(self.request.elsewhere_columns),
             }
-        command = self.request.setup.command(SCORING, values)
-        return Stage(f"{cell.name}_scores", command, inputs, folder, [folder / FILE])
+        return Stage(f"{cell.name}_scores", self.setup.command(SCORING, values), inputs, folder, [folder / FILE])
 
     def folder(self, cell: Cell) -> Path:
         """The cell's folder."""
@@ -110,38 +94,34 @@ class ComparisonStages:
             "label_dir": self.output / TASK,
             "datalist": self._datalist(cell.shots, cell.seed),
             "network_def::tuning": cell.tuning,
-            **self.request.setup.channels(),
+            **self.setup.channels(),
             **self.request.cell_overrides(cell),
         }
 
-    def _prepare(self, name: str, data: Path, columns: Columns) -> Stage:
+    def _prepare(self, name: str, data: Path, columns: Mapping[str, Sequence[str]]) -> Stage:
         folder = self.output / name
         classes = ",".join(f"{label}={'+'.join(parts)}" for label, parts in columns.items())
-        program = self.request.bundles.parent / "scripts" / "prepare_masks.py"
-        command = ["python", str(program), "--csv", str(data / INDEX), "--classes", classes]
+        command = ["python", "-m", "doll_tools", "prepare", "masks", "--csv", str(data / INDEX), "--classes", classes]
         command += ["--output", str(folder), "--training", "0", "--validation", "0"]
         outputs = [folder / "dataset.json"]
         return Stage(f"prepare_{name}", command, [data / INDEX], folder, outputs, watched=data)
 
-    def _labels(self, name: str) -> dict[str, str]:
-        """Radiograph to label file, both as they stand in the datalist that was prepared."""
-        records = read_json_object(self.output / name / "dataset.json")["test"]
-        return {record["image"]: record["label"] for record in records}
+    def _records(self, name: str, images: Sequence[Radiograph]) -> list[dict[str, str]]:
+        """Records of images with the label files that were prepared."""
+        prepared = read_json_object(self.output / name / "dataset.json")["test"]
+        labels = {record["image"]: record["label"] for record in prepared}
+        return [
+            {"image": one.image, "label": labels[one.image], "name": one.image, "patient": one.patient}
+            for one in images
+        ]
 
     def _datalist(self, shots: int, seed: int) -> Path:
         return self.output / "datalists" / f"shots{shots}_seed{seed}.json"
 
-    def _elsewhere_datalist(self) -> Path:
-        return self.output / "datalists" / "elsewhere.json"
-
-    def _start(self, cell: Cell) -> Path | None:
-        """The start's checkpoint; what is not the backbone's is drawn by the seed, so there is one a seed."""
-        start: Start = self.request.start(cell)
-        if start.part == NOTHING:
+    def _checkpoint(self, cell: Cell) -> Path | None:
+        """What a cell is initialized with; what is not the backbone's is drawn by the seed, so there is one a seed."""
+        initialization = self.request.initialization(cell)
+        if initialization.source is None:
             return None
-        name = f"{start.name}_seed{cell.seed}" if start.part == BACKBONE else start.name
-        return self.output / "starts" / f"{name}.pt"
-
-
-def _record(image: Radiograph, labels: dict[str, str]) -> dict[str, str]:
-    return {"image": image.image, "label": labels[image.image], "name": image.image, "patient": image.patient}
+        seed = f"_seed{cell.seed}" if initialization.part == BACKBONE else ""
+        return self.output / INITIALIZATIONS / f"{initialization.name}{seed}.pt"

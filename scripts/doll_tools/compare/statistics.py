@@ -1,75 +1,82 @@
-"""Means over images and seeds, differences between cells, and their intervals."""
+"""Scores of cells over their seeds and images, and how they differ."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
-from doll_monai.metrics import intervals
-from doll_monai.metrics.intervals import RESAMPLES, Interval
+from doll_monai.handlers.image_scores import METRICS, VALID
+from doll_monai.metrics.intervals import crossed_interval
 
-CELL = ["init", "tuning", "shots"]
+CELL = ["initialization", "tuning", "shots"]
+SEEDED = [*CELL, "seed"]
 IMAGE = ["seed", "image", "patient"]
 ALL = "all"
 """Stands for the mean over all classes of an image."""
+CHOSEN = "best on valid"
+"""Says of a pair that each initialization has the tuning that is best on valid images."""
 
 
-def crossed_interval(table: pd.DataFrame, column: str, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """``intervals.crossed_interval`` of a column of a table with ``seed`` and ``patient``."""
-    return intervals.crossed_interval(table[column], table["patient"], table["seed"], resamples, seed)
-
-
-def class_means(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """Each image's mean over its classes, as rows of the class ``all``; images with one class give the same numbers."""
+def with_class_means(images: pd.DataFrame) -> pd.DataFrame:
+    """Scores of cells, splits, images and classes, and first each image's mean over its classes, the class ``all``."""
     keys = [*CELL, *IMAGE, "split"]
-    return images.groupby(keys, as_index=False, sort=False)[list(metrics)].mean().assign(**{"class": ALL})
+    means = images.groupby(keys, as_index=False, sort=False)[list(METRICS)].mean().assign(**{"class": ALL})
+    return pd.concat([means, images], ignore_index=True)
 
 
-def paired(first: pd.DataFrame, second: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Value of the first cell minus that of the second, for every seed and image that both have.
+def summarize(images: pd.DataFrame) -> pd.DataFrame:
+    """Mean and interval of each score, a row a split, cell (all its seeds) and class, of ``with_class_means``."""
+    keys = ["split", "shots", "initialization", "tuning", "class"]
+    groups = images.groupby(keys, sort=False)
+    return pd.DataFrame([{**dict(zip(keys, key, strict=True)), **_scores(part)} for key, part in groups])
+
+
+def differences(images: pd.DataFrame) -> pd.DataFrame:
+    """Paired differences of cells, over the seeds and images that both have.
+
+    Cells are compared that differ in initialization or tuning alone, and initializations that each have their tuning
+    chosen on valid images; test images are not looked at for that.
 
     Args:
-        first, second: rows of one cell, class and split; one a seed and image.
-        column: of the values.
+        images: of ``with_class_means``.
 
     Returns:
-        ``seed``, ``image``, ``patient`` and the difference in the column.
+        ``split``, ``shots``, ``class``; ``first`` and ``second`` as ``INITIALIZATION/TUNING``; ``chosen``; ``seeds``,
+        ``images``; the difference first minus second of each score with its interval.
     """
-    both = first.merge(second[[*IMAGE, column]], on=IMAGE, suffixes=("", "_second"), validate="one_to_one")
-    return both.assign(**{column: both[column] - both[f"{column}_second"]})[[*IMAGE, column]]
-
-
-def pairs_of_cells(cells: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    """Pairs (init, tuning) that differ in one of the two, the later one first; the order is the cells' own."""
-    for second, first in itertools.combinations(cells, 2):
-        if (first[0] == second[0]) != (first[1] == second[1]):
-            yield first, second
-
-
-def chosen_tuning(images: pd.DataFrame, init: str, shots: int) -> str:
-    """The tuning of an initialization whose IoU on ``valid`` images is best; test images are not looked at.
-
-    Args:
-        images: with the class ``all``.
-        init, shots: of the cells.
-    """
-    rows = images[(images["split"] == "valid") & (images["init"] == init) & (images["shots"] == shots)]
-    return str(rows.groupby("tuning", sort=False)["iou"].mean().idxmax())
-
-
-def iterations_to(curve: pd.DataFrame, iou: float) -> float:
-    """First iteration at which a validation curve is at least this high; NaN when it never is.
-
-    Args:
-        curve: ``iteration`` and ``iou``, in their order.
-        iou: the height.
-    """
-    reached = curve.loc[curve["iou"] >= iou, "iteration"]
-    return float(reached.iloc[0]) if len(reached) else float("nan")
+    valid = images[(images["class"] == ALL) & (images["split"] == VALID)]
+    on_valid = valid.groupby(CELL, sort=False)["iou"].mean().reset_index()
+    rows = []
+    for key, part in images.groupby(["split", "shots", "class"], sort=False):
+        cells = dict(iter(part.groupby(["initialization", "tuning"], sort=False)))
+        best = on_valid[on_valid["shots"] == key[1]]
+        best = best.loc[best.groupby("initialization", sort=False)["iou"].idxmax()]
+        pairs = [(a, b, "") for a, b in itertools.combinations(cells, 2) if (a[0] == b[0]) != (a[1] == b[1])]
+        chosen = list(zip(best["initialization"], best["tuning"], strict=True))
+        pairs += [(*pair, CHOSEN) for pair in itertools.combinations(chosen, 2)]
+        for second, first, why in pairs:
+            if first in cells and second in cells:
+                one, other = (cells[cell].set_index(IMAGE)[list(METRICS)] for cell in (first, second))
+                row = dict(zip(["split", "shots", "class"], key, strict=True)) | {"chosen": why}
+                row |= {"first": "/".join(first), "second": "/".join(second)}
+                rows.append({**row, **_scores((one - other).dropna().reset_index())})
+    return pd.DataFrame(rows)
 
 
 def iterations_to_95(curve: pd.DataFrame) -> float:
-    """First iteration with 95 % of the curve's last IoU; NaN of an empty curve."""
-    return float("nan") if curve.empty else iterations_to(curve, 0.95 * float(curve["iou"].iloc[-1]))
+    """First ``iteration`` with 95 % of a validation curve's last ``iou``; NaN of an empty curve."""
+    if curve.empty:
+        return float("nan")
+    reached = curve.loc[curve["iou"] >= 0.95 * float(curve["iou"].iloc[-1]), "iteration"]
+    return float(reached.iloc[0])
+
+
+def _scores(table: pd.DataFrame) -> dict[str, Any]:
+    """Mean and interval of each score over seeds and patients, and how many seeds and images they are of."""
+    row: dict[str, Any] = {"seeds": table["seed"].nunique(), "images": table["image"].nunique()}
+    for metric in METRICS:
+        ends = crossed_interval(table[metric], table["patient"], table["seed"])
+        row |= zip((metric, f"{metric}_low", f"{metric}_high"), ends, strict=True)
+    return row

@@ -1,4 +1,4 @@
-"""Differences against values worked by hand."""
+"""Means and differences against values worked by hand."""
 
 from __future__ import annotations
 
@@ -6,18 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from doll_monai.utils.errors import InputError
 from doll_tools.compare.cells import Cell, epochs, grid, values_of
-from doll_tools.compare.statistics import (
-    ALL,
-    chosen_tuning,
-    class_means,
-    crossed_interval,
-    iterations_to,
-    iterations_to_95,
-    paired,
-    pairs_of_cells,
-)
-from doll_tools.compare.summary import differences, summarize, with_class_means
+from doll_tools.compare.statistics import differences, iterations_to_95, summarize, with_class_means
 
 
 def _table(values: list[list[float]], **columns: object) -> pd.DataFrame:
@@ -30,21 +21,6 @@ def _table(values: list[list[float]], **columns: object) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(dice=lambda rows: rows["iou"], hd95=lambda rows: 1 - rows["iou"], **columns)
 
 
-def test_differences_are_paired_by_seed_and_image() -> None:
-    first, second = _table([[0.5, 0.9], [0.4, 0.8]]), _table([[0.4, 0.8], [0.3, 0.7], [0.0, 0.0]])
-    difference = paired(first, second.sample(frac=1, random_state=0), "iou")
-    assert len(difference) == 4
-    assert crossed_interval(difference, "iou") == pytest.approx((0.1, 0.1, 0.1))
-
-
-def test_cells_are_compared_when_they_differ_in_one_thing() -> None:
-    cells = [("scratch", "full"), ("doll", "full"), ("doll", "head")]
-    assert list(pairs_of_cells(cells)) == [
-        (("doll", "full"), ("scratch", "full")),
-        (("doll", "head"), ("doll", "full")),
-    ]
-
-
 def _images() -> pd.DataFrame:
     """Two starts; the tuning that is best on valid images is not the one that is best on test images."""
     parts = []
@@ -53,26 +29,23 @@ def _images() -> pd.DataFrame:
         ("doll", "full"): (0.4, 0.9),
         ("doll", "head"): (0.5, 0.6),
     }
-    for (init, tuning), by_split in scores.items():
+    for (name, tuning), by_split in scores.items():
         for split, value in zip(("valid", "test"), by_split, strict=True):
-            for name, shift in (("lungs", 0.1), ("heart", -0.1)):
-                cell = {"init": init, "tuning": tuning, "shots": 5, "split": split, "class": name}
+            for kind, shift in (("lungs", 0.1), ("heart", -0.1)):
+                cell = {"initialization": name, "tuning": tuning, "shots": 5, "split": split, "class": kind}
                 parts.append(_table([[value + shift] * 3] * 2, **cell))
     return pd.concat(parts, ignore_index=True)
 
 
-def test_class_mean_is_that_of_a_images_classes() -> None:
-    means = class_means(_images(), ["iou"])
+def test_class_mean_is_that_of_an_images_classes() -> None:
+    means = with_class_means(_images()).query("`class` == 'all'")
     assert len(means) == len(_images()) / 2
-    assert means.query("init == 'scratch' and split == 'test'")["iou"].tolist() == pytest.approx([0.3] * 6)
+    assert means.query("initialization == 'scratch' and split == 'test'")["iou"].tolist() == pytest.approx([0.3] * 6)
 
 
-def test_tuning_is_chosen_on_valid_images_alone() -> None:
-    images = with_class_means(_images())
-    assert chosen_tuning(images[images["class"] == ALL], "doll", 5) == "head"
-    table = differences(images)
-    rows = table.query("split == 'test' and `class` == 'all'").set_index(["first", "second", "chosen"])["iou"]
-    assert rows.to_dict() == pytest.approx(
+def test_cells_that_differ_in_one_thing_are_compared_and_tunings_chosen_on_valid_images_alone() -> None:
+    rows = differences(with_class_means(_images())).query("split == 'test' and `class` == 'all'")
+    assert rows.set_index(["first", "second", "chosen"])["iou"].to_dict() == pytest.approx(
         {
             ("doll/full", "scratch/full", ""): 0.6,
             ("doll/head", "doll/full", ""): -0.3,
@@ -81,8 +54,19 @@ def test_tuning_is_chosen_on_valid_images_alone() -> None:
     )
 
 
+def test_differences_are_paired_by_seed_and_image() -> None:
+    cell = {"tuning": "full", "shots": 1, "split": "valid", "class": "lungs"}
+    scratch = _table([[0.4, 0.8], [0.3, 0.7], [0.0, 0.0]], initialization="scratch", **cell)
+    doll = _table([[0.5, 0.9], [0.4, 0.8]], initialization="doll", **cell).sample(frac=1, random_state=0)
+    row = differences(with_class_means(pd.concat([scratch, doll]))).iloc[0]
+    assert row[["iou", "iou_low", "iou_high"]].tolist() == pytest.approx([0.1] * 3)
+    assert row[["first", "seeds", "images"]].tolist() == ["doll/full", 2, 2]
+
+
 def test_summary_counts_seeds_and_images() -> None:
-    row = summarize(with_class_means(_images())).query("split == 'test' and init == 'doll' and `class` == 'heart'")
+    row = summarize(with_class_means(_images())).query(
+        "split == 'test' and initialization == 'doll' and `class` == 'heart'"
+    )
     assert row[["tuning", "seeds", "images"]].values.tolist() == [["full", 2, 3], ["head", 2, 3]]
     assert row["hd95"].tolist() == pytest.approx([0.2, 0.5])
 
@@ -90,8 +74,6 @@ def test_summary_counts_seeds_and_images() -> None:
 def test_iterations_are_read_off_the_curve() -> None:
     curve = pd.DataFrame({"iteration": [10, 20, 30, 40], "iou": [0.1, 0.77, 0.75, 0.8]})
     assert iterations_to_95(curve) == 20
-    assert iterations_to(curve, 0.78) == 40
-    assert np.isnan(iterations_to(curve, 0.9))
     assert np.isnan(iterations_to_95(curve.iloc[:0]))
 
 
@@ -116,5 +98,5 @@ def test_epochs_make_up_the_iterations(iterations: int, expected: tuple[int, int
 
 @pytest.mark.parametrize("iterations", [0, -20, 21, 210])
 def test_other_numbers_of_iterations_are_refused(iterations: int) -> None:
-    with pytest.raises(ValueError, match="multiple of 20"):
+    with pytest.raises(InputError, match="multiple of 20"):
         epochs(iterations)

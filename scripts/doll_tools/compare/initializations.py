@@ -1,4 +1,4 @@
-"""What a network starts from: nothing, a backbone, or all but the head; each as a ``pretrained`` of the bundle."""
+"""What a network is initialized with: nothing, a backbone, or all but the head; each a ``pretrained`` of the bundle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KNOWN = ("scratch", "classifier", "doll_backbone", "doll")
 
 
 @dataclass(frozen=True)
-class Start:
+class Initialization:
     """An initialization.
 
     Attributes:
@@ -32,55 +32,54 @@ class Start:
     member: int | None = None
 
     def record(self) -> dict[str, str | int | None]:
-        """What it is, for comparison with an earlier run."""
+        """What it is, for comparison with an earlier run.
+
+        Raises:
+            InputError: when the checkpoint is missing.
+        """
         content = None if self.source is None else file_hash(self.source)
         return {"part": self.part, "sha256": content, "member": self.member}
 
 
-def parse_starts(
+def parse_initializations(
     names: Sequence[str], pretrained: Path | None, classifier: Path | None, member: int | None = None
-) -> list[Start]:
+) -> list[Initialization]:
     """Initializations by their names.
 
     Args:
         names: of ``scratch``, ``classifier``, ``doll_backbone``, ``doll`` and ``NAME=FILE``. Of a segmentation
             network's file all but the head is taken, or the backbone alone where NAME ends in ``_backbone``; of a
             classifier's the backbone.
-        pretrained: checkpoint that ``doll`` and ``doll_backbone`` take.
-        classifier, member: checkpoint that ``classifier`` takes, and its member where it is a committee's.
+        pretrained: checkpoint of ``doll`` and ``doll_backbone``.
+        classifier, member: checkpoint of ``classifier``, and its member where it is a committee's.
 
     Raises:
         InputError: for another name, one that occurs twice, or a missing checkpoint.
     """
-    starts = [_parse(str(name), pretrained, classifier, member) for name in names]
-    given = [start.name for start in starts]
-    double = sorted({name for name in given if given.count(name) > 1})
-    if double:
-        raise InputError(f"The initialization '{double[0]}' occurs twice; give each another name.")
-    for start in starts:
-        start.record()
-    return starts
+    found: dict[str, Initialization] = {}
+    for name in names:
+        initialization = _parse(str(name), pretrained, classifier, member)
+        if initialization.name in found:
+            raise InputError(f"The initialization '{initialization.name}' occurs twice; give each another name.")
+        initialization.record()
+        found[initialization.name] = initialization
+    return list(found.values())
 
 
-def _parse(text: str, pretrained: Path | None, classifier: Path | None, member: int | None) -> Start:
+def _parse(text: str, pretrained: Path | None, classifier: Path | None, member: int | None) -> Initialization:
     name, equals, file = text.partition("=")
     if equals:
-        if not re.fullmatch(r"\w+", name) or name in KNOWN or not file:
+        if not re.fullmatch(r"[\w-]+", name) or name in KNOWN or not file:
             raise InputError(f"The initialization '{text}' cannot be read; write NAME=FILE with a new name.")
         source = Path(file).resolve()
         backbone = name.endswith("_backbone") or is_classifier(source)
-        return Start(name, BACKBONE if backbone else NETWORK, source)
+        return Initialization(name, BACKBONE if backbone else NETWORK, source)
     if name == "scratch":
-        return Start(name, NOTHING)
-    if name == "classifier":
-        return Start(name, BACKBONE, _given(classifier, name, "classifier"), member)
-    if name in ("doll", "doll_backbone"):
-        part = NETWORK if name == "doll" else BACKBONE
-        return Start(name, part, _given(pretrained, name, "pretrained"))
-    raise InputError(f"There is no initialization '{name}'; there are: {', '.join(KNOWN)} and NAME=FILE.")
-
-
-def _given(path: Path | None, name: str, option: str) -> Path:
+        return Initialization(name, NOTHING)
+    if name not in KNOWN:
+        raise InputError(f"There is no initialization '{name}'; there are: {', '.join(KNOWN)} and NAME=FILE.")
+    option, path = ("classifier", classifier) if name == "classifier" else ("pretrained", pretrained)
     if path is None:
         raise InputError(f"The initialization '{name}' needs a checkpoint; give --{option}.")
-    return path
+    part = NETWORK if name == "doll" else BACKBONE
+    return Initialization(name, part, path, member if name == "classifier" else None)

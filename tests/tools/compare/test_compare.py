@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -21,14 +20,15 @@ from monai.bundle import ConfigParser
 from monai.data.utils import set_rnd
 from monai.utils import set_determinism
 
+from doll_monai.networks.weights import save_weights
 from doll_monai.utils.errors import InputError
 from doll_tools.compare.bundle import TRAINING, TaskBundle
+from doll_tools.compare.command import compare
+from doll_tools.compare.initializations import Initialization
 from doll_tools.compare.results import COLUMNS
-from doll_tools.compare.starts import Start
 from doll_tools.phantom.dataset import write_dataset
 
 ROOT = Path(__file__).resolve().parents[3]
-PROGRAM = ROOT / "scripts" / "compare_initializations.py"
 BACKBONE = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members" / "resnet10_narrow.json"
 
 
@@ -43,7 +43,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         json.dumps({"network_def::network::backbone": backbone, "network_def::network::decoder_channels": 8})
     )
     setup = TaskBundle(ROOT / "bundles", "lung_cxr_segmentation", folder / "network.json")
-    setup.write_start(Start("scratch", "nothing"), {}, 7, folder / "pretrained.pt")
+    network = setup.initialized(Initialization("scratch", "nothing"), {}, 7)
+    save_weights(network.state_dict(), folder / "pretrained.pt")
     return folder
 
 
@@ -54,7 +55,7 @@ def _values(data: Path, output: Path, **changes: Any) -> dict[str, Any]:
         "classes": "lungs=right_lung+left_lung,heart",
         "shots": "2",
         "seeds": 1,
-        "inits": "scratch,doll",
+        "initializations": "scratch,doll",
         "tunings": "full",
         "pretrained": data / "pretrained.pt",
         "network": data / "network.json",
@@ -67,13 +68,13 @@ def _values(data: Path, output: Path, **changes: Any) -> dict[str, Any]:
 
 def _command(data: Path, output: Path, **changes: Any) -> list[str]:
     values = _values(data, output, **changes)
-    return [sys.executable, str(PROGRAM), *(f"--{name}={value}" for name, value in values.items())]
+    return [sys.executable, "-m", "doll_tools", "compare", *(f"--{name}={value}" for name, value in values.items())]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_comparison_killed_while_it_trains_has_the_figures_of_an_undisturbed_one(data: Path, tmp_path: Path) -> None:
-    changes = {"inits": "doll", "iterations": 60, "val_interval": 2}
+    changes = {"initializations": "doll", "iterations": 60, "val_interval": 2}
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     command = _command(data, killed, **changes)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
@@ -100,7 +101,7 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
         while not second.exists() and run.poll() is None:
             time.sleep(0.05)
         os.killpg(run.pid, signal.SIGKILL)
-    assert list(pd.read_csv(results)["init"].unique()) == ["scratch"]
+    assert list(pd.read_csv(results)["initialization"].unique()) == ["scratch"]
     first = results.with_name("cells") / "scratch_full_shots2_seed0"
     trained = (first / "cell.json").read_text()
 
@@ -109,12 +110,12 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
     assert "scratch_full_shots2_seed0: done before" in done.stdout
     assert (first / "cell.json").read_text() == trained
     assert not list(output.glob("cells/*/*.pt"))
-    joined = _command(data, output, **others, inits="doll", tunings="head")
+    joined = _command(data, output, **others, initializations="doll", tunings="head")
     assert subprocess.run(joined, capture_output=True, text=True, check=False).returncode == 0
 
     table = pd.read_csv(results)
     assert list(table.columns) == COLUMNS
-    assert set(zip(table["init"], table["tuning"], strict=True)) == {
+    assert set(zip(table["initialization"], table["tuning"], strict=True)) == {
         ("scratch", "full"),
         ("doll", "full"),
         ("doll", "head"),
@@ -131,7 +132,9 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
     assert by_tuning.loc["head", "trainable_parameters"] == 2 * (8 + 1)
     assert by_tuning.loc["full", "trainable_parameters"] == by_tuning.loc["full", "total_parameters"]
     curves = pd.read_csv(output / "curves.csv")
-    assert curves.groupby(["init", "tuning"])["iteration"].apply(list).map(tuple).unique().tolist() == [(1, 2, 3, 4)]
+    assert curves.groupby(["initialization", "tuning"])["iteration"].apply(list).map(tuple).unique().tolist() == [
+        (1, 2, 3, 4)
+    ]
     images = pd.read_csv(output / "images.csv")
     lists = json.loads((output / "datalists" / "shots2_seed0.json").read_text())
     assert set(images.loc[images["split"] == "test", "image"]) == {record["image"] for record in lists["test"]}
@@ -155,7 +158,9 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
     assert "- cells: 1, each a run below this one, beside those of earlier commands" in said
     assert "comparison.md" in {file.path for file in client.list_artifacts(parent)}
     assert {run.info.run_name.partition("_out_")[0] for run in runs} == {path.name for path in output.glob("cells/*")}
-    mean = images.query("init == 'doll' and tuning == 'head' and split == 'test' and `class` == 'heart'")["iou"].mean()
+    mean = images.query("initialization == 'doll' and tuning == 'head' and split == 'test' and `class` == 'heart'")[
+        "iou"
+    ].mean()
     (head,) = (run for run in runs if run.data.params.get("cell.tuning") == "head")
     assert head.data.metrics["test.heart.iou"] == pytest.approx(mean, abs=1e-5)
 
@@ -165,41 +170,40 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
 
     values = tmp_path / "values.json"
     values.write_text(json.dumps({"*/head": {"learning_rate": 0.01}}))
-    changed = {**others, "inits": "doll", "tunings": "head", "cell_values": values}
-    refused = subprocess.run(_command(data, output, **changed, shots=1), capture_output=True, text=True, check=False)
+    changed = {**others, "initializations": "doll", "tunings": "head", "cell_values": values}
+    refused = subprocess.run(_command(data, output, **changed), capture_output=True, text=True, check=False)
     assert refused.returncode == 1
-    assert "The cell doll_head_shots2_seed0 in" in refused.stderr
-    assert (
-        subprocess.run(_command(data, output, **changed), capture_output=True, text=True, check=False).returncode == 0
-    )
-    again = json.loads((output / "cells" / "doll_head_shots2_seed0" / "cell.json").read_text())
-    assert again["values"] == {"learning_rate": 0.01}
-    assert re.search(r"\| doll +\| head +\| `learning_rate` 0.01 +\|", (output / "comparison.md").read_text())
+    assert "The cells doll/head in" in refused.stderr
+    assert "were made with another learning_rate" in refused.stderr
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"inits": "scratch,dolls"}, "There is no initialization 'dolls'; there are: scratch, classifier,"),
-        ({"inits": "scratch,scratch"}, "The initialization 'scratch' occurs twice"),
-        ({"inits": "classifier"}, "The initialization 'classifier' needs a checkpoint; give --classifier."),
-        ({"inits": "rival=missing.pt"}, "missing.pt does not exist"),
-        ({"inits": "doll=x.pt"}, "The initialization 'doll=x.pt' cannot be read; write NAME=FILE with a new name."),
+        ({"initializations": "scratch,dolls"}, "There is no initialization 'dolls'; there are: scratch, classifier,"),
+        ({"initializations": "scratch,scratch"}, "The initialization 'scratch' occurs twice"),
+        ({"initializations": "classifier"}, "The initialization 'classifier' needs a checkpoint; give --classifier."),
+        ({"initializations": "rival=missing.pt"}, "missing.pt does not exist"),
+        (
+            {"initializations": "doll=x.pt"},
+            "The initialization 'doll=x.pt' cannot be read; write NAME=FILE with a new name.",
+        ),
         ({"tunings": "full,adaptor"}, "tuning must be one of"),
         ({"tunings": "full,full"}, "tunings must be different ones"),
         ({"shots": "1,90"}, "90 shots are asked for; there are"),
         ({"shots": "1,few"}, "shots must be a whole number of at least 1, not few."),
         ({"iterations": 30}, "iterations must be a multiple of 20, or fewer, not 30."),
         ({"seeds": 0}, "seeds must be a whole number of at least 1, not 0."),
-        ({"task_data": "missing"}, "index.csv does not exist; give a folder with index.csv"),
+        ({"task_data": "missing"}, "index.csv does not exist."),
         ({"classes": "lungs=lung"}, "has no column lung"),
         ({"bundle": "liver"}, "There is no bundle 'liver' that trains; there are: chexpert_cxr_classification,"),
         ({"network": "images/phantom.json"}, "has no network_def"),
         ({"test_classes": "infection", "test_data": "others"}, "The class infection of test_classes is none of: lungs"),
-        ({"test_data": "images"}, "is the same picture as"),
+        ({"test_data": "images"}, "has the same content as"),
         ({"learning_rat": 0.1}, "The bundle lung_cxr_segmentation has no value 'learning_rat'"),
         ({"max_epochs": 3}, "The value 'max_epochs' is set for each cell; leave it out."),
         ({"keep_weights": "perhaps"}, "keep_weights must be true or false, not 'perhaps'."),
+        ({"cell_values": "cells.json"}, "cells.json does not exist"),
         ({"pretrained": "network.json"}, "is not a checkpoint that can be read safely"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
@@ -207,20 +211,18 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
 def test_careless_use_is_explained_before_anything_is_written(
     data: Path, tmp_path: Path, changes: dict, sentence: str
 ) -> None:
-    paths = ("task_data", "network", "test_data", "pretrained")
+    paths = ("task_data", "network", "test_data", "pretrained", "cell_values")
     changes = {name: data / value if name in paths else value for name, value in changes.items()}
-    program = runpy.run_path(str(PROGRAM))["compare_initializations"]
     with pytest.raises(InputError, match=re.escape(sentence)):
-        program(**_values(data, tmp_path / "out", **changes))
+        compare(**_values(data, tmp_path / "out", **changes))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_checkpoint_of_another_network_is_refused(data: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pt"
     torch.save({"backbone.conv1.weight": torch.zeros(3, 1, 7, 7)}, other)
-    program = runpy.run_path(str(PROGRAM))["compare_initializations"]
     with pytest.raises(InputError, match="belongs to another network than network_def"):
-        program(**_values(data, tmp_path / "out", pretrained=other))
+        compare(**_values(data, tmp_path / "out", pretrained=other))
 
 
 @pytest.mark.parametrize("shots", [1, 4])
