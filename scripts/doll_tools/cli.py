@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare summarize": ("doll_tools.compare.few_shot:summarize_comparisons", "tables of several benchmarks"),
     "benchmark attribution": ("doll_tools.evaluate.benchmark_command:benchmark", "speed of attribution beside captum"),
     "report": ("doll_tools.report.command:report", "report.html of a run"),
-    "report figure": ("doll_tools.figures.command:figure", "figures of the kinds that the paper has"),
+    "report figure": ("doll_tools.report.figures.command:figure", "figures of the kinds that the paper has"),
     "annotate": ("doll_tools.annotate.start:start", "MONAI Label on your own radiographs"),
     "annotate export": ("doll_tools.annotate.export:export", "saved masks as a datalist"),
     "annotate pseudonymize": ("doll_tools.annotate.pseudonymize:pseudonymize", "links to images under other names"),

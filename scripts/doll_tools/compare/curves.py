@@ -18,6 +18,12 @@ OTHERS = ("#009E73", "#D55E00", "#CC79A7")
 LINES = ("-", "--", ":", "-.")
 """One a tuning."""
 CELL = ["initialization", "tuning"]
+UNSTABLE = {
+    "png": ["Software"],
+    "svg": ["Date", "Creator", "Format", "Type"],
+    "pdf": ["Creator", "Producer", "CreationDate"],
+}
+"""What matplotlib would write of the time and of itself, by file type."""
 
 
 def looks(table: pd.DataFrame, colors: Mapping[str, str] = COLORS) -> dict[tuple[str, str], dict[str, Any]]:
@@ -59,15 +65,13 @@ def draw_curves(panels: Mapping[str, pd.DataFrame], colors: Mapping[str, str] = 
     return figure
 
 
-def rendered(figure: Figure, kinds: Sequence[str], dpi: int = 130) -> dict[str, bytes]:
-    """File type (png, svg, pdf) to content; the same bytes for the same figure."""
+def rendered(
+    figure: Figure, kinds: Sequence[str], dpi: int = 130, salt: str = "curves", **options: Any
+) -> dict[str, bytes]:
+    """File type (png, svg, pdf) to content; the same bytes for the same figure, salt (of ids in SVG) and options."""
     buffers = {kind: io.BytesIO() for kind in kinds}
-    metadata: dict[str, dict[str, None]] = {
-        "png": {"Software": None},
-        "svg": {"Date": None},
-        "pdf": {"CreationDate": None},
-    }
-    with matplotlib.rc_context({"svg.hashsalt": "curves"}):
+    with matplotlib.rc_context({"svg.hashsalt": salt}):
         for kind, buffer in buffers.items():
-            figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata[kind])
+            metadata: Any = dict.fromkeys(UNSTABLE[kind])
+            figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata, **options)
     return {kind: buffer.getvalue() for kind, buffer in buffers.items()}

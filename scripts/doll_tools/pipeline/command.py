@@ -43,8 +43,9 @@ def run_pipeline(
     from doll_tools.pipeline.record import describe, write_record
     from doll_tools.pipeline.runner import Runner
     from doll_tools.pipeline.stages import Stage
-    from doll_tools.report.overview import write_overview
+    from doll_tools.report.figures.command import write_figure
     from doll_tools.report.page import write_report
+    from doll_tools.report.run_folder import RunFolder
     from doll_tools.report.summary import write_summary
 
     folder = Path(output).resolve()
@@ -71,7 +72,7 @@ def run_pipeline(
     write_record(folder, settings, records)
     summary = write_summary(folder)
     report = write_report(folder, page)
-    overview = write_overview(folder, folder / "overview.png")
+    overview = write_figure("overview", RunFolder(folder), folder / "overview.png")
     figures = _figures(json.loads(summary.read_text()))
     key_figures = {name: value for name, value in figures.items() if not name.startswith("seconds.")}
     about += f"\n\n**Key figures**\n\n{fact_list(key_figures)}\n\n**Stages**\n\n{stage_list(runner.client, records)}"

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  // a pair is [image, observation, probability, completeness error, agreement, foreground share, IoU with the known place]
+  // a pair is [image, observation, probability, completeness error, agreement, foreground share, IoU with the ground truth]
   const [IMAGE, OBSERVATION, PROBABILITY, COMPLETENESS, AGREEMENT, SHARE, IOU] = [0, 1, 2, 3, 4, 5, 6];
   const MEASURES = {
     iou: { place: IOU, worst: 1, name: "IoU" },
@@ -94,15 +94,15 @@
       `probability ${figure(pair[PROBABILITY], 2)}`, `completeness error ${figure(pair[COMPLETENESS], 3)}`,
       `agreement of the members ${figure(pair[AGREEMENT], 2)}`, `label ${figure(100 * pair[SHARE], 0)} % of the image`,
     ];
-    if (pair[IOU] !== null) parts.push(`IoU with the known place ${figure(pair[IOU], 3)}`);
+    if (pair[IOU] !== null) parts.push(`IoU with the ground truth ${figure(pair[IOU], 3)}`);
     const name = document.createElement("b");
     name.textContent = pair[OBSERVATION];
     facts.replaceChildren(name, `, ${image.name}${image.section ? ` (${image.section})` : ""}`, document.createElement("br"),
       parts.join(" · "));
-    const known = image.places.includes(pair[OBSERVATION]);
+    const known = image.known.includes(pair[OBSERVATION]);
     $("plain").setAttribute("aria-label", `Radiograph ${image.name}`);
     $("overlay").setAttribute("aria-label",
-      `The same with ${source} of ${pair[OBSERVATION]}${known ? ", its known place outlined" : ""}; ${parts.join(", ")}`);
+      `The same with ${source} of ${pair[OBSERVATION]}${known ? ", its ground truth outlined" : ""}; ${parts.join(", ")}`);
   };
 
   const draw = async () => {
@@ -132,9 +132,9 @@
       const values = tile(maps, row, image.rows.length, source - 1, members.length + 1, width, height, true);
       paintMap(frame.data, values, opacity);
     }
-    const known = image.places.indexOf(pair[OBSERVATION]);
+    const known = image.known.indexOf(pair[OBSERVATION]);
     if (truth !== null && known >= 0 && $("truth") && $("truth").checked) {
-      const values = tile(truth, known, image.places.length, 0, 1, width, height, true);
+      const values = tile(truth, known, image.known.length, 0, 1, width, height, true);
       const inside = Uint8Array.from({ length: width * height }, (_, at) => (values[4 * at] > 127 ? 1 : 0));
       paint(frame.data, width, height, inside, TRUTH, 0, 1);
     }

@@ -1,64 +1,47 @@
-"""What a few annotated images bring, from the folders of ``doll compare``."""
+"""Few-shot benchmarks in the page, from the folders of ``doll compare``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from PIL import Image
 
 from doll_monai.handlers.image_scores import ELSEWHERE, TEST
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
-from doll_monai.visualize.pictures import data_uri
-from doll_tools.compare.page import interval
+from doll_tools.compare.cells import SCORES, read_cells
+from doll_tools.compare.curves import COLORS, draw_curves, draw_legend, looks
+from doll_tools.compare.few_shot import read_table
+from doll_tools.compare.program import SETTINGS
+from doll_tools.compare.results import CURVES, DIFFERENCES, SUMMARY
 from doll_tools.compare.statistics import ALL
-from doll_tools.report.comparison_curves import learning_curves, score_intervals
-from doll_tools.report.figures import Curve
+from doll_tools.report.curves import ACCENT, STYLE, TEXT, Curve, svg
+from doll_tools.report.run_folder import RunFolder
 
 FOLDER = "comparisons"
 """Folder of a run in which comparisons are looked for, one folder a task."""
-TABLES = ("summary.csv", "differences.csv", "curves.csv", "settings.json")
 SHEET_WIDTH = 720
 SPLITS = {TEST: "test images", ELSEWHERE: "images from elsewhere"}
+PAGE_COLORS = {**COLORS, "scratch": TEXT, "doll": ACCENT}
+INTERVALS = ["split", "shots", "class", "images", "iou", "iou_low", "iou_high"]
+Rows = list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One task's comparison, ready to be shown.
-
-    Attributes:
-        task: its name.
-        about: a sentence: how many images, shots, seeds and iterations.
-        scores: rows of start, tuning, shots, images, IoU, Dice, each with its interval.
-        differences: rows of what is compared, shots, images, the difference of IoU with its interval, whether it is
-            clear of zero.
-        curves: scores with intervals, and IoU on valid images by iteration.
-        sheets: ``data:`` address and text of the best, the median and the worst test image of each start.
-        commands: one training command a start and tuning.
-    """
-
-    task: str
-    about: str
-    scores: list[tuple[str, ...]]
-    differences: list[tuple[str, str, str, str, bool]]
-    curves: list[Curve]
-    sheets: list[tuple[str, str]]
-    commands: list[str]
-
-
-def find_comparisons(given: str | Path | None, run: Path) -> list[Path]:
+def find_comparisons(run: RunFolder, given: Path | None) -> list[Path]:
     """Folders of comparisons: the given one or those in it, or those in the run's own ``comparisons``.
 
     Raises:
         InputError: when the given folder holds none.
     """
-    root = run / FOLDER if given is None else Path(given)
+    root = run.root / FOLDER if given is None else given
     found = [root, *sorted(root.iterdir())] if root.is_dir() else []
-    folders = [folder for folder in found if all((folder / name).is_file() for name in TABLES)]
+    names = (SUMMARY, DIFFERENCES, CURVES, SETTINGS)
+    folders = [folder for folder in found if all((folder / name).is_file() for name in names)]
     if given is not None and not folders:
         raise InputError(
             f"{given} holds no finished comparison; give an output folder of doll compare, or a folder of such folders."
@@ -66,108 +49,92 @@ def find_comparisons(given: str | Path | None, run: Path) -> list[Path]:
     return folders
 
 
-def read_comparison(folder: Path) -> Comparison:
-    """A comparison's tables, curves and pictures.
+def read_comparison(folder: Path) -> dict[str, Any]:
+    """What the page shows of a comparison.
+
+    Returns:
+        ``task``; ``about``, a sentence; ``scores`` and ``differences``, rows of the tables of these names; ``curves``;
+        ``sheets``, picture and text of the best, the median and the worst test image of each initialization and tuning;
+        ``commands``, one training of each.
 
     Raises:
         InputError: when a table is broken.
     """
-    settings = read_json_object(folder / "settings.json")
-    summary, pairs, curves = (_read(folder / name) for name in TABLES[:3])
+    settings = read_json_object(folder / SETTINGS)
+    summary = read_table(folder / SUMMARY, ["initialization", "tuning", "seeds", "dice", *INTERVALS])
+    curves = read_table(folder / CURVES, ["initialization", "tuning", "shots", "seed", "iteration", "iou"])
+    pairs: Rows = []
+    if (folder / DIFFERENCES).read_bytes().strip():  # one cell has no pair
+        differences = read_table(folder / DIFFERENCES, ["first", "second", "chosen", *INTERVALS])
+        pairs = _rows(differences[differences["chosen"].isna()])
     task = str(settings.get("task") or folder.name)
-    try:
-        reported = summary[(summary["class"] == ALL) & summary["split"].isin(list(SPLITS))]
-        pairs = pairs[(pairs["class"] == ALL) & pairs["split"].isin(list(SPLITS))] if len(pairs) else pairs
-        drawn = [score_intervals(reported[reported["split"] == TEST], task), learning_curves(curves, task)]
-        about = _about(settings, reported)
-        return Comparison(
-            task, about, _scores(reported), _differences(pairs), drawn, _sheets(folder, task), _commands(folder)
-        )
-    except KeyError as error:
-        raise InputError(f"A table in {folder} has no column {error}; run doll compare with it again.") from error
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path)
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no table: {error}.") from error
-
-
-def _about(settings: dict[str, Any], summary: pd.DataFrame) -> str:
+    scores = _rows(summary)
     images = ", ".join(f"{count} {section}" for section, count in dict(settings.get("images") or {}).items())
-    return (
+    about = (
         f"Images: {images}. Each training took {settings.get('iterations')} iterations of {settings.get('batch_size')} "
-        f"images; {summary['seeds'].max()} seeds. Means over images and seeds, in brackets 95 % bootstrap intervals over "
-        "seeds and patients, which are too narrow with two or three seeds."
+        f"images; {summary['seeds'].max()} seeds. Means over images and seeds, in brackets 95 % bootstrap intervals "
+        "over seeds and patients, which are too narrow with two or three seeds."
     )
+    drawn = [_score_curve(pd.DataFrame(scores), task), _learning_curve(curves, task)]
+    cells = list(read_cells(folder).items())
+    cells.sort(key=lambda item: (-item[1]["shots"], item[1]["seed"]))
+    first = {(cell["initialization"], cell["tuning"]): name for name, cell in reversed(cells)}
+    records = dict(cells)
+    sheets = [_sheet(folder / "cells" / name, task, records[name]) for name in first.values()]
+    commands = [str(records[name].get("command")) for name in first.values() if records[name].get("command")]
+    return {
+        **{"task": task, "about": about, "scores": scores, "differences": pairs, "curves": drawn},
+        **{"sheets": [sheet for sheet in sheets if sheet], "commands": commands},
+    }
 
 
-def _scores(summary: pd.DataFrame) -> list[tuple[str, ...]]:
-    return [
-        (
-            str(row["init"]),
-            str(row["tuning"]),
-            str(row["shots"]),
-            f"{row['images']} {SPLITS[row['split']]}",
-            interval(row, "iou"),
-            interval(row, "dice"),
-        )
-        for row in summary.sort_values(["split", "shots"], ascending=[False, True], kind="stable").to_dict("records")
-    ]
+def _rows(table: pd.DataFrame) -> Rows:
+    """The rows of the mean over classes, test images before those from elsewhere."""
+    table = table[(table["class"] == ALL) & table["split"].isin(list(SPLITS))]
+    rows = table.sort_values(["split", "shots"], ascending=[False, True], kind="stable").to_dict("records")
+    return [{**row, "measured_on": f"{row['images']} {SPLITS[row['split']]}"} for row in rows]
 
 
-def _differences(pairs: pd.DataFrame) -> list[tuple[str, str, str, str, bool]]:
-    if pairs.empty:
-        return []
-    rows = pairs[pairs["chosen"].isna()].sort_values(["split", "shots"], ascending=[False, True], kind="stable")
-    return [
-        (
-            f"{row['first']} \N{MINUS SIGN} {row['second']}",
-            str(row["shots"]),
-            f"{row['images']} {SPLITS[row['split']]}",
-            interval(row, "iou", "+.3f"),
-            bool(row["iou_low"] > 0 or row["iou_high"] < 0),
-        )
-        for row in rows.to_dict("records")
-    ]
+@matplotlib.rc_context(STYLE)
+def _score_curve(summary: pd.DataFrame, task: str) -> Curve:
+    """IoU on test images by number of annotated images, each with its interval."""
+    summary = summary[summary["split"] == TEST]
+    shots = sorted(summary["shots"].unique())
+    cells = looks(summary, PAGE_COLORS)
+    figure = Figure(figsize=(3.6, 3.2), layout="constrained")
+    axes = figure.add_subplot(xlabel="annotated images", ylabel="IoU, test images")
+    for number, (cell, look) in enumerate(cells.items()):
+        rows = summary[(summary["initialization"] == cell[0]) & (summary["tuning"] == cell[1])]
+        place = np.array([shots.index(count) for count in rows["shots"]]) + (number - len(cells) / 2 + 0.5) * 0.08
+        ends = np.abs(rows[["iou_low", "iou_high"]].to_numpy().T - rows["iou"].to_numpy())
+        axes.errorbar(place, rows["iou"], np.nan_to_num(ends), marker="o", markersize=3.5, **look)
+    axes.set_xticks(range(len(shots)), [str(count) for count in shots])
+    draw_legend(figure, cells, columns=2)
+    points = [f"{row.initialization}/{row.tuning} {row.shots}: {row.iou:.3f}" for row in summary.itertuples()]
+    title = f"{task}: IoU by number of annotated images"
+    return Curve(svg(figure, f"{title}: {', '.join(points)}"), title, "bars: 95 % intervals; points are set apart")
 
 
-def _sheets(folder: Path, task: str) -> list[tuple[str, str]]:
-    """The pictures of one cell of each start and tuning: the most shots, the first seed."""
-    sheets = []
-    cells = sorted(folder.glob("cells/*/cell.json"))
-    records = [(read_json_object(path), path.parent / "scores" / "overlays.png") for path in cells]
-    records.sort(key=lambda item: (-item[0]["shots"], item[0]["seed"]))
-    seen: set[tuple[str, str]] = set()
-    for record, path in records:
-        cell = (str(record["init"]), str(record["tuning"]))
-        if cell in seen or not path.is_file():
-            continue
-        seen.add(cell)
-        try:
-            with Image.open(path) as picture:
-                flat = picture.convert("RGB")
-        except (OSError, SyntaxError, ValueError):  # a damaged picture is left out
-            continue
-        flat.thumbnail((SHEET_WIDTH, SHEET_WIDTH))
-        text = (
-            f"{task}, {'/'.join(cell)}, {record['shots']} annotated images, seed {record['seed']}: best, median and "
-            "worst test image, truth in blue, prediction dashed in orange"
-        )
-        sheets.append((data_uri(np.asarray(flat)), text))
-    return sheets
+@matplotlib.rc_context(STYLE)
+def _learning_curve(curves: pd.DataFrame, task: str) -> Curve:
+    """IoU on valid images by iteration, of the most annotated images."""
+    count = int(curves["shots"].max())
+    figure = draw_curves({"": curves[curves["shots"] == count]}, PAGE_COLORS, columns=2)
+    text = f"{task}: IoU on valid images by iteration, {count} annotated images"
+    caption = f"{count} annotated images; lines: means over seeds, bands: from the lowest to the highest seed"
+    return Curve(svg(figure, text), f"{task}: validation IoU during fine-tuning", caption)
 
 
-def _commands(folder: Path) -> list[str]:
-    """The training command of the first finished cell of each start and tuning."""
-    commands: dict[tuple[str, str], str] = {}
-    for path in sorted(folder.glob("cells/*/cell.json")):
-        record = read_json_object(path)
-        stage = folder / ".stages" / f"{path.parent.name}.json"
-        found = read_json_object(stage).get("command") if stage.is_file() else None
-        if found:
-            commands.setdefault((str(record["init"]), str(record["tuning"])), str(found))
-    return list(commands.values())
+def _sheet(cell: Path, task: str, record: dict[str, Any]) -> tuple[np.ndarray, str] | None:
+    """The pictures of a cell; None where they are missing or damaged."""
+    try:
+        with Image.open(cell / SCORES / "overlays.png") as picture:
+            flat = picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError):
+        return None
+    flat.thumbnail((SHEET_WIDTH, SHEET_WIDTH))
+    text = (
+        f"{task}, {record['initialization']}/{record['tuning']}, {record['shots']} annotated images, seed "
+        f"{record['seed']}: best, median and worst test image, ground truth in blue, prediction dashed in orange"
+    )
+    return np.asarray(flat), text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from doll_monai.utils.errors import InputError
+from doll_monai.utils.json_object import read_json_object
 
 NO_VALUE = "\N{EN DASH}"
 """What stands in the page for a number that is none."""
@@ -22,6 +22,12 @@ class RunFolder:
     Args:
         root: the folder; it has a ``pipeline.json``.
 
+    Attributes:
+        chexpert: folder of the images that were classified and explained.
+        task: name of the segmentation task, also that of its folder.
+        task_data: folder of the task's images.
+        stages: what was run, each with its ``name``, ``command`` and ``seconds``.
+
     Raises:
         InputError: when there is no ``pipeline.json``, or it cannot be read.
     """
@@ -29,63 +35,25 @@ class RunFolder:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
         path = self.root / "pipeline.json"
-        try:
-            self.pipeline: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"{self.root} has no pipeline.json; give --run the folder that doll run wrote.") from error
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read ({error}); run doll run again.") from error
-        if not isinstance(self.pipeline, dict):
-            raise InputError(f"{path} must hold one JSON object; run doll run again.")
+        if not path.is_file():
+            raise InputError(f"{self.root} has no pipeline.json; give --run the folder that doll run wrote.")
+        self.pipeline = read_json_object(path, "run doll run again")
+        self.chexpert = Path(self.pipeline.get("chexpert") or self.root / "missing")
+        self.task = str(self.pipeline.get("task") or "lung")
+        self.task_data = Path(self.pipeline.get("task_data") or self.root / "missing")
+        self.stages: list[dict[str, Any]] = list(self.pipeline.get("stages") or [])
 
-    @property
-    def chexpert(self) -> Path:
-        """Folder of the images that were classified and explained."""
-        return Path(self.pipeline.get("chexpert") or self.root / "missing")
+    def table(self, name: str, columns: tuple[str, ...] = (), header: Any = "infer") -> pd.DataFrame | None:
+        """A CSV file below the folder; None when it is missing or has no row.
 
-    @property
-    def task(self) -> str:
-        """Name of the segmentation task, also that of its folder."""
-        return str(self.pipeline.get("task") or "lung")
-
-    @property
-    def task_data(self) -> Path:
-        """Folder of the task's images."""
-        return Path(self.pipeline.get("task_data") or self.root / "missing")
-
-    @property
-    def stages(self) -> list[dict[str, Any]]:
-        """The stages that were run, each with its ``name``, ``command`` and ``seconds``."""
-        return list(self.pipeline.get("stages") or [])
-
-    def table(self, name: str, columns: tuple[str, ...] = ()) -> pd.DataFrame | None:
-        """A CSV file with a header below the folder; None when it is missing or has no row.
+        Args:
+            name: its path.
+            columns: those that it must have.
+            header: None of a file without a header.
 
         Raises:
             InputError: when it is no table, or lacks a column.
         """
-        return self._read(name, columns, header="infer")
-
-    def rows(self, name: str) -> pd.DataFrame | None:
-        """A CSV file without a header below the folder; None when it is missing or empty."""
-        return self._read(name, (), header=None)
-
-    def metrics(self, name: str) -> dict[str, float | None]:
-        """Metrics as ``monai.handlers.MetricsSaver`` writes them, a name and a value a line; {} when missing."""
-        rows = self.rows(name)
-        return {} if rows is None else {str(row[0]): finite(row[1]) for row in rows.itertuples(index=False)}
-
-    def datalist(self, name: str) -> dict[str, Any]:
-        """A ``dataset.json`` as it stands there; {} when missing."""
-        try:
-            content = json.loads((self.root / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.root / name} cannot be read: {error}.") from error
-        return content if isinstance(content, dict) else {}
-
-    def _read(self, name: str, columns: tuple[str, ...], header: Any) -> pd.DataFrame | None:
         path = self.root / name
         try:
             table = pd.read_csv(path, header=header)
@@ -97,6 +65,21 @@ class RunFolder:
         if missing:
             raise InputError(f"{path} has no column {', '.join(missing)}; delete it and run the pipeline again.")
         return None if table.empty else table
+
+    def metrics(self, name: str) -> dict[str, float | None]:
+        """Metrics as ``monai.handlers.MetricsSaver`` writes them, a name and a value a line; {} when missing."""
+        rows = self.table(name, header=None)
+        return {} if rows is None else {str(row[0]): finite(row[1]) for row in rows.itertuples(index=False)}
+
+    def datalist(self, name: str) -> dict[str, Any]:
+        """A JSON object below the folder; {} when missing."""
+        path = self.root / name
+        return read_json_object(path, "run the pipeline again") if path.is_file() else {}
+
+    def records(self, name: str) -> dict[str, dict[str, Any]]:
+        """Image to its record of a ``dataset.json``, with its ``section``."""
+        sections = {key: value for key, value in self.datalist(name).items() if isinstance(value, list)}
+        return {row["image"]: {**row, "section": section} for section, rows in sections.items() for row in rows}
 
 
 def finite(value: Any) -> float | None:

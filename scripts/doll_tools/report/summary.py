@@ -7,18 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from doll_monai.data.datalist import write_atomic
 from doll_monai.findings import FINDINGS
 from doll_monai.handlers.localization import COLUMNS
 from doll_monai.metrics.localization import localization_summary
+from doll_monai.utils.atomic import write_atomic
 from doll_tools.report.run_folder import RunFolder, finite
 
 
 def summarize(run: str | os.PathLike[str] | RunFolder) -> dict[str, Any]:
     """The figures of a run; what was not computed is left out, what is no number is None.
-
-    Args:
-        run: the pipeline's folder.
 
     Returns:
         ``classifier``: ``mean_auroc``, ``auroc`` (observation to value), ``observations`` (number in the mean).
@@ -34,8 +31,7 @@ def summarize(run: str | os.PathLike[str] | RunFolder) -> dict[str, Any]:
     seconds = {str(stage.get("name")): finite(stage.get("seconds")) for stage in folder.stages}
     parts = {"classifier": _classifier(folder), "labels": _labels(folder), folder.task: _task(folder)}
     summary: dict[str, Any] = {name: figures for name, figures in parts.items() if figures}
-    summary["seconds"] = seconds
-    summary["seconds_total"] = round(sum(value or 0.0 for value in seconds.values()), 1)
+    summary |= {"seconds": seconds, "seconds_total": round(sum(value or 0.0 for value in seconds.values()), 1)}
     cleaned: dict[str, Any] = _without_nan(summary)
     return cleaned
 
@@ -49,45 +45,39 @@ def write_summary(run: str | os.PathLike[str]) -> Path:
 
 def _classifier(folder: RunFolder) -> dict[str, Any]:
     metrics = folder.metrics("classifier/metrics.csv")
-    if not metrics:
-        return {}
     names = {name: f"auroc_{name.replace(' ', '_')}" for name in FINDINGS}
     auroc = {name: metrics[key] for name, key in names.items() if key in metrics}
-    number = metrics.get("auroc_observations")
-    observations = len(auroc) if number is None else int(number)
-    return {"mean_auroc": metrics.get("auroc"), "auroc": auroc, "observations": observations}
+    number = metrics.get("auroc_observations") or len(auroc)
+    return {"mean_auroc": metrics.get("auroc"), "auroc": auroc, "observations": int(number)} if metrics else {}
 
 
 def _labels(folder: RunFolder) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    sections = folder.datalist("labels/dataset.json")
-    records = [record for section in ("training", "validation", "test") for record in sections.get(section, [])]
+    records = folder.records("labels/dataset.json")
     table = folder.table("labels/labels.csv", ("image", "completeness_error"))
+    if table is not None:
+        figures["completeness_error_median"] = finite(table["completeness_error"].median())
     if records or table is not None:
         figures["count"] = len(records) if records or table is None else int(table["image"].nunique())
     failures = folder.table("labels/failures.csv", ("image", "reason"))
     if failures is not None:
         figures["unreadable"] = len(failures)
-    if table is not None:
-        figures["completeness_error_median"] = finite(table["completeness_error"].median())
     images = "test" if (folder.root / "localization" / "test" / "localization.csv").is_file() else "all"
     test = folder.table(f"localization/{images}/localization.csv", COLUMNS)
     if test is not None:
-        figures["localized_images"] = images
         validation = folder.table("localization/validation/localization.csv", COLUMNS)
-        figures |= localization_summary(test, validation)
+        figures |= {"localized_images": images, **localization_summary(test, validation)}
     return figures
 
 
 def _task(folder: RunFolder) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    for start in ("adapter", "scratch"):
-        metrics = folder.metrics(f"{folder.task}/{start}/evaluation/metrics.csv")
-        figures |= {f"{name}_{start}": metrics[name] for name in ("dice", "iou") if name in metrics}
-    for start in ("scratch", "adapter"):
-        images = folder.table(f"{folder.task}/{start}/evaluation/dice_raw.csv")
+    for network in ("adapter", "scratch"):
+        metrics = folder.metrics(f"{folder.task}/{network}/evaluation/metrics.csv")
+        figures |= {f"{name}_{network}": metrics[name] for name in ("dice", "iou") if name in metrics}
+        images = folder.table(f"{folder.task}/{network}/evaluation/dice_raw.csv")
         if images is not None:
-            figures["images"] = len(images)
+            figures.setdefault("images", len(images))
     return figures
 
 

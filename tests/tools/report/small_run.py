@@ -1,4 +1,4 @@
-"""A pipeline's folder made by hand: four images, their labels, masks, tables and truth."""
+"""A pipeline's folder made by hand: four images, their labels, masks, tables and ground truth."""
 
 from __future__ import annotations
 
@@ -120,10 +120,10 @@ def make_run(folder: Path) -> Path:
     write_csv(run / "classifier/predictions.csv", "", predictions)
     write_csv(run / "localization/validation/localization.csv", ",".join(rows_of_test_images()[0]), validation_rows())
     write_csv(run / "localization/test/localization.csv", ",".join(rows_of_test_images()[0]), rows_of_test_images())
-    for start, dice, iou in (("adapter", 0.95, 0.905), ("scratch", 0.9, "nan")):
-        write_csv(run / f"lung/{start}/evaluation/metrics.csv", "", [("dice", dice), ("iou", iou)])
+    for network, dice, iou in (("adapter", 0.95, 0.905), ("scratch", 0.9, "nan")):
+        write_csv(run / f"lung/{network}/evaluation/metrics.csv", "", [("dice", dice), ("iou", iou)])
         raw_rows = [(data / image, value, value) for image, value in zip(IMAGES, (0.9, 0.97, 0.96, "nan"), strict=True)]
-        write_csv(run / f"lung/{start}/evaluation/dice_raw.csv", "filename,class0,mean", raw_rows)
+        write_csv(run / f"lung/{network}/evaluation/dice_raw.csv", "filename,class0,mean", raw_rows)
     stages = [
         {"name": "train_resnet10", "command": "python -m monai.bundle run <a>", "seconds": 61.25, "run_id": None},
         {"name": "labels", "command": "python -m monai.bundle run b", "seconds": 2.5, "run_id": None},
@@ -135,7 +135,7 @@ def make_run(folder: Path) -> Path:
 
 
 def write_many_images(run: Path, count: int, kinds: int = 10) -> Path:
-    """Replace the run's labeled images by many: of 320 pixels with noise, two observations, three members, truths."""
+    """Replace the run's labeled images by many: 320 pixels with noise, two observations, three members."""
     generator, data, size = np.random.default_rng(0), run.parent / "data", 160
     rows, records, truth = [], [], []
     for number in range(count):
@@ -183,7 +183,7 @@ def _blurred(generator: np.random.Generator, size: int, sigma: float) -> np.ndar
 
 
 def add_comparison(folder: Path, task: str) -> None:
-    """A comparison of two starts with one and with five images; the second is better by 0.05 and by 0.01."""
+    """A comparison of two initializations with one and with five images; the second is better by 0.05 and by 0.01."""
     settings = {"task": task, "iterations": 20, "batch_size": 5, "images": {"training": 9, "validation": 4, "test": 9}}
     write_json(folder / "settings.json", settings)
     ends = [f"{name}{end}" for name in ("iou", "dice", "hd95") for end in ("", "_low", "_high")]
@@ -195,14 +195,16 @@ def add_comparison(folder: Path, task: str) -> None:
             curves += [(init, "full", shots, seed, 10 * n, n * iou / 2, 0.5) for seed in range(2) for n in (1, 2)]
             cell = folder / "cells" / f"{init}_full_shots{shots}_seed0"
             save(cell / "scores" / "overlays.png", np.full((30, 90), 200))
-            write_json(cell / "cell.json", {"init": init, "tuning": "full", "shots": shots, "seed": 0})
-            write_json(folder / ".stages" / f"{cell.name}.json", {"command": f"python -m monai.bundle run {init}_full"})
+            record = {"initialization": init, "tuning": "full", "shots": shots, "seed": 0}
+            write_json(cell / "cell.json", {**record, "command": f"python -m monai.bundle run {init}_full"})
     pair = ("test", "doll/full", "scratch/full", "", 2, 9, "all")
     differences = [(*pair, 1, *[0.05, 0.01, 0.09] * 3), (*pair, 5, *[0.01, -0.03, 0.05] * 3)]
-    write_csv(folder / "summary.csv", ",".join(["split,shots,init,tuning,class,seeds,images", *ends]), summary)
+    write_csv(
+        folder / "summary.csv", ",".join(["split,shots,initialization,tuning,class,seeds,images", *ends]), summary
+    )
     header = ",".join(["split,first,second,chosen,seeds,images,class,shots", *ends])
     write_csv(folder / "differences.csv", header, differences)
-    write_csv(folder / "curves.csv", "init,tuning,shots,seed,iteration,iou,dice", curves)
+    write_csv(folder / "curves.csv", "initialization,tuning,shots,seed,iteration,iou,dice", curves)
 
 
 def page_text(run: Path) -> str:

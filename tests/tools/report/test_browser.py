@@ -38,7 +38,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of the small run, with a comparison and an image that has no truth and no maps among the others."""
+    """The page of the small run, with a comparison, and an image without ground truth and maps among the others."""
     folder = tmp_path_factory.mktemp("browser")
     run = make_run(folder)
     add_comparison(run / "comparisons" / "lung", "lung")
@@ -78,10 +78,10 @@ def _near(pixels: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
 
 
 def test_the_worst_pair_comes_first_and_keys_step(page: Any) -> None:
-    """The one image with a known place comes first by IoU; by completeness the last image is the worst."""
+    """The one image with ground truth comes first by IoU; by completeness the last image is the worst."""
     assert page.locator("#position").inner_text() == "1 of 4"
     assert IMAGES[0] in _facts(page)
-    assert "IoU with the known place 1.000" in _facts(page)
+    assert "IoU with the ground truth 1.000" in _facts(page)
     page.select_option("#measure", "completeness")
     page.wait_for_function(f"document.getElementById('facts').textContent.includes('{IMAGES[3]}')")
     assert "completeness error 0.900" in _facts(page)
@@ -166,7 +166,7 @@ def test_members_maps_can_be_chosen_where_they_are_kept(page: Any) -> None:
 def test_pictures_are_described(page: Any) -> None:
     assert page.locator("img:not([alt]), svg:not([aria-label]), canvas:not([aria-label])").count() == 0
     text = page.locator("#overlay").get_attribute("aria-label")
-    assert "label of Lung Opacity, its known place outlined" in text
+    assert "label of Lung Opacity, its ground truth outlined" in text
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_without_scripts_the_images_are_still_there(chromium: Any, report: Path)
 
 
 def test_a_page_of_a_thousand_images_is_small_and_opens_quickly(chromium: Any, tmp_path: Path) -> None:
-    """Images of 320 pixels with noise in them, two observations each, three members' maps, known places."""
+    """Images of 320 pixels with noise in them, two observations each, three members' maps, ground truth."""
     run = write_many_images(make_run(tmp_path), 1000)
     report = write_report(run, tmp_path / "report.html", images=1000)
     assert report.stat().st_size < 30e6

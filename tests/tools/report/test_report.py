@@ -11,7 +11,6 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from doll_tools.report.__main__ import report
 from small_run import (
     IMAGES,
     OPACITY,
@@ -29,8 +28,9 @@ from small_run import (
 from doll_monai.metrics.localization import choose_shares, localization_summary
 from doll_monai.utils.errors import InputError
 from doll_monai.visualize.pictures import read_image, read_mask, tint
-from doll_tools.report.images import task_rows
+from doll_tools.report.command import report
 from doll_tools.report.page import write_report
+from doll_tools.report.pictures import task_rows
 from doll_tools.report.run_folder import RunFolder
 from doll_tools.report.summary import summarize, write_summary
 
@@ -123,8 +123,9 @@ def test_the_page_shows_the_key_figures_and_needs_nothing_else(run: Path) -> Non
 def test_the_page_has_pictures_and_curves_with_alternative_texts(run: Path) -> None:
     page = page_text(run)
     assert page.count("<img") == page.count('<img src="data:" alt="')
-    assert page.count('alt="Radiograph') == 4
-    assert page.count("true Lung Opacity outlined") == 1
+    assert page.count('alt="Radiograph') == 4 + 3
+    assert page.count("with predicted outline and ground truth") == 3
+    assert page.count("ground truth of Lung Opacity outlined") == 1
     assert [f"Dice {dice}" in page for dice in ("0.970", "0.960", "0.900")] == [True] * 3
     assert "AUROC 1.000; 2 of 4 images" in page
     assert "AUROC 0.500; 1 of 3 images" in page
@@ -153,7 +154,7 @@ def test_the_overlay_beside_a_prediction_is_not_taken_for_the_mask(run: Path) ->
         stem = run / "lung/adapter/predictions" / Path(image).with_suffix("")
         save(stem.with_name(f"{stem.name}_overlay.png"), np.full((SIZE, SIZE), 255))
     assert len(rows) == 3
-    assert task_rows(RunFolder(run)) == rows
+    assert [row.caption for row in task_rows(RunFolder(run))] == [row.caption for row in rows]
 
 
 def test_the_same_run_gives_the_same_page(run: Path) -> None:
@@ -248,7 +249,7 @@ def test_a_number_of_images_that_is_none_ends_with_a_sentence(run: Path, images:
 def test_a_broken_table_of_a_comparison_is_explained(run: Path) -> None:
     add_comparison(run / "comparisons" / "lung", "lung")
     write_csv(run / "comparisons/lung/summary.csv", "class,split", [("all", "test")])
-    with pytest.raises(InputError, match=r"has no column .*run doll compare with it again"):
+    with pytest.raises(InputError, match=r"has no column .*doll compare wrote into, or run it again"):
         write_report(run, run / "report.html")
 
 
@@ -256,7 +257,7 @@ def test_missing_parts_are_left_out_with_a_sentence(tmp_path: Path) -> None:
     write_json(tmp_path / "pipeline.json", {})
     assert summarize(tmp_path) == {"seconds": {}, "seconds_total": 0}
     page = page_text(tmp_path)
-    for sentence in ("not evaluated in this run", "not compared with known places", "no training curves"):
+    for sentence in ("not evaluated in this run", "not compared with ground truth", "no training curves"):
         assert sentence in page
     assert "say nothing about patients" not in page
 
@@ -274,7 +275,16 @@ def test_a_table_without_its_columns_is_explained(run: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_ends_with_a_sentence(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "doll_tools.report", "--run", str(tmp_path), "--output", str(tmp_path / "r.html")]
+    command = [
+        sys.executable,
+        "-m",
+        "doll_tools",
+        "report",
+        "--run",
+        str(tmp_path),
+        "--output",
+        str(tmp_path / "r.html"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "has no pipeline.json" in done.stderr

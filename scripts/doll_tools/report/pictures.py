@@ -1,0 +1,108 @@
+"""Which images stand in the page, with their labels and outlines."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from doll_monai.findings import FINDINGS, FOREGROUND
+from doll_monai.visualize.pictures import (
+    LABEL_COLOR,
+    TRUTH_COLOR,
+    outline,
+    outlines,
+    read_image,
+    read_mask,
+    tint,
+)
+from doll_tools.report.labels import LabeledImage, Labels, Pair
+from doll_tools.report.run_folder import RunFolder, figure, relative_to
+
+RANKS = {0.0: "best", 0.25: "upper quartile", 0.5: "median", 0.75: "lower quartile", 1.0: "worst"}
+
+
+@dataclass
+class ImageRow:
+    """Pictures (H, W, 3) of one image side by side with their alternative texts, and what stands below."""
+
+    title: str
+    caption: str
+    pictures: list[tuple[np.ndarray, str]]
+
+
+def label_rows(labels: Labels, count: int = 12) -> list[ImageRow]:
+    """Images with the label of one positive observation and its ground truth, where there is one.
+
+    The observations take turns. Of an observation's images those with ground truth come first, by a hash of their
+    names: nothing is picked for its looks.
+    """
+    queues: dict[str, list[tuple[LabeledImage, Pair]]] = {}
+    for image in labels.images():
+        for pair in image.pairs:
+            queues.setdefault(pair.observation, []).append((image, pair))
+    for queue in queues.values():
+        queue.sort(key=lambda item: item[1].channel not in labels.known(item[0].image))
+    rows: dict[str, ImageRow] = {}
+    while len(rows) < count and any(queues.values()):
+        for name in (name for name in FINDINGS if queues.get(name)):
+            image, pair = queues[name].pop(0)
+            row = None if image.image in rows or len(rows) == count else _label_row(labels, image.image, pair)
+            if row is not None:
+                rows[image.image] = row
+    return list(rows.values())
+
+
+def _label_row(labels: Labels, image: str, pair: Pair) -> ImageRow | None:
+    picture, label = read_image(labels.folder.chexpert / image), read_mask(labels.label(image), pair.channel)
+    if picture is None or label is None:
+        return None
+    name = pair.observation
+    pictures = [
+        (picture, f"Radiograph {image}"),
+        (tint(picture, label == FOREGROUND), f"The same with its label of {name} tinted"),
+    ]
+    known = labels.truth_masks(image, picture.shape).get(pair.channel)
+    if known is not None:
+        pictures.append((outline(picture, known, TRUTH_COLOR), f"The same with the ground truth of {name} outlined"))
+    caption = f"probability {figure(pair.probability, 2)}, label {pair.foreground_share:.0%}"
+    return ImageRow(name, caption, pictures)
+
+
+def task_rows(folder: RunFolder) -> list[ImageRow]:
+    """Test images of the task, outlined by the adapted network and by the ground truth: quartiles of their Dice."""
+    table = folder.table(f"{folder.task}/adapter/evaluation/dice_raw.csv", ("filename", "mean"))
+    if table is None:
+        return []
+    table = table.dropna(subset="mean").sort_values(["mean", "filename"], ascending=[False, True])
+    images = list(zip(table["filename"].astype(str), table["mean"].astype(float), strict=True))
+    records = folder.records("task/dataset.json")
+    chosen: dict[int, str] = {}
+    for place, name in RANKS.items() if images else ():
+        chosen.setdefault(round(place * (len(images) - 1)), name)
+    rows = []
+    for number, name in chosen.items():
+        image = relative_to(images[number][0], folder.task_data)
+        label = records.get(image, {}).get("label")
+        rows.append(_task_row(folder, image, label, f"{name}, Dice {images[number][1]:.3f}"))
+    return [row for row in rows if row is not None]
+
+
+def _task_row(folder: RunFolder, image: str, label: Any, caption: str) -> ImageRow | None:
+    picture = read_image(folder.task_data / image)
+    stem = Path(image.removesuffix(".gz")).with_suffix("")
+    predictions = folder.root / folder.task / "adapter" / "predictions"
+    found = sorted(predictions.glob(f"{glob.escape(stem.as_posix())}_*.nii.gz"))
+    if picture is None or not found:
+        return None
+    predicted = read_mask(min(found, key=lambda path: len(path.name)))
+    truth = read_mask(folder.root / "task" / label) if isinstance(label, str) else None
+    what = "predicted outline" if truth is None else "predicted outline and ground truth"
+    if truth is not None:
+        picture = outlines(picture, truth, TRUTH_COLOR, dashed=True)
+    if predicted is not None:
+        picture = outlines(picture, predicted, LABEL_COLOR)
+    return ImageRow(caption, image, [(picture, f"Radiograph {image} with {what}; {caption}")])
