@@ -16,6 +16,7 @@ from small_run import IMAGES, add_comparison, save, square
 from doll_monai.data.label_files import write_label
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
+from doll_tools.compare.bundle import OURS
 from doll_tools.compare.cells import Cell
 from doll_tools.report.figures import pretraining
 from doll_tools.report.figures.command import figure
@@ -84,7 +85,7 @@ def test_test_images_are_ordered_by_the_mean_of_both_networks() -> None:
 
 def _scoring_command(data: Path) -> list[str]:
     configs = [str(BUNDLE / "configs" / f"{name}.json") for name in ("train", "evaluate")]
-    configs += [str(BUNDLE.parent / "comparison_score.json")]
+    configs += [str(OURS["evaluate"])]
     values = {"dataset_dir": data, "label_dir": "labels", "datalist": "old.json", "learning_rate": 0.01}
     values |= {"network_def::tuning": "full", "image_size": "[32, 32]", "checkpoint": "old.pt", "classes": '["lungs"]'}
     arguments = [text for name, value in values.items() for text in (f"--{name}", str(value))]

@@ -19,6 +19,7 @@ from doll_monai.handlers.image_scores import TEST
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 from doll_monai.visualize.pictures import TRUTH_COLOR, outlines
+from doll_tools.compare.bundle import OURS
 from doll_tools.compare.cells import CELLS, RECORD, Cell
 from doll_tools.compare.few_shot import read_table
 from doll_tools.compare.results import IMAGES
@@ -118,7 +119,7 @@ def inference_command(scoring: Sequence[str], checkpoint: Path, output: Path) ->
     configs = [Path(path) for path in ast.literal_eval(values.pop("config_file"))]
     bundle = Path(values.pop("bundle_root"))
     inference = bundle / "configs" / "inference.json"
-    network = [path for path in configs if path.parent != inference.parent and not path.name.startswith("comparison")]
+    network = configs[configs.index(OURS["evaluate"]) + 1 :]
     known = set(read_json_object(inference))
     kept = {name: text for name, text in values.items() if name.partition("::")[0] in known}
     own = {"checkpoint": checkpoint, "datalist": output / "dataset.json", "section": "test", "output_dir": output}
