@@ -8,7 +8,7 @@ from __future__ import annotations
 from ignite.engine import Engine
 
 from doll_monai.attribution.compiling import compile_pays
-from doll_monai.data import datalist, folder, ground_truth
+from doll_monai.data import datalist, ground_truth
 from doll_monai.data.label_store import LabelStore
 from doll_monai.findings import FINDINGS
 from doll_monai.handlers import image_scores
@@ -80,7 +80,7 @@ __all__ = [
 check_observations = explained(observations.check_observations)
 datalist_hash = explained(datalist.datalist_hash)
 file_hash = explained(weights.file_hash)
-find_images = explained(folder.find_images)
+find_images = explained(datalist.find_images)
 finish_labels = explained(LabelStore.finish)
 join_processes = explained(processes.join_processes)
 load_backbone = explained(weights.load_backbone)

@@ -1,18 +1,7 @@
 """Data sets on disk as datalists, and the folder of labels."""
 
-from doll_monai.data.datalist import datalist_hash, load_datalist, load_if_given, load_sections
-from doll_monai.data.folder import find_images
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.data.image_dataset import ImageDataset
 from doll_monai.data.label_store import LabelStore
 
-__all__ = [
-    "GroundTruth",
-    "ImageDataset",
-    "LabelStore",
-    "datalist_hash",
-    "find_images",
-    "load_datalist",
-    "load_if_given",
-    "load_sections",
-]
+__all__ = ["GroundTruth", "ImageDataset", "LabelStore"]

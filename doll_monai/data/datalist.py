@@ -11,10 +11,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
-
-from monai.data import load_decathlon_datalist
 
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
@@ -24,10 +22,12 @@ SECTIONS: tuple[str, ...] = ("training", "validation", "test")
 """Names of a datalist's sections, in the order in which they are written."""
 LOOKED_FOR = 20
 """Images of a section that are looked for, to notice a wrong ``dataset_dir``: an image may be missing, not all."""
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".nii", ".nii.gz", ".mha", ".nrrd", ".img")
+"""File names that are taken for images."""
 
 
 def write_datalist(path: str | os.PathLike[str], sections: Mapping[str, Sequence[dict]], **extra: Any) -> None:
-    """Write a datalist, one record a line; whoever reads the file sees the old one or the new one, never a part.
+    """Write a datalist atomically, one record a line.
 
     Args:
         path: file to write, mostly ``dataset.json``; its folder is made if need be.
@@ -52,14 +52,9 @@ def write_datalist(path: str | os.PathLike[str], sections: Mapping[str, Sequence
 
 
 def datalist_hash(datalist: str | os.PathLike[str]) -> str:
-    """SHA-256 of a datalist, as hexadecimal digits: which images and labels a training saw.
-
-    Raises:
-        InputError: when the file is missing.
-    """
+    """SHA-256 of a datalist, as hexadecimal digits; an ``InputError`` where the file is missing."""
     try:
-        with open(datalist, "rb") as stream:
-            return hashlib.sha256(stream.read()).hexdigest()
+        return hashlib.sha256(Path(datalist).read_bytes()).hexdigest()
     except FileNotFoundError as error:
         raise InputError(f"{datalist} does not exist.") from error
 
@@ -84,25 +79,57 @@ def load_datalist(
             that leads out of its folder, where results would be written outside theirs; when none of the first
             images exists.
     """
-    records = read_section(datalist, section)
-    loaded = load_decathlon_datalist(datalist, is_segmentation=True, data_list_key=section, base_dir=dataset_dir)
-    folder = os.fspath(dataset_dir if label_dir is None else label_dir)
-    for record, item in zip(records, loaded, strict=True):
-        # MONAI turns every other string that happens to name a file below dataset_dir into a path: taken back.
-        item.update({key: value for key, value in record.items() if key != "image"})
-        if "label" in record:
-            item["label"] = _join(folder, record["label"])
-    first = [item["image"][0] if isinstance(item["image"], list) else item["image"] for item in loaded[:LOOKED_FOR]]
-    if not any(map(os.path.exists, first)):
+    folders = {"image": dataset_dir, "label": dataset_dir if label_dir is None else label_dir}
+    records = [
+        {key: _join(folders[key], value) if key in folders else value for key, value in record.items()}
+        for record in read_section(datalist, section)
+    ]
+    first = [record["image"][0] if isinstance(record["image"], list) else record["image"] for record in records]
+    if not any(map(os.path.exists, first[:LOOKED_FOR])):
         raise InputError(
             f"The first image of '{section}' in {datalist} does not exist: {first[0]}; dataset_dir is {dataset_dir}."
         )
-    return loaded
+    return records
+
+
+def load_if_given(
+    datalist: str | os.PathLike[str] | None,
+    section: str,
+    dataset_dir: str | os.PathLike[str],
+    label_dir: str | os.PathLike[str] | None = None,
+) -> list[dict]:
+    """``load_datalist``, or no records where no datalist is given."""
+    return load_datalist(datalist, section, dataset_dir, label_dir) if datalist else []
+
+
+def load_sections(
+    datalist: str | os.PathLike[str], sections: Sequence[str], dataset_dir: str | os.PathLike[str]
+) -> dict[str, list[dict]]:
+    """Records of several sections, by name; see ``load_datalist``."""
+    return {section: load_datalist(datalist, section, dataset_dir) for section in sections}
+
+
+def find_images(
+    folder: str | os.PathLike, datalist: str | os.PathLike | None = None, section: str = "test"
+) -> list[dict[str, str]]:
+    """Records (``image``) of the images in a folder and below, sorted by path; or those of a datalist's section.
+
+    Raises:
+        InputError: when the folder does not exist or holds no image, or the datalist has no such section.
+    """
+    if datalist is not None:
+        return [{"image": record["image"]} for record in load_datalist(datalist, section, folder)]
+    if not Path(folder).is_dir():
+        raise InputError(f"The folder {folder} does not exist; give dataset_dir, a folder of radiographs.")
+    images = sorted(str(path) for path in Path(folder).rglob("*") if path.name.lower().endswith(IMAGE_SUFFIXES))
+    if not images:
+        raise InputError(f"The folder {folder} holds no radiograph ({', '.join(IMAGE_SUFFIXES)}).")
+    return [{"image": image} for image in images]
 
 
 def read_section(datalist: str | os.PathLike[str], section: str) -> list[dict]:
     """Records of a section as they stand in the file, each a dictionary with an ``image``; see ``load_datalist``."""
-    content = read_json_object(datalist, "write it with doll prepare chexpert or doll prepare masks")
+    content = read_json_object(datalist, "write it with doll prepare")
     records = content.get(section)
     if not isinstance(records, list) or not records:
         counts = [f"{name} ({len(content[name])})" for name in SECTIONS if isinstance(content.get(name), list)]
@@ -128,7 +155,7 @@ def _check_values(label: Any, first: Any, where: str) -> None:
     if isinstance(first, list) and len(label) != len(first):
         raise InputError(f"{where} has {len(label)} labels, the first one {len(first)}.")
     for value in label:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (number and (value == -1 or 0 <= value <= 1)):
             raise InputError(f"{where} has the label {value!r}; it must be 1, 0, -1, null or a probability.")
 
@@ -140,46 +167,12 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _join(folder: str, value: Any) -> Any:
+def _join(folder: str | os.PathLike[str], value: Any) -> Any:
     if not _is_path(value):
         return value
     if isinstance(value, list):
-        return [os.path.normpath(os.path.join(folder, item)) for item in value]
+        return [_join(folder, item) for item in value]
     return os.path.normpath(os.path.join(folder, value))
-
-
-def split_patients(patients: Iterable[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Section of every patient, by a hash of its name alone: patients that come or go move nobody else.
-
-    Args:
-        patients: names, in any order; duplicates are fine.
-        shares: section to share of the patients; the shares add up to 1 and are met on average.
-        seed: another seed, another split.
-
-    Returns:
-        patient to section.
-
-    Raises:
-        InputError: when a share is negative or they do not add up to 1.
-    """
-    if not shares or min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
-        raise InputError(f"The shares of the sections must not be negative and add up to 1, not {dict(shares)}.")
-    filled = [section for section, share in shares.items() if share > 0]
-    result = {}
-    for patient in patients:
-        position, end = patient_position(patient, seed), 0.0
-        for section in filled:
-            end += shares[section]
-            if position < end:
-                break
-        result[patient] = section
-    return result
-
-
-def patient_position(patient: str, seed: int) -> float:
-    """A patient's place in [0, 1), from the SHA-256 of seed and name: the same on every machine."""
-    digest = hashlib.sha256(f"{seed}:{patient}".encode()).digest()
-    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
 def read_table(
@@ -210,13 +203,12 @@ def read_table(
             missing = [name for name in columns if name not in header]
             if missing:
                 raise InputError(f"{path} has no column {', '.join(missing)}; it has: {', '.join(header) or 'none'}.")
-            for cells in reader:
-                if cells and short_rows:
+            for cells in filter(None, reader):
+                if short_rows:
                     cells += [""] * (len(header) - len(cells))
-                if cells and len(cells) != len(header):
+                if len(cells) != len(header):
                     raise InputError(f"{path}, line {reader.line_num}: {len(cells)} cells for {len(header)} columns.")
-                if cells:
-                    yield reader.line_num, dict(zip(header, map(str.strip, cells), strict=True))
+                yield reader.line_num, dict(zip(header, map(str.strip, cells), strict=True))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error
     except OSError as error:
@@ -226,10 +218,10 @@ def read_table(
 
 
 def relative_path(path: str, where: str) -> str:
-    """A path of a table, without ``.`` and doubled slashes.
+    """A path of a table or datalist, without ``.`` and doubled slashes.
 
     Args:
-        path: as it stands in the table.
+        path: as it stands there.
         where: file and line, for the error.
 
     Raises:
@@ -243,20 +235,3 @@ def relative_path(path: str, where: str) -> str:
     if not windows.parts:
         raise InputError(f"{where}: the path is blank.")
     return str(PurePosixPath(path))
-
-
-def load_if_given(
-    datalist: str | os.PathLike[str] | None,
-    section: str,
-    dataset_dir: str | os.PathLike[str],
-    label_dir: str | os.PathLike[str] | None = None,
-) -> list[dict]:
-    """``load_datalist``, or no records where no datalist is given."""
-    return load_datalist(datalist, section, dataset_dir, label_dir) if datalist else []
-
-
-def load_sections(
-    datalist: str | os.PathLike[str], sections: Sequence[str], dataset_dir: str | os.PathLike[str]
-) -> dict[str, list[dict]]:
-    """Records of several sections, by name; see ``load_datalist``."""
-    return {section: load_datalist(datalist, section, dataset_dir) for section in sections}

@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ class ImageDataset(Dataset):
         if on_error not in ON_ERROR:
             raise InputError(f"on_error must be one of {', '.join(ON_ERROR)}, not '{on_error}'.")
         super().__init__(data, transform)
-        self.dataset_dir = dataset_dir
+        self.dataset_dir = Path(dataset_dir)
         self.on_error = on_error
 
     def _transform(self, index: int) -> dict[str, Any]:
@@ -58,25 +59,13 @@ class ImageDataset(Dataset):
             reason = sentence_of(error)
             if reason is None or self.on_error == "raise":
                 raise
-            if not _has_content(self.dataset_dir):
+            if not self.dataset_dir.is_dir() or not any(self.dataset_dir.iterdir()):
                 raise InputError(
                     f"The folder {self.dataset_dir} of the images is gone or empty; when it is back, "
                     "the same command continues."
                 ) from error
         logger.warning(f"Skipped: {reason}")
-        return {**self._stand_in(record), "error": reason}
-
-    def _stand_in(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        image = MetaTensor(torch.zeros(1, 2, 2), affine=torch.eye(4), meta={"filename_or_obj": record["image"]})
+        black = MetaTensor(torch.zeros(1, 2, 2), affine=torch.eye(4), meta={"filename_or_obj": record["image"]})
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Divide by zero")
-            result: dict[str, Any] = self.transform({**record, "image": image}, start=1)
-        return result
-
-
-def _has_content(folder: str | os.PathLike[str]) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is not None
-    except OSError:
-        return False
+            return {**self.transform({**record, "image": black}, start=1), "error": reason}

@@ -1,4 +1,4 @@
-"""The one layout of label files: a ``uint8`` NIfTI (W, H, 1, T), whole or absent, the same bytes for the same label."""
+"""The layout of label files: a ``uint8`` NIfTI (W, H, 1, T), written atomically, the same bytes for the same label."""
 
 from __future__ import annotations
 
@@ -42,10 +42,6 @@ def read_label(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray] | 
 
 
 def write_label(path: str | os.PathLike[str], label: np.ndarray, affine: np.ndarray | None = None) -> None:
-    """Write a channel-first label, (T, W, H), to a ``.nii.gz``.
-
-    Raises:
-        InputError: when it cannot be written.
-    """
+    """Write a channel-first label, (T, W, H), to a ``.nii.gz``; an ``InputError`` when it cannot be written."""
     stored = np.moveaxis(np.asarray(label, dtype=np.uint8), 0, -1)[:, :, np.newaxis, :]
     write_atomic(path, label_file(stored, affine))

@@ -16,8 +16,7 @@ from doll_monai.utils.errors import InputError
 SIDE = 64
 """Longer side of one map, in cells."""
 LEVELS = 32
-"""Grey levels of a map: enough to look at, and a quarter of the bytes of 256."""
-_KEY = "observations"
+"""Gray levels of a map: enough to look at, and a quarter of the bytes of 256."""
 
 
 def image_hash(image: str) -> str:
@@ -37,13 +36,13 @@ def grid(size: Sequence[int], side: int = SIDE) -> tuple[int, int]:
 
 
 def map_sheet(maps: np.ndarray, observations: Sequence[str]) -> bytes:
-    """Maps as a grey PNG: a row an observation; the members' mean first, then each member.
+    """Maps as a gray PNG: a row an observation; the members' mean first, then each member.
 
     Each map is relative to its own maximum.
 
     Args:
         maps: (K, T, W, H) >= 0, K members and T observations.
-        observations: the T names, which the PNG keeps as its text ``observations``.
+        observations: the T names, which the PNG keeps as its text ``observations``, with commas.
     """
     sources = np.concatenate([maps.mean(axis=0, keepdims=True), maps])
     peak = np.maximum(sources.max(axis=(2, 3), keepdims=True), np.finfo(np.float32).tiny)
@@ -51,7 +50,7 @@ def map_sheet(maps: np.ndarray, observations: Sequence[str]) -> bytes:
     count, rows, width, height = levels.shape
     sheet = levels.transpose(1, 3, 0, 2).reshape(rows * height, count * width)
     text = PngImagePlugin.PngInfo()
-    text.add_text(_KEY, ",".join(observations))
+    text.add_text("observations", ",".join(observations))
     buffer = io.BytesIO()
     Image.fromarray(sheet.round().astype(np.uint8)).save(buffer, "PNG", optimize=True, pnginfo=text)
     return buffer.getvalue()
@@ -72,14 +71,9 @@ def read_map_sheet(path: Path, sources: int) -> dict[str, np.ndarray]:
     """
     try:
         with Image.open(path) as picture:
-            names = str(picture.info[_KEY]).split(",")
+            names = str(picture.info["observations"]).split(",")
             sheet = np.asarray(picture.convert("L"))
+        tiles = sheet.reshape(len(names), sheet.shape[0] // len(names), sources, sheet.shape[1] // sources)
     except (OSError, KeyError, ValueError) as error:
-        raise InputError(
-            f"{path} is no sheet of maps; delete it and the folder rows, and make the labels again."
-        ) from (error)
-    height, width = sheet.shape[0] // len(names), sheet.shape[1] // sources
-    if (height * len(names), width * sources) != sheet.shape:
-        raise InputError(f"{path} does not have {sources} columns; its labels were made by another committee.")
-    tiles = sheet.reshape(len(names), height, sources, width).transpose(0, 2, 1, 3)
-    return dict(zip(names, tiles, strict=True))
+        raise InputError(f"{path} is no sheet of maps of {sources - 1} members; make the labels again.") from error
+    return dict(zip(names, tiles.transpose(0, 2, 1, 3), strict=True))

@@ -1,13 +1,17 @@
-"""Label files on disk: whole or absent, never of mixed provenance, and resumable chunk by chunk."""
+"""The folder of labels: never of mixed provenance, and resumable chunk by chunk."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +23,17 @@ import doll_monai
 from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_files import write_label
 from doll_monai.data.label_maps import kept_images, map_sheet
-from doll_monai.data.label_rows import COLUMNS, FAILURE_COLUMNS, read_chunk, write_chunk, write_table
 from doll_monai.data.provenance import claim_folder
 from doll_monai.findings import CHANNEL_DEF
 from doll_monai.utils.atomic import remove_leftovers, write_atomic
-from doll_monai.utils.background import BackgroundTasks
 from doll_monai.utils.errors import InputError, sentence_of
 
 logger = logging.getLogger(__name__)
+
+COLUMNS = ("image", "observation", "probability", "completeness_error", "n_steps", "foreground_share", "agreement")
+"""Columns of ``labels.csv``."""
+WAITING = 4
+"""Chunks that may wait to be written; bounds the memory that they hold."""
 
 
 class LabelStore:
@@ -35,7 +42,7 @@ class LabelStore:
     Work is cut into chunks of the datalist, the same ones whatever is already done and however many processes share
     it; so a resumed or a sharded run gives the same bytes. A chunk is done when its rows are written, which happens
     after its label files. Images that could not be read are listed in ``failures.csv``; their chunk is done again when
-    one of them can be read.
+    one of them can be read. A second thread writes; what it was given is written even after an interrupt.
 
     Args:
         output_dir: the folder.
@@ -48,8 +55,8 @@ class LabelStore:
         on_error: with ``raise``, a chunk with an image that could not be read is never done.
         kept_maps: number of images whose members' maps are kept below ``output_dir/maps``, small and to be looked at:
             those with the smallest hashes of their names.
-        transform: raises ``InputError`` for an image that cannot be read; one that could not is tried again when it
-            can.
+        transform: raises ``InputError`` for a record whose image cannot be read; None takes such images for unreadable
+            for good.
     """
 
     def __init__(
@@ -70,10 +77,14 @@ class LabelStore:
         self.sections = sections
         records = [record for section in sections.values() for record in section]
         self.chunks = [records[start : start + chunk_size] for start in range(0, len(records), chunk_size)]
+        listed = [
+            (name, [(self.relative(record["image"]), record.get("label")) for record in section])
+            for name, section in sections.items()
+        ]
         self.provenance = {
             "versions": {module.__name__: module.__version__ for module in (doll_monai, monai, torch)},
             "chunk_size": chunk_size,
-            "datalist_sha256": self._datalist_hash(),
+            "datalist_sha256": hashlib.sha256(json.dumps(listed, default=str).encode()).hexdigest(),
             **provenance,
         }
         self.rank = rank
@@ -81,8 +92,9 @@ class LabelStore:
         self.on_error = on_error
         self.kept_maps = kept_maps
         self.transform = transform
-        self._claimed = False
-        self._tasks = BackgroundTasks()
+        self._claimed = self._begun = False
+        self._writer = ThreadPoolExecutor(1, "writer")  # its thread starts after a DataLoader has forked its workers
+        self._writing: deque[Future[None]] = deque()
 
     def claim(self) -> None:
         """Write ``provenance.json``, or compare with the one that is there; delete what a killed process left over.
@@ -93,12 +105,10 @@ class LabelStore:
         if self._claimed:
             return
         first: dict[str, str] = {}
-        for chunk in self.chunks:
-            for record in chunk:
-                label = self.label_path(record["image"])
-                image = first.setdefault(label, record["image"])
-                if image != record["image"]:
-                    raise InputError(f"{image} and {record['image']} have the same label file, {label}; rename one.")
+        for image in self._images():
+            other = first.setdefault(self.label_path(image), image)
+            if image != other:
+                raise InputError(f"{other} and {image} have the same label file, {self.label_path(image)}; rename one.")
         claim_folder(self._provenance_path, self.provenance)
         folders = {(self.output_dir / self.label_path(record["image"])).parent for record in self.pending()}
         for folder in {self.output_dir, self.output_dir / "rows", *folders}:
@@ -108,11 +118,7 @@ class LabelStore:
     @cached_property
     def with_maps(self) -> frozenset[str]:
         """Relative images whose maps are kept, the same for every process."""
-        if self.kept_maps == 0:
-            return frozenset()
-        return kept_images(
-            (self.relative(record["image"]) for chunk in self.chunks for record in chunk), self.kept_maps
-        )
+        return kept_images(map(self.relative, self._images()), self.kept_maps)
 
     def pending(self) -> list[dict[str, Any]]:
         """Records of this process's chunks that are not done, each with its chunk's number as ``chunk``."""
@@ -122,32 +128,6 @@ class LabelStore:
             if number % self.world_size == self.rank and not self._done(number)
             for record in chunk
         ]
-
-    def _done(self, number: int) -> bool:
-        """Whether a chunk has its rows and label files, and no image that could be read by now."""
-        if not self._rows_path(number).is_file():
-            return False
-        _, failures = read_chunk(self._rows_path(number))
-        if failures and self.on_error == "raise":
-            return False
-        return all(
-            not self._readable(record)
-            if self.relative(record["image"]) in failures
-            else (self.output_dir / self.label_path(record["image"])).is_file()
-            for record in self.chunks[number]
-        )
-
-    def _readable(self, record: Mapping[str, Any]) -> bool:
-        """Whether an image that could not be read can be read now."""
-        if self.transform is None:
-            return False
-        try:
-            self.transform(record)
-        except Exception as error:
-            if sentence_of(error) is None:
-                raise
-            return False
-        return True
 
     def relative(self, image: str | os.PathLike) -> str:
         """An image's path below ``dataset_dir``, with forward slashes."""
@@ -174,35 +154,22 @@ class LabelStore:
         Args:
             chunk: its number.
             labels: image to label, (T, W, H) ``uint8``, and affine, (4, 4).
-            rows: rows of ``labels.csv``.
+            rows: values by ``COLUMNS``; None is blank.
             failures: relative image to the reason why it has no label.
             maps: image to the members' maps, (K, T, W, H), and the T observations that they explain.
 
         Raises:
             InputError: when an earlier chunk could not be written.
         """
-
-        def work() -> None:
-            if not self._provenance_path.is_file():
-                raise InputError(
-                    f"{self._provenance_path} has vanished while labels were written; when {self.output_dir} is back, "
-                    "the same command continues."
-                )
-            for image, (label, affine) in labels.items():
-                write_label(self.output_dir / self.label_path(image), label, affine)
-            for image, (values, observations) in (maps or {}).items():
-                write_atomic(self.output_dir / self.map_path(image), map_sheet(values, observations))
-            write_chunk(self._rows_path(chunk), rows, failures)
-
-        self._tasks.submit(work)
+        self._begun = True
+        while self._writing and (len(self._writing) > WAITING or self._writing[0].done()):
+            self._writing.popleft().result()
+        self._writing.append(self._writer.submit(partial(self._write, chunk, labels, rows, failures, maps or {})))
 
     def wait(self) -> None:
-        """Return when all that was handed over is written.
-
-        Raises:
-            InputError: when something could not be written.
-        """
-        self._tasks.wait()
+        """Return when all that was handed over is written; an ``InputError`` when something could not be."""
+        while self._writing:
+            self._writing.popleft().result()
 
     def finish(self) -> None:
         """When all chunks are done, by whichever process, write ``labels.csv``, ``failures.csv``, ``dataset.json``.
@@ -213,16 +180,21 @@ class LabelStore:
             InputError: when a chunk could not be written, or none of the images could be read.
         """
         self.claim()
-        if not self._tasks.begun:
+        if not self._begun:
             logger.info("All labels are there already; nothing to compute.")
         self.wait()
         parts = [self._rows_path(number) for number in range(len(self.chunks))]
         if not all(part.is_file() for part in parts):
             return
         contents = [read_chunk(part) for part in parts]
-        write_table(self.output_dir / "labels.csv", COLUMNS, [row for rows, _ in contents for row in rows])
+        _write_table(self.output_dir / "labels.csv", COLUMNS, [row for rows, _ in contents for row in rows])
         failures = {image: reason for _, failed in contents for image, reason in failed.items()}
-        self._report(failures)
+        failed = self.output_dir / "failures.csv"
+        failed.unlink(missing_ok=True)
+        if failures:
+            _write_table(failed, ("image", "reason"), failures.items())
+            count = len(list(self._images()))
+            logger.warning(f"{len(failures):,} of {count:,} images could not be read and have no label; see {failed}.")
         sections = {
             name: [
                 {"image": self.relative(record["image"]), "label": self.label_path(record["image"])}
@@ -232,27 +204,57 @@ class LabelStore:
             for name, records in self.sections.items()
         }
         if not any(sections.values()):
-            raise InputError(
-                f"None of the images could be read, so there is no label; {self.output_dir / 'failures.csv'} has why."
-            )
+            raise InputError(f"None of the images could be read, so there is no label; {failed} has why.")
         write_datalist(self.output_dir / "dataset.json", sections, labels=CHANNEL_DEF)
 
-    def _report(self, failures: Mapping[str, str]) -> None:
-        path = self.output_dir / "failures.csv"
-        if not failures:
-            path.unlink(missing_ok=True)
-            return
-        write_table(path, FAILURE_COLUMNS, failures.items())
-        count = sum(len(chunk) for chunk in self.chunks)
-        logger.warning(f"{len(failures):,} of {count:,} images could not be read and have no label; see {path}.")
+    def _write(
+        self,
+        chunk: int,
+        labels: Mapping[str, tuple[np.ndarray, np.ndarray]],
+        rows: Sequence[Mapping[str, Any]],
+        failures: Mapping[str, str],
+        maps: Mapping[str, tuple[np.ndarray, Sequence[str]]],
+    ) -> None:
+        if not self._provenance_path.is_file():
+            raise InputError(
+                f"{self._provenance_path} has vanished while labels were written; when {self.output_dir} is back, "
+                "the same command continues."
+            )
+        for image, (label, affine) in labels.items():
+            write_label(self.output_dir / self.label_path(image), label, affine)
+        for image, (values, observations) in maps.items():
+            write_atomic(self.output_dir / self.map_path(image), map_sheet(values, observations))
+        lines = [[*(row[column] for column in COLUMNS), None] for row in rows]
+        lines += [[image, *[None] * (len(COLUMNS) - 1), reason] for image, reason in failures.items()]
+        _write_table(self._rows_path(chunk), (*COLUMNS, "reason"), lines)
 
-    def _datalist_hash(self) -> str:
-        """Hash of which images with which labels are in which section."""
-        content = [
-            (name, [(self.relative(record["image"]), record.get("label")) for record in records])
-            for name, records in self.sections.items()
-        ]
-        return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
+    def _done(self, number: int) -> bool:
+        """Whether a chunk has its rows and label files, and no image that failed and can be read by now."""
+        if not self._rows_path(number).is_file():
+            return False
+        _, failures = read_chunk(self._rows_path(number))
+        if failures and self.on_error == "raise":
+            return False
+        return all(
+            not self._readable(record)
+            if self.relative(record["image"]) in failures
+            else (self.output_dir / self.label_path(record["image"])).is_file()
+            for record in self.chunks[number]
+        )
+
+    def _readable(self, record: Mapping[str, Any]) -> bool:
+        if self.transform is None:
+            return False
+        try:
+            self.transform(record)
+        except Exception as error:
+            if sentence_of(error) is None:
+                raise
+            return False
+        return True
+
+    def _images(self) -> Iterable[str]:
+        return (record["image"] for chunk in self.chunks for record in chunk)
 
     def _rows_path(self, chunk: int) -> Path:
         return self.output_dir / "rows" / f"{chunk:06d}.csv"
@@ -260,3 +262,19 @@ class LabelStore:
     @property
     def _provenance_path(self) -> Path:
         return self.output_dir / "provenance.json"
+
+
+def read_chunk(path: Path) -> tuple[list[list[str]], dict[str, str]]:
+    """A chunk's rows, as text in the order of ``COLUMNS``, and the reason why an image has no label, by image."""
+    with open(path, encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    rows = [[line.get(column) or "" for column in COLUMNS] for line in lines if not line.get("reason")]
+    return rows, {line["image"]: line["reason"] for line in lines if line.get("reason")}
+
+
+def _write_table(path: Path, columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(lines)
+    write_atomic(path, buffer.getvalue().encode())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from doll_monai.utils.atomic import create_whole
+from doll_monai.utils.atomic import create_atomic
 from doll_monai.utils.errors import InputError
 
 
@@ -23,18 +23,13 @@ def claim_folder(path: Path, provenance: Mapping[str, Any], files: str = "labels
         InputError: when the files beside it were made otherwise, or the record is broken or cannot be written.
     """
     record = json.loads(json.dumps(provenance, default=str))
-    if create_whole(path, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()):
+    if create_atomic(path, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()):
         return
+    remedy = f"give a new output_dir or delete the old {files}."
     try:
         there = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read, so nobody knows how the {files} beside it were made; "
-            f"give a new output_dir or delete the old {files}."
-        ) from error
+        raise InputError(f"{path} cannot be read, so nobody knows how its {files} were made; {remedy}") from error
     changed = sorted(key for key in {*there, *record} if there.get(key) != record.get(key))
     if changed:
-        raise InputError(
-            f"The {files} in {path.parent} were made with another {', '.join(changed)}; "
-            f"give a new output_dir or delete the old {files}."
-        )
+        raise InputError(f"The {files} in {path.parent} were made with another {', '.join(changed)}; {remedy}")

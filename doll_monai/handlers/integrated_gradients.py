@@ -13,7 +13,6 @@ from torch import nn
 from doll_monai.attribution.integrated_gradients import path_gradient
 from doll_monai.handlers.engine import output_of
 from doll_monai.handlers.explainer import Explainer
-from doll_monai.utils.processes import keep_freed_memory
 
 
 class IntegratedGradientsHandler(Explainer):
@@ -67,7 +66,6 @@ class IntegratedGradientsHandler(Explainer):
     def attach(self, engine: Engine) -> None:
         """Explain after each forward pass; set the metric when the epoch ends."""
         super().attach(engine)
-        keep_freed_memory()
         engine.add_event_handler(Events.EPOCH_STARTED, self._errors.clear)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
 

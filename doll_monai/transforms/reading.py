@@ -17,8 +17,7 @@ from monai.utils import SpaceKeys
 from PIL import UnidentifiedImageError
 
 from doll_monai.data.label_files import read_label
-from doll_monai.transforms.jsrt import JsrtReader
-from doll_monai.transforms.readers import image_readers
+from doll_monai.data.readers import image_readers
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.pictures import upright
 
@@ -52,7 +51,7 @@ class LoadRadiographd(MapTransform):
     def __init__(self, keys: KeysCollection = "image") -> None:
         super().__init__(keys)
         self.load = LoadImage(image_only=True, ensure_channel_first=True)
-        self.load.readers = [*image_readers(), JsrtReader()]
+        self.load.readers = image_readers()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)

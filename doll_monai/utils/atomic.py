@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, then renamed."""
+"""Atomic writes: a file that exists is complete."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import platform
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from doll_monai.utils.errors import InputError
 
 STALE_AFTER = 3600.0
-"""Seconds after which a temporary file is left over, whoever wrote it: one lives for as long as a write takes."""
-
+"""Seconds after which a temporary file is left over, whoever wrote it."""
 _TEMPORARY = re.compile(r"^\..+\.(?P<pid>\d+)-\d+@(?P<host>.+)\.tmp$")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file under a temporary name in its own folder, then rename it: a file that exists is whole.
+    """Write a file under a temporary name in its own folder, made if need be, then rename it.
 
     Raises:
         InputError: when the folder or the file cannot be written.
     """
-    _write(Path(path), content, os.replace)
+    with _temporary(Path(path), content) as temporary:
+        os.replace(temporary, path)
 
 
-def create_whole(path: str | os.PathLike[str], content: bytes) -> bool:
-    """Write a file unless it is there already; of several processes that try at once exactly one succeeds.
+def create_atomic(path: str | os.PathLike[str], content: bytes) -> bool:
+    """Write a file unless it exists; of several processes that try at once exactly one succeeds.
 
     Returns:
         whether this process wrote it.
@@ -40,34 +40,28 @@ def create_whole(path: str | os.PathLike[str], content: bytes) -> bool:
     Raises:
         InputError: when the folder or the file cannot be written.
     """
-    created: bool = _write(Path(path), content, _link)
-    return created
-
-
-def _write(path: Path, content: bytes, move: Callable[[Path, Path], Any]) -> Any:
-    """Write under a temporary name, then move that to the path; returns what the move returns."""
-    temporary = _temporary(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary(Path(path), content) as temporary:
         try:
-            temporary.write_bytes(content)
-            return move(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise _explained(path, error) from error
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            try:
+                with open(path, "xb") as file:
+                    file.write(content)
+            except FileExistsError:
+                return False
+    return True
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Delete temporary files that processes of this host left in a folder when they were killed.
-
-    A file of another host is deleted when it is older than ``STALE_AFTER``: its process cannot be asked for.
-    """
+    """Delete the temporary files of killed processes of this host, and of any host those older than an hour."""
     try:
-        entries = [entry for entry in os.scandir(folder) if entry.name.endswith(".tmp")]
-        for entry in entries:
+        for entry in os.scandir(folder):
             found = _TEMPORARY.match(entry.name)
-            if found and (_dead(int(found["pid"]), found["host"]) or _old(entry)):
+            if found and (_is_dead(int(found["pid"]), found["host"]) or _age(entry) > STALE_AFTER):
                 Path(entry.path).unlink(missing_ok=True)
     except FileNotFoundError:
         return
@@ -75,45 +69,39 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
         raise _explained(Path(folder), error) from error
 
 
-def _temporary(path: Path) -> Path:
-    """A name that no other thread of any process on any host uses."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}@{platform.node()}.tmp")
-
-
-def _link(temporary: Path, path: Path) -> bool:
-    """Give a file its name; False when the name is taken."""
+@contextmanager
+def _temporary(path: Path, content: bytes) -> Iterator[Path]:
+    """A file with the content beside a path, of a name that no thread of any process on any host shares."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}@{platform.node()}.tmp")
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(path, "xb") as file:
-                file.write(temporary.read_bytes())
-        except FileExistsError:
-            return False
-    return True
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise _explained(path, error) from error
 
 
-def _dead(pid: int, host: str) -> bool:
-    """Whether a process of this host is no more. This process itself is asked before it has written anything."""
-    if host != platform.node():
+def _is_dead(pid: int, host: str) -> bool:
+    """Whether a process of this host is no more; this one cleans up before it writes."""
+    if host != platform.node() or os.name == "nt":
         return False
-    if pid == os.getpid():
-        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except OSError:
-        return False
-    return False
+        pass
+    return pid == os.getpid()
 
 
-def _old(entry: os.DirEntry[str]) -> bool:
-    return time.time() - entry.stat().st_mtime > STALE_AFTER
+def _age(entry: os.DirEntry[str]) -> float:
+    return time.time() - entry.stat().st_mtime
 
 
 def _explained(path: Path, error: OSError) -> InputError:

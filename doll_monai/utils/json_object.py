@@ -11,15 +11,7 @@ from doll_monai.utils.errors import InputError
 
 
 def read_json_object(path: str | os.PathLike[str], remedy: str = "give the right file") -> dict[str, Any]:
-    """The object that a file holds.
-
-    Args:
-        path: the file.
-        remedy: what to do when it is missing or holds something else, the end of a sentence.
-
-    Raises:
-        InputError: when it cannot be read or holds no object.
-    """
+    """The object that a file holds; an ``InputError`` ending with the remedy where it is missing or holds another."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:

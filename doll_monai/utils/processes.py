@@ -5,7 +5,6 @@ Label generation needs no process group: its processes share nothing but the fol
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 import torch
@@ -15,25 +14,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from doll_monai.utils.errors import InputError
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Settings of ``mallopt``, from the C library's ``malloc.h``."""
-
 
 def process_count() -> int:
-    """How many processes share the work (``WORLD_SIZE``).
-
-    Raises:
-        InputError: when it is no number from 1 on.
-    """
+    """How many processes share the work (``WORLD_SIZE``); an ``InputError`` where it is no number from 1 on."""
     return _number("WORLD_SIZE", 1, 1)
 
 
 def process_rank() -> int:
-    """This process's number (``RANK``).
-
-    Raises:
-        InputError: when it is no number below ``process_count()``.
-    """
+    """This process's number (``RANK``); an ``InputError`` where it is no number below ``process_count()``."""
     rank, count = _number("RANK", 0, 0), process_count()
     if rank >= count:
         raise InputError(f"RANK is {rank} but WORLD_SIZE is {count}; ranks are counted from 0 to WORLD_SIZE - 1.")
@@ -48,11 +36,7 @@ def process_device() -> torch.device:
 
 
 def join_processes(device: torch.device) -> None:
-    """Join the other processes of a training: with NCCL on GPUs, with Gloo on CPUs.
-
-    Raises:
-        InputError: when the program was not started with ``torchrun``.
-    """
+    """Join the other processes of a training, by NCCL on GPUs, by Gloo on CPUs; ``torchrun`` must have started it."""
     if "RANK" not in os.environ:
         raise InputError("Start several processes with torchrun --standalone --nproc_per_node=N -m monai.bundle run …")
     if device.type == "cuda":
@@ -70,29 +54,10 @@ def share_network(network: nn.Module, device: torch.device) -> nn.Module:
     """The network whose gradients are averaged over all processes; its weights remain those of ``network``.
 
     On GPUs, BatchNorm takes its statistics from the batches of all processes, since each one's are small.
-
-    Args:
-        network: on the device; checkpoints are written from and read into this one.
-        device: of this process.
     """
     if device.type != "cuda":
         return DistributedDataParallel(network)
     return DistributedDataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(network), device_ids=[device])
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that tensors on the CPU give back, instead of returning it to the system.
-
-    By default the C library of Linux returns large blocks at once, and the system clears every page before it hands
-    them out again: a fifth of the time of a network whose layers are large. The peak stays what it was. Without effect
-    where the library has no such settings.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _number(name: str, default: int, least: int) -> int:

@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from doll_monai.data.datalist import SECTIONS, read_section, relative_path, write_datalist
-from doll_monai.data.folder import IMAGE_SUFFIXES
-from doll_monai.utils.atomic import create_whole, write_atomic
+from doll_monai.data.datalist import IMAGE_SUFFIXES
+from doll_monai.utils.atomic import create_atomic, write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 
@@ -56,7 +56,7 @@ def read_key(path: str | os.PathLike[str]) -> bytes:
     file = Path(path)
     if not file.exists():
         with _for_the_owner_alone():
-            create_whole(file, secrets.token_hex(KEY_BYTES).encode())
+            create_atomic(file, secrets.token_hex(KEY_BYTES).encode())
     try:
         key = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from doll_monai.data.datalist import patient_position, read_table, relative_path, split_patients
+from doll_monai.data.datalist import read_table, relative_path
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.masks import PATIENT_COLUMN
+from doll_tools.prepare.patients import patient_position, split_patients
 
 SALT = 240108469
 """Put before every patient's name when it is hashed. Another number, another split: it must never change."""

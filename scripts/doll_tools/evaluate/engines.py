@@ -17,7 +17,6 @@ from torch import nn
 from doll_monai.attribution.integrated_gradients import path_gradient
 from doll_monai.inferers.autocast import AutocastInferer
 from doll_monai.networks.weights import load_weights, save_weights
-from doll_monai.utils.processes import keep_freed_memory
 
 CAPTUM_BATCH_SIZES = (4, 8, 16, 25, 50)
 """Tried on one (image, target); captum goes on with the fastest."""
@@ -61,7 +60,6 @@ def _ours(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    keep_freed_memory()
     settings = dict(arguments)
     chunk, inferer = settings.pop("batch_size"), AutocastInferer(dtype=settings.pop("precision"))
 

@@ -12,10 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from doll_monai.data.datalist import read_table, relative_path, split_patients
+from doll_monai.data.datalist import read_table, relative_path
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.chexpert_layout import below_dataset, find_table
+from doll_tools.prepare.patients import split_patients
 
 PATH_COLUMN = "Path"
 VIEW_COLUMN = "Frontal/Lateral"

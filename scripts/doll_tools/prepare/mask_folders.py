@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from doll_monai.data.datalist import relative_path
-from doll_monai.data.folder import IMAGE_SUFFIXES
+from doll_monai.data.datalist import IMAGE_SUFFIXES, relative_path
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.preparation import PICTURES, Prepared, Radiograph
 from doll_tools.prepare.published import Count

@@ -10,10 +10,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from doll_monai.data.datalist import patient_position, read_table, relative_path, write_atomic
+from doll_monai.data.datalist import read_table, relative_path, write_atomic
 from doll_monai.data.label_files import label_file
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.pictures import open_picture, upright
+from doll_tools.prepare.patients import patient_position
 
 LABEL_FOLDER = "labels"
 PATIENT_COLUMN = "patient"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from doll_monai.data.datalist import SECTIONS, write_datalist
-from doll_monai.data.jsrt_image import image_affine, is_raw_image, read_raw_image
+from doll_monai.data.jsrt import image_affine, is_raw_image, read_raw_image
 from doll_monai.data.label_files import label_file
 from doll_monai.findings import CHANNEL_DEF
 from doll_monai.utils.atomic import write_atomic

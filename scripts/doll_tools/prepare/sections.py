@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from doll_monai.data.datalist import patient_position, split_patients
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.masks import limit_test, split_images
+from doll_tools.prepare.patients import patient_position, split_patients
 
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.2

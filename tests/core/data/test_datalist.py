@@ -5,11 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from doll_monai.data.datalist import load_datalist, read_table, relative_path, split_patients, write_datalist
+from doll_monai.data.datalist import load_datalist, read_table, relative_path, write_datalist
 from doll_monai.utils.errors import InputError
-
-PATIENTS = [f"patient{number:05d}" for number in range(2000)]
-SHARES = {"validation": 0.1, "training": 0.9}
 
 
 @pytest.fixture
@@ -79,7 +76,7 @@ def test_a_plain_list_of_test_images_is_read_as_monai_does(tmp_path: Path, image
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, r"does not exist; write it with scripts/prepare_"),
+        (None, r"does not exist; write it with doll prepare"),
         ("{", "cannot be read as JSON"),
         ("[]", "must hold one JSON object"),
         (
@@ -104,31 +101,6 @@ def test_a_bad_datalist_is_one_sentence(tmp_path: Path, image: Path, content: st
     with pytest.raises(InputError, match=sentence) as caught:
         load_datalist(path, "training", tmp_path)
     assert "\n" not in str(caught.value)
-
-
-def test_new_patients_move_nobody() -> None:
-    few, many = split_patients(PATIENTS[::3], SHARES, 0), split_patients(PATIENTS, SHARES, 0)
-    assert few == {patient: many[patient] for patient in few}
-
-
-def test_shares_are_met_on_average_and_the_seed_matters() -> None:
-    split = split_patients(PATIENTS, SHARES, 0)
-    assert 0.08 < list(split.values()).count("validation") / len(PATIENTS) < 0.12
-    assert split != split_patients(PATIENTS, SHARES, 1)
-
-
-def test_the_split_is_the_same_on_every_machine() -> None:
-    assert split_patients(["a", "b", "c", "d"], {"x": 0.5, "y": 0.5}, 0) == {"a": "y", "b": "y", "c": "y", "d": "x"}
-
-
-def test_a_share_of_zero_stays_empty() -> None:
-    assert set(split_patients(PATIENTS, {"training": 1, "validation": 0}, 0).values()) == {"training"}
-
-
-@pytest.mark.parametrize("shares", [{}, {"a": 0.5}, {"a": 1.5, "b": -0.5}])
-def test_shares_must_add_up(shares: dict[str, float]) -> None:
-    with pytest.raises(InputError, match="add up to 1"):
-        split_patients(PATIENTS, shares, 0)
 
 
 @pytest.mark.parametrize(

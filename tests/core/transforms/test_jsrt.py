@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from doll_monai.data.folder import find_images
+from doll_monai.data.datalist import find_images
 from doll_monai.transforms.reading import LoadRadiographd
 from doll_monai.utils.errors import InputError
 

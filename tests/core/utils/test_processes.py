@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -54,30 +51,3 @@ def test_each_process_of_a_node_has_its_gpu(monkeypatch: pytest.MonkeyPatch) -> 
     assert devices == ["cuda:0", "cuda:1", "cuda:0"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert str(process_device()) == "cpu"
-
-
-def test_freed_memory_is_kept() -> None:
-    """Large tensors one after the other mostly take the same pages, which the system need not clear again.
-
-    Mostly: a small block may land in the room between two of them, and the system may take back what lies idle.
-    """
-    code = (
-        "import resource, torch\n"
-        "from doll_monai.utils.processes import keep_freed_memory\n"
-        "{call}\n"
-        "def faults():\n"
-        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "for _ in range(10):\n"
-        "    torch.ones(20_000_000)\n"
-        "before = faults()\n"
-        "for _ in range(10):\n"
-        "    torch.ones(20_000_000)\n"
-        "print(faults() - before)\n"
-    )
-    kept, usual = (
-        int(subprocess.run([sys.executable, "-c", code.format(call=call)], capture_output=True, check=True).stdout)
-        for call in ("keep_freed_memory()", "")
-    )
-    if usual < 1000:
-        pytest.skip("the C library keeps freed memory by itself here")
-    assert kept < usual / 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from preparing import mask, picture, read_datalist, run_program, tree
 
-from doll_monai.data.jsrt_image import SIDE
+from doll_monai.data.jsrt import SIDE
 from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare import jsrt

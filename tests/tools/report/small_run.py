@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from doll_monai.data.label_files import write_label
 from doll_monai.data.label_maps import map_sheet
-from doll_monai.data.label_rows import COLUMNS
+from doll_monai.data.label_store import COLUMNS
 from doll_monai.findings import finding_index
 from doll_tools.report.page import write_report
 

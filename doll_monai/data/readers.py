@@ -1,11 +1,12 @@
-"""The readers behind ``LoadRadiographd``: Pillow for pictures, nibabel for NIfTI, ITK for DICOM, MetaImage and NRRD.
+"""Readers of radiographs: Pillow for pictures, nibabel for NIfTI, ITK for DICOM, MetaImage and NRRD.
 
-Which of them reads a file depends on the file's name alone, never on what else is installed. Each of them looks at the
-header first and refuses what is no image before memory is taken for its pixels.
+Which of them reads a file depends on the file's name alone, never on what else is installed. Each looks at the header
+first and refuses what is no image before memory is taken for its pixels.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from math import prod
@@ -15,27 +16,34 @@ from typing import Any, ClassVar
 import itk
 import nibabel as nib
 import numpy as np
+import pydicom
 from monai.data import ImageReader, ITKReader, NibabelReader, PILReader
 from monai.data.utils import is_supported_format
 from PIL import Image
+from pydicom.dataelem import RawDataElement
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.valuerep import VR
 
-from doll_monai.transforms.dicom_lengths import check_lengths
+from doll_monai.data.jsrt import JsrtReader
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.pictures import MAX_PIXELS, ORIENTATION, open_picture, upright
 
 MAX_CHANNELS = 4
 """Colors and opacity."""
-GREY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
+GRAY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
 """Pillow's modes whose numbers are brightness; ``I;16`` and its variants are as well."""
 HEADER_BYTES = 65536
 """More than the headers of MetaImage and NRRD have, which are a page of text."""
-MIN_IS_WHITE = 0
-PHOTOMETRIC_INTERPRETATION = 262
+MIN_IS_WHITE, PHOTOMETRIC_INTERPRETATION = 0, 262
+UNDEFINED_LENGTH = 0xFFFFFFFF
+KNOWN_TYPES = {str(kind) for kind in VR}
+"""DICOM's, as they stand in files."""
 
 
 def image_readers() -> list[ImageReader]:
     """The readers in the order in which ``LoadImage`` keeps them: the last one that takes a file's name reads it."""
-    return [ItkImageReader(), NiftiImageReader(), PictureReader()]
+    return [ItkImageReader(), NiftiImageReader(), PictureReader(), JsrtReader()]
 
 
 def check_header(path: Any, shape: Sequence[int], channels: int = 1) -> None:
@@ -56,8 +64,8 @@ def check_header(path: Any, shape: Sequence[int], channels: int = 1) -> None:
         raise InputError(f"The image {path} has {channels} values a pixel; save it in grey or colors.")
     if prod(shape) > MAX_PIXELS:
         raise InputError(
-            f"The image {path} claims {shape[0]} x {shape[1]} pixels, images have {MAX_PIXELS:,} at the most; remove it "
-            "from the datalist."
+            f"The image {path} claims {shape[0]} x {shape[1]} pixels; {MAX_PIXELS:,} are read at the most. "
+            "Remove it from the datalist."
         )
 
 
@@ -74,44 +82,41 @@ class PictureReader(PILReader):
         return is_supported_format(filename, self.suffixes)
 
     def read(self, data: Any, **kwargs: Any) -> Any:
-        """A file, or a tuple with the name of one, as a grey, RGB or RGBA picture."""
+        """A file, or a tuple with the name of one, as a gray, RGB or RGBA picture."""
         path = _single(data)
         try:
             with open_picture(path) as picture:
                 # The second picture of an MPO, as telephones write it, is a preview.
                 pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
                 check_header(path, (*picture.size, pages))
-                return _deep_color(path, picture) if _is_deep_color(picture) else _as_brightness(upright(picture))
+                deep = picture.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in picture.tile)
+                return _deep_color(path, picture) if deep else _as_brightness(picture)
         except Image.DecompressionBombError as error:
             raise InputError(
-                f"The image {path} claims more pixels than the {MAX_PIXELS:,} of images; remove it from the datalist."
+                f"The image {path} claims more pixels than the {MAX_PIXELS:,} that are read at the most; "
+                "remove it from the datalist."
             ) from error
 
 
-def _is_deep_color(picture: Any) -> bool:
-    """Whether a file of 16 bits has become a picture of eight."""
-    return picture.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in picture.tile)
-
-
 def _deep_color(path: str, picture: Image.Image) -> Image.Image:
-    exif = picture.getexif()
-    if picture.format == "TIFF" and exif.get(ORIENTATION, 1) != 1:
+    """A file of 16 bits a color, of which Pillow has made a picture of eight, in gray."""
+    orientation = picture.getexif().get(ORIENTATION, 1)
+    if picture.format == "TIFF" and orientation != 1:
         raise InputError(f"The image {path} has 16 bits a color and is turned by a tag; save it upright.")
-    kind = itk.PNGImageIO if picture.format == "PNG" else itk.TIFFImageIO
-    values = itk.array_from_image(_read_itk(path, kind))
+    values = itk.array_from_image(_read_itk(path, itk.PNGImageIO if picture.format == "PNG" else itk.TIFFImageIO))
     if values.shape[-1] in (2, 4):
         values = values[..., :-1]
-    return upright(Image.fromarray(values.mean(axis=-1)), exif)
+    gray = Image.fromarray(values.mean(axis=-1))
+    gray.getexif()[ORIENTATION] = orientation
+    return upright(gray)
 
 
-def _as_brightness(picture: Image.Image) -> Image.Image:
-    """A picture whose numbers grow with brightness, in grey, RGB or RGBA."""
-    if picture.mode.startswith("I;16"):
-        tags = getattr(picture, "tag_v2", {})
-        if tags.get(PHOTOMETRIC_INTERPRETATION) == MIN_IS_WHITE:
-            return Image.fromarray(65535 - np.asarray(picture))
-        return picture
-    return picture if picture.mode in GREY_OR_RGB else picture.convert("RGB")
+def _as_brightness(picture: Any) -> Image.Image:
+    """An upright picture whose numbers grow with brightness, in gray, RGB or RGBA."""
+    deep = picture.mode.startswith("I;16")
+    if deep and getattr(picture, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == MIN_IS_WHITE:
+        return Image.fromarray(65535 - np.asarray(upright(picture)))
+    return upright(picture if deep or picture.mode in GRAY_OR_RGB else picture.convert("RGB"))
 
 
 class NiftiImageReader(NibabelReader):
@@ -144,16 +149,14 @@ class ItkImageReader(ITKReader):
     def read(self, data: Any, **kwargs: Any) -> Any:
         """A file, or a tuple with the name of one; whatever is no MetaImage or NRRD by its name must be DICOM."""
         path = _single(data)
-        name, kind_name = self.kinds.get(Path(path).suffix.lower(), ("DICOM", "GDCMImageIO"))
-        kind = getattr(itk, kind_name)  # ITK loads each of them when it is first asked for
         if not Path(path).is_file():
             raise FileNotFoundError(path)
+        name, kind_name = self.kinds.get(Path(path).suffix.lower(), ("DICOM", "GDCMImageIO"))
+        kind = getattr(itk, kind_name)  # ITK loads each of them when it is first asked for
         if name == "DICOM":
-            check_lengths(path)
-        elif name == "MetaImage":
-            _check_meta_image(path)
+            _check_dicom(path)
         else:
-            _check_nrrd(path)
+            _check_text_header(path, name)
         if not kind.New().CanReadFile(path):
             raise OSError(f"it is no {name} file")
         return _read_itk(path, kind)
@@ -162,23 +165,37 @@ class ItkImageReader(ITKReader):
         return {}
 
 
-def _check_meta_image(path: str) -> None:
-    """Refuse a MetaImage that claims so many axes that ITK would end the process, or whose pixels are elsewhere."""
-    with open(path, "rb") as file:
-        header, end, rest = file.read(HEADER_BYTES).partition(b"ElementDataFile")
-    if not end or re.match(rb"\s*[=:]\s*LOCAL\s*[\r\n]", rest) is None:
-        raise OSError("it has no pixels of its own behind a short header")
-    claims = re.findall(rb"NDims\s*[=:]\s*([-+]?\d*)", header)
-    if any(claim not in (b"2", b"3", b"4") for claim in claims):
-        raise OSError(f"it claims {claims[0].decode()} axes")
+def _check_dicom(path: str) -> None:
+    """Refuse a damaged DICOM file, for which GDCM would take as much memory as it claims, or a deflated one."""
+    try:
+        if pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            raise OSError("it is a deflated DICOM file; save it uncompressed")
+        elements = list(pydicom.dcmread(path, defer_size=1024).values())
+    except InvalidDicomError as error:
+        raise OSError("it is no DICOM file") from error
+    size = os.path.getsize(path)
+    for element in elements:
+        if element.VR is not None and element.VR not in KNOWN_TYPES:
+            raise OSError("an element of it is of no known type")
+        if isinstance(element, RawDataElement) and UNDEFINED_LENGTH != element.length > size - element.value_tell:
+            raise OSError("an element of it is longer than the file")
 
 
-def _check_nrrd(path: str) -> None:
-    """Refuse an NRRD whose pixels are in another file, whichever it names."""
+def _check_text_header(path: str, name: str) -> None:
+    """Refuse a MetaImage or NRRD whose pixels are in another file, or one of so many axes that ITK ends the process."""
     with open(path, "rb") as file:
-        header, end, _ = file.read(HEADER_BYTES).replace(b"\r\n", b"\n").partition(b"\n\n")
-    if not end or re.search(rb"^\s*data ?file\s*:", header, re.IGNORECASE | re.MULTILINE):
+        content = file.read(HEADER_BYTES).replace(b"\r\n", b"\n")
+    header, end, rest = content.partition(b"ElementDataFile" if name == "MetaImage" else b"\n\n")
+    elsewhere = (
+        re.match(rb"\s*[=:]\s*LOCAL\s*[\r\n]", rest) is None
+        if name == "MetaImage"
+        else re.search(rb"^\s*data ?file\s*:", header, re.IGNORECASE | re.MULTILINE)
+    )
+    if not end or elsewhere:
         raise OSError("it has no pixels of its own behind a short header")
+    for claim in re.findall(rb"NDims\s*[=:]\s*([-+]?\d*)", header):
+        if claim not in (b"2", b"3", b"4"):
+            raise OSError(f"it claims {claim.decode()} axes")
 
 
 def _read_itk(path: str, kind: Any) -> Any:
