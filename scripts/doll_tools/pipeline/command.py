@@ -1,27 +1,39 @@
-"""From a folder in CheXpert's layout to a segmentation model, all stages in a row.
+"""``doll run``, ``doll demo`` and ``doll segment``.
 
 Example:
-    doll run --chexpert data/CheXpert-v1.0-small --task lung --task_data data/lungs \
---output output/run --preset full
+    doll run --chexpert data/CheXpert-v1.0-small --task lungs --task_data data/lungs --output output/run --preset full
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+from doll_monai.utils.errors import InputError
+from doll_monai.utils.json_object import read_json_object
+from doll_tools.arguments import path_argument
 from doll_tools.folders import bundles_folder
+from doll_tools.phantom.dataset import write_dataset
+from doll_tools.pipeline.plan import Plan, read_preset
+from doll_tools.pipeline.record import describe, fact_list, opening, single_numbers, stage_list, write_record
+from doll_tools.pipeline.runner import Runner
+from doll_tools.pipeline.stages import Stage, bundle_run
+from doll_tools.pipeline.tasks import find_task
+from doll_tools.report.overview import write_overview
+from doll_tools.report.page import write_report
+from doll_tools.report.summary import write_summary
 
-ROOT = bundles_folder().parent
 
-
-def run_pipeline(
+def run(
     chexpert: str,
     task_data: str,
     output: str,
-    task: str = "lung",
+    task: str = "lungs",
     preset: str = "small",
     mlruns: str | None = None,
     quiet: bool = False,
@@ -32,34 +44,20 @@ def run_pipeline(
         chexpert: data set in CheXpert's layout: train.csv, valid.csv and images.
         task_data: folder with index.csv: images and their masks.
         output: folder for everything that is made.
-        task: the segmentation task: lung.
-        preset: demo, small or full; see scripts/doll_tools/pipeline/presets.
-        mlruns: folder of MLflow's database and artifacts; mlruns beside the bundles by default.
+        task: the segmentation task: lungs, jsrt or infection.
+        preset: demo, small, full, or a JSON file like those.
+        mlruns: folder of MLflow's database and artifacts; the checkout's mlruns, or mlruns here, by default.
         quiet: show no progress.
     """
-    # heavy imports, after the options are known to be right
-    from doll_tools.pipeline.description import fact_list, opening, pipeline_facts, stage_list
-    from doll_tools.pipeline.plan import plan
-    from doll_tools.pipeline.record import describe, write_record
-    from doll_tools.pipeline.runner import Runner
-    from doll_tools.pipeline.stages import Stage
-    from doll_tools.report.figures.command import write_figure
-    from doll_tools.report.page import write_report
-    from doll_tools.report.run_folder import RunFolder
-    from doll_tools.report.summary import write_summary
-
-    folder = Path(output).resolve()
-    stages = plan(ROOT, folder, Path(chexpert).resolve(), task, Path(task_data).resolve(), preset)
-    tracked = Path(mlruns).resolve() if mlruns else ROOT / "mlruns"
-    runner = Runner(
-        folder, tracked, ROOT / "bundles" / "doll_cxr_segmentation" / "configs" / "mlflow.json", quiet=quiet
-    )
-    settings = describe(chexpert, task, task_data, preset, ROOT, runner.tracking_uri)
+    folder, images, masks = (Path(str(path)).resolve() for path in (output, chexpert, task_data))
+    values = read_preset(str(preset))
+    stages = Plan(folder, images, str(task), masks, values).stages()
+    runner = Runner(folder, path_argument(mlruns) or _mlruns(), quiet=quiet)
+    settings = describe(images, task, masks, preset, values, runner.tracking_uri)
     print(f"Computing on {settings['device']}.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    page = folder / "report.html"
-    about = f"{opening(page)}\n\n{fact_list(pipeline_facts(settings))}"
-    done: list[dict[str, Any]] = []
+    page, done = folder / "report.html", list[dict[str, Any]]()
+    about = opening(settings, page)
 
     def first_pictures(stage: Stage, record: dict[str, Any]) -> None:
         """The page as soon as there are labels to look at; the rest follows."""
@@ -72,20 +70,72 @@ def run_pipeline(
     write_record(folder, settings, records)
     summary = write_summary(folder)
     report = write_report(folder, page)
-    overview = write_figure("overview", RunFolder(folder), folder / "overview.png")
-    figures = _figures(json.loads(summary.read_text()))
+    overview = write_overview(folder, folder / "overview.png")
+    figures = single_numbers(json.loads(summary.read_text()))
     key_figures = {name: value for name, value in figures.items() if not name.startswith("seconds.")}
     about += f"\n\n**Key figures**\n\n{fact_list(key_figures)}\n\n**Stages**\n\n{stage_list(runner.client, records)}"
     runner.log_metrics(figures, [summary, report, overview], about)
     print(f"Figures: {summary}\nReport:  {report}")
 
 
-def _figures(summary: dict) -> dict[str, float]:
-    """The summary's single numbers, named ``part.figure``."""
-    return {
-        f"{part}.{name}": float(value)
-        for part, figures in summary.items()
-        if isinstance(figures, dict)
-        for name, value in figures.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
+def demo(output: str = "output/demo", task: str = "lungs", mlruns: str | None = None, quiet: bool = False) -> None:
+    """Draw images and masks, and run all stages on them: about ten minutes on two cores.
+
+    The images are drawn by a program; numbers measured on them say nothing about patients.
+
+    Args:
+        output: folder for everything that is made; the images lie beside it, in phantom and phantom_task.
+        task: the segmentation task: lungs or jsrt.
+        mlruns: as for doll run.
+        quiet: show no progress.
+    """
+    folder = Path(str(output)).resolve()
+    images, masks = folder.parent / "phantom", folder.parent / "phantom_task"
+    for path, count, seed in ((images, 600, 0), (masks, 120, 1)):
+        if not (path / "train.csv").is_file():
+            write_dataset(path, count=count, seed=seed, size=256)
+    run(str(images), str(masks), str(folder), task, "demo", mlruns, quiet)
+    print(f"Open {folder / 'report.html'}; to segment your own radiographs with what it learnt from drawn ones:")
+    print(f"  doll segment IMAGES --task {task} --run {shlex.quote(str(output))} --output MASKS")
+
+
+def segment(
+    images: str, output: str, task: str = "lungs", run: str | None = None, checkpoint: str | None = None, **values: Any
+) -> None:
+    """Write masks and overlays of all radiographs in a folder: the inference of the task's bundle.
+
+    Args:
+        images: folder of radiographs: PNG, JPEG, TIFF, DICOM, NIfTI, MetaImage, NRRD.
+        output: folder for the masks, each named after its image.
+        task: lungs, jsrt or infection.
+        run: folder of a finished doll run or doll demo whose network is used.
+        checkpoint: a model.pt of the bundle's own network instead.
+        values: any value of the bundle, such as image_size.
+    """
+    bundle = bundles_folder() / find_task(str(task)).bundle
+    configs = [bundle / "configs" / "inference.json"]
+    model = path_argument(checkpoint)
+    if run is not None:
+        folder = Path(str(run)).resolve()
+        settings = read_json_object(folder / "pipeline.json", "give --run the folder that doll run wrote")
+        configs.append(folder / "configs" / "task_network.json")
+        model = model or folder / str(task) / "adapter" / "model.pt"
+        values = {"image_size": settings["image_size"], **values}
+    if model is None:
+        raise InputError("Give --run, the folder of a finished doll run, or --checkpoint, a model.pt.")
+    if not model.is_file():
+        raise InputError(f"The checkpoint {model} does not exist; was the run made with --task {task}?")
+    given = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    folders = {"dataset_dir": Path(str(images)).resolve(), "output_dir": Path(str(output)).resolve()}
+    command = bundle_run(bundle, configs, **folders, checkpoint=model, **given)
+    print(shlex.join(command), flush=True)
+    status = subprocess.run([sys.executable, *command[1:]], check=False).returncode
+    if status:
+        raise SystemExit(status)  # the bundle has said why
+    print(f"Masks and overlays: {output}")
+
+
+def _mlruns() -> Path:
+    """The checkout's folder of runs, or one here where the package is installed."""
+    checkout = bundles_folder().parent / "mlruns"
+    return checkout if checkout.is_dir() else Path("mlruns").resolve()

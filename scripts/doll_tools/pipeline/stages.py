@@ -24,10 +24,10 @@ class Stage:
         inputs: files that it reads; when their content changes, the stage runs anew.
         folder: folder that belongs to the stage alone; deleted before the stage runs anew.
         outputs: files that are there when the stage is done.
-        seconds: how long it took when its preset was measured, for the estimate of the time left; None where it was
-            not.
+        bundle: folder of the bundle that it runs, whose name is its MLflow experiment; None when nothing is tracked.
+        seconds: how long it took when its preset was measured; None where it was not.
         watched: folder whose files' names, sizes and times count as inputs too.
-        experiment: MLflow experiment, the bundle's name; None when nothing is tracked.
+        tracked: arguments that make the command log to MLflow, added by the runner.
     """
 
     name: str
@@ -35,8 +35,8 @@ class Stage:
     inputs: list[Path]
     folder: Path
     outputs: list[Path]
+    bundle: Path | None = None
     seconds: float | None = None
-    experiment: str | None = None
     watched: Path | None = None
     tracked: list[str] = field(default_factory=list)
 
@@ -62,12 +62,12 @@ class Stage:
         return shlex.join([*self.command, *self.tracked])
 
 
-def bundle_run(configs: Sequence[Path], bundle: Path, **overrides: Any) -> list[str]:
+def bundle_run(bundle: Path, configs: Sequence[Path], **overrides: Any) -> list[str]:
     """A ``python -m monai.bundle run`` command.
 
     Args:
-        configs: configuration files, later ones override earlier ones.
         bundle: the bundle's folder.
+        configs: configuration files, later ones override earlier ones.
         overrides: values to override; ``::`` in an id is written ``__``.
     """
     files = [str(path) for path in configs]

@@ -1,5 +1,1 @@
-"""A finished label folder as a data set that others can check and use."""
-
-from doll_tools.release.package import package_labels
-
-__all__ = ["package_labels"]
+"""What is passed on: bundles with their weights, finished labels, a committee of classifiers."""

@@ -1,4 +1,8 @@
-"""Bundles as a model zoo publishes them: one zip each, weights in, with their checksums."""
+"""Bundles as a model zoo publishes them: one zip each, weights in, with their checksums.
+
+Example:
+    doll package bundles --run output/demo --output output/zoo
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,9 @@ from doll_monai.networks.weights import load_weights
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
+from doll_monai.utils.progress import Bar
+from doll_tools.arguments import list_argument, path_argument
+from doll_tools.folders import bundles_folder
 
 LARGE = 25_000_000
 """Bytes above which the zoo keeps a file out of its repository and names it in ``large_files.yml``."""
@@ -29,6 +36,44 @@ TRAININGS = ("train_*.json", "generate_labels.json", "pretrain.json", "fine_tune
 """Merged configurations of a pipeline that name a bundle's own checkpoint, and not one that is compared with it."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every file in a zip, so that the same bundle gives the same bytes."""
+
+
+def package_bundles(
+    output: str,
+    run: str | None = None,
+    weights: str | Sequence[str] = (),
+    trained: str | Sequence[str] = (),
+    url: str | None = None,
+    quiet: bool = False,
+) -> None:
+    """Package every bundle that there are weights of; nothing is uploaded.
+
+    Args:
+        output: folder of the zips, of model_info.json (checksums) and of large_files.yml where a file is large.
+        run: output folder of doll run: its checkpoints go into the bundles, which get the network, the image size and
+            the classes that these were trained with.
+        weights: NAME=FILE,NAME=FILE: checkpoints of single bundles, instead of those of --run.
+        trained: NAME=FILE,NAME=FILE: merged configurations of their trainings (save_execute_config), where the
+            networks are not the bundles' own.
+        url: address where the zips will be published, for model_info.json and large_files.yml.
+        quiet: show no progress.
+    """
+    folder = path_argument(run)
+    found: dict[str, tuple[Path, Path | None]] = dict(weights_of_run(folder)) if folder is not None else {}
+    configurations = _named(trained, "trained")
+    for name, path in _named(weights, "weights").items():
+        found[name] = (path, configurations.get(name))
+    if not found:
+        raise InputError("There is nothing to package; give --run, or --weights NAME=FILE.")
+    known = sorted(path.parent.parent.name for path in bundles_folder().glob("*/configs/metadata.json"))
+    for name in sorted(found):
+        if name not in known:
+            raise InputError(f"There is no bundle {name}; there are {', '.join(known)}.")
+    for name, (path, config) in Bar(sorted(found.items()), name="bundles", unit="bundle", quiet=quiet):
+        print(package_bundle(bundles_folder() / name, path, Path(str(output)), config, url))
+    missing = [name for name in known if name not in found]
+    if missing:
+        print(f"Without weights, and so not packaged: {', '.join(missing)}.")
 
 
 def package_bundle(
@@ -100,8 +145,18 @@ def weights_of_run(run: Path) -> dict[str, tuple[Path, Path]]:
         if checkpoint is not None and Path(checkpoint).is_file():
             found.setdefault(root.name, (Path(checkpoint), config))
     if not found:
-        raise InputError(f"{run} holds no checkpoint of a finished stage; give the output folder of run_pipeline.py.")
+        raise InputError(f"{run} holds no checkpoint of a finished stage; give the output folder of doll run.")
     return found
+
+
+def _named(entries: str | Sequence[str], option: str) -> dict[str, Path]:
+    named = {}
+    for entry in list_argument(entries):
+        name, equals, path = str(entry).partition("=")
+        if not equals:
+            raise InputError(f"--{option} is NAME=FILE, not '{entry}'.")
+        named[name] = Path(path)
+    return named
 
 
 def _take_over(folder: Path, trained: Mapping[str, Any]) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
 import jinja2
 
 from doll_monai.data.datalist import read_table
 from doll_monai.findings import BACKGROUND, FINDINGS, FOREGROUND, IGNORE
 from doll_monai.utils.errors import InputError
-from doll_tools.release.label_folder import LabelFolder
-from doll_tools.release.paths import without_paths
+from doll_tools.release.label_folder import LabelFolder, without_paths
 
 TEMPLATE = "card.md.j2"
 MAX_ROWS = 60
@@ -41,15 +38,14 @@ def render_card(folder: LabelFolder, name: str, images: str | None, evaluation: 
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["row"] = lambda cells: "| " + " | ".join(str(cell) for cell in cells) + " |"
-    positives = {row["image"] for row in folder.rows}
     settings = {key: value for key, value in folder.provenance.items() if key not in ("checkpoint_sha256", "versions")}
     return environment.get_template(TEMPLATE).render(
         name=name,
         images=images,
         sections={section: len(records) for section, records in folder.sections.items()},
         count=len(folder.records),
-        positive=len(positives),
-        failures=len(folder.failures or ()),
+        positive=len({row["image"] for row in folder.rows}),
+        failures=len(folder.failures),
         example=folder.records[0],
         section=next(iter(folder.sections)),
         size=folder.image_size,
@@ -69,21 +65,14 @@ def observation_table(rows: Sequence[dict[str, str]]) -> Table:
     for finding in FINDINGS:
         part = [row for row in rows if row["observation"] == finding]
         shares = [share for share in _numbers(part, "foreground_share") if share > 0]
-        probability, error = _numbers(part, "probability"), _numbers(part, "completeness_error")
-        table.append(
-            [
-                finding,
-                str(len(part)),
-                str(len(shares)),
-                _figure(fmean(shares) if shares else None),
-                _figure(fmean(probability) if probability else None),
-                _figure(median(error) if error else None),
-            ]
-        )
+        means = [fmean(shares or [0]), fmean(_numbers(part, "probability") or [0])]
+        errors = _numbers(part, "completeness_error")
+        figures = [*(f"{mean:.3f}" if part else "-" for mean in means), f"{median(errors):.3f}" if errors else "-"]
+        table.append([finding, str(len(part)), str(len(shares)), *figures])
     return table
 
 
-def read_evaluation(path: str | os.PathLike[str]) -> Table:
+def read_evaluation(path: Path) -> Table:
     """Header and rows of a table of quality, numbers to four digits.
 
     Args:
@@ -92,17 +81,14 @@ def read_evaluation(path: str | os.PathLike[str]) -> Table:
     Raises:
         InputError: when there is none, it has no row, or more rows than a table of means has.
     """
-    path = Path(path)
     path = path / "evaluation.csv" if path.is_dir() else path
     rows = [row for _, row in read_table(path, ())]
-    if not rows:
-        raise InputError(f"{path} has no row; give the table of quality, or leave --evaluation out.")
-    if len(rows) > MAX_ROWS:
-        raise InputError(f"{path} has {len(rows)} rows; give a table of means with at most {MAX_ROWS}.")
+    if not 1 <= len(rows) <= MAX_ROWS:
+        raise InputError(f"{path} has {len(rows)} rows; give a table of means with 1 to {MAX_ROWS}.")
     return [_cells(rows[0].keys()), *(_cells(row.values()) for row in rows)]
 
 
-def _cells(values: Any) -> list[str]:
+def _cells(values: Iterable[str]) -> list[str]:
     return [_rounded(str(without_paths(value)).replace("|", "/")) for value in values]
 
 
@@ -115,7 +101,3 @@ def _rounded(text: str) -> str:
 
 def _numbers(rows: Sequence[dict[str, str]], column: str) -> list[float]:
     return [float(row[column]) for row in rows if row[column]]
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -9,32 +9,45 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from doll_monai.networks.weights import assemble_committee
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_tools.arguments import list_argument
 from doll_tools.folders import bundles_folder
-from doll_tools.pipeline.plan import committee_definition
-
-MEMBERS = bundles_folder() / "chexpert_cxr_classification" / "configs" / "members"
 
 
 def write_committee(members: str | Sequence[str], output: str, checkpoints: str | Sequence[str] | None = None) -> None:
-    """Write committee.json, an override of network_def, and with checkpoints the committee's own, model.pt.
+    """Write committee.json, an override of network_def, and with checkpoints also the committee's own model.pt.
 
     Args:
         members: names of configs/members/NAME.json of the classifier bundle, with commas between.
-        output: folder to write into; give its committee.json after the bundle's own in --config_file.
-        checkpoints: the members' model.pt, in the same order.
+        output: folder to write into; give its committee.json after the bundle's own file in --config_file.
+        checkpoints: the members' model.pt, in the same order, with commas between.
     """
-    names = list_argument(members)
+    names, folder = list_argument(members), Path(output)
     paths = [] if checkpoints is None else list_argument(checkpoints)
     if paths and len(paths) != len(names):
         raise InputError(f"There are {len(names)} members and {len(paths)} checkpoints; give one for each.")
-    folder = Path(output)
-    definition = json.dumps({"network_def": committee_definition(MEMBERS, names)}, indent=4)
-    write_atomic(folder / "committee.json", (definition + "\n").encode())
+    definition = json.dumps({"network_def": committee_definition(names)}, indent=4)
     if paths:
         assemble_committee(paths, folder / "model.pt")
+    write_atomic(folder / "committee.json", (definition + "\n").encode())
     print(folder)
+
+
+def committee_definition(members: Sequence[str]) -> dict[str, Any]:
+    """The ``network_def`` of a committee of members of the classifier bundle.
+
+    Raises:
+        InputError: when there is no such member.
+    """
+    folder, definitions = bundles_folder() / "chexpert_cxr_classification" / "configs" / "members", []
+    for name in members:
+        path = folder / f"{name}.json"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in folder.glob("*.json")))
+            raise InputError(f"There is no member '{name}'; there are: {known}.")
+        definitions.append(json.loads(path.read_text())["network_def"])
+    return {"_target_": "doll_monai.networks.Committee", "members": definitions}

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
 import math
-import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
+
+import nibabel as nib
+import numpy as np
 
 from doll_monai.data.datalist import SECTIONS, read_table, relative_path
 from doll_monai.data.label_store import COLUMNS
-from doll_monai.findings import CHANNEL_DEF, FINDINGS
+from doll_monai.findings import BACKGROUND, CHANNEL_DEF, FINDINGS, FOREGROUND, IGNORE
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
-from doll_tools.release.paths import without_paths
 
 PARTS = ("dataset.json", "labels.csv", "provenance.json")
 """Files that a finished folder has, beside ``labels/``."""
 
 _ALLOWED = {*PARTS, "labels", "rows", "maps", "failures.csv", "mlruns", "mlruns.db"}
-_RESTORE = "restore it or make the labels again"
-_AGAIN = "run the label generation with the same output_dir again until it is finished"
+_AGAIN = "run the label generation with the same output_dir again"
+_WORD = re.compile(r"""[^\s'",;=()\[\]{}<>|]{2,}""")
+_TEXTS = ("descrip", "aux_file", "db_name", "intent_name")
 
 
 @dataclass
@@ -34,7 +38,7 @@ class LabelFolder:
         sections: section to records, each with the relative paths ``image`` and ``label`` alone.
         rows: rows of ``labels.csv``, every cell a string.
         provenance: ``provenance.json`` without absolute paths.
-        failures: rows of ``failures.csv`` without absolute paths; None where there is no such file.
+        failures: rows of ``failures.csv`` without absolute paths.
         image_size: (W, H) of every label.
     """
 
@@ -42,7 +46,7 @@ class LabelFolder:
     sections: dict[str, list[dict[str, str]]]
     rows: list[dict[str, str]]
     provenance: dict[str, Any]
-    failures: list[dict[str, str]] | None
+    failures: list[dict[str, str]]
     image_size: tuple[int, int]
 
     @property
@@ -51,82 +55,131 @@ class LabelFolder:
         return [record for records in self.sections.values() for record in records]
 
 
-def read_label_folder(folder: str | os.PathLike[str]) -> LabelFolder:
+def read_label_folder(root: Path) -> LabelFolder:
     """Read datalist, table and provenance of a finished folder of labels, and compare them and the names of the files.
 
     Raises:
         InputError: when the folder is another one, not finished or mixed, or holds something that is no label.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise InputError(f"The folder {root} does not exist; give the output_dir of the label generation.")
     missing = [name for name in (*PARTS, "labels") if not (root / name).exists()]
     if len(missing) == len(PARTS) + 1:
         raise InputError(f"{root} is no folder of labels; give the output_dir of the label generation.")
     if missing:
         raise InputError(f"The labels in {root} are not finished, {', '.join(missing)} is missing; {_AGAIN}.")
-    _refuse_strangers(root, sorted({path.name for path in root.iterdir()} - _ALLOWED))
-    provenance = _read_provenance(root / "provenance.json")
+    _refuse_strangers(root, {path.name for path in root.iterdir()} - _ALLOWED)
+    provenance = read_json_object(root / "provenance.json", _AGAIN)
+    if "checkpoint_sha256" not in provenance or len(provenance.get("image_size") or ()) != 2:
+        raise InputError(f"{root / 'provenance.json'} does not say checkpoint_sha256 and image_size; {_AGAIN}.")
     sections = _read_sections(root / "dataset.json")
     records = [record for part in sections.values() for record in part]
     _compare_files(root, {record["label"] for record in records})
     rows = _read_rows(root / "labels.csv", {record["image"] for record in records})
-    failures = _read_failures(root / "failures.csv")
+    failed = root / "failures.csv"
+    failures = [without_paths(row) for _, row in read_table(failed, ("image",))] if failed.exists() else []
     return LabelFolder(root, sections, rows, without_paths(provenance), failures, tuple(provenance["image_size"]))
 
 
-def _refuse_strangers(root: Path, names: Sequence[str]) -> None:
+def check_label(content: bytes, name: str, image_size: tuple[int, int], shares: Mapping[str, float]) -> None:
+    """Check the content of a label file, ``.nii.gz``.
+
+    Args:
+        content: the file's bytes.
+        name: its path, for the error.
+        image_size: (W, H) that it must have.
+        shares: foreground share of each positive observation, to four digits, as the table has it.
+
+    Raises:
+        InputError: when it cannot be read, is no ``uint8`` (W, H, 1, 14) of 0, 1 and 255, carries text or an
+            appendix, or has another foreground than the table says.
+    """
+    try:
+        plain = gzip.decompress(content)
+        image = nib.Nifti1Image.from_bytes(plain)
+        label = np.asarray(image.dataobj)
+    except Exception as error:
+        raise InputError(f"The label {name} cannot be read; {_AGAIN}.") from error
+    shape = (*image_size, 1, len(FINDINGS))
+    if label.dtype != np.uint8 or label.shape != shape:
+        raise InputError(f"The label {name} is {label.dtype} {label.shape} instead of uint8 {shape}; {_AGAIN}.")
+    if not bool(np.isin(label, (BACKGROUND, FOREGROUND, IGNORE)).all()):
+        raise InputError(f"The label {name} holds other values than 0, 1 and 255, it is an image; {_AGAIN}.")
+    texts = [image.header[field].item().strip(b"\0 ") for field in _TEXTS]
+    size = nib.Nifti1Header.single_vox_offset + label.nbytes
+    if any(texts) or image.header.extensions or len(plain) != size:
+        raise InputError(f"The label {name} carries more than a label in its file; {_AGAIN}.")
+    found = (label == FOREGROUND).mean(axis=(0, 1, 2))
+    for share, observation in zip(found, FINDINGS, strict=True):
+        if abs(share - shares.get(observation, 0.0)) > 1e-4:
+            raise InputError(
+                f"The label {name} has {share:.4f} of its pixels in {observation}, labels.csv says "
+                f"{shares.get(observation, 0.0):.4f}; do not mix folders of labels."
+            )
+
+
+def without_paths(value: Any) -> Any:
+    """A JSON value whose texts name absolute paths by their last part alone: ``/data/x/model.pt`` as ``model.pt``.
+
+    Relative paths and addresses on the web stay as they are.
+    """
+    if isinstance(value, dict):
+        return {without_paths(name): without_paths(content) for name, content in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_paths(content) for content in value]
+    if not isinstance(value, str):
+        return value
+    return _last_part(value) if _is_absolute(value) else _WORD.sub(lambda word: _last_part(word[0]), value)
+
+
+def _is_absolute(path: str) -> bool:
+    return PurePosixPath(path).is_absolute() or bool(PureWindowsPath(path).anchor) or path.startswith("~")
+
+
+def _last_part(word: str) -> str:
+    scheme, found, path = word.partition("://")
+    if found and scheme in ("http", "https"):
+        return word
+    path = path if found else word
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1] if found or _is_absolute(path) else word
+
+
+def _refuse_strangers(root: Path, names: set[str]) -> None:
     if names:
         raise InputError(
-            f"{root} holds {len(names)} files or folders that are no labels, the first is {names[0]}; "
+            f"{root} holds {len(names)} files or folders that are no labels, the first is {min(names)}; "
             "move them elsewhere, images must never be passed on with labels."
         )
 
 
-def _read_provenance(path: Path) -> dict[str, Any]:
-    provenance = read_json_object(path, _RESTORE)
-    size = provenance.get("image_size")
-    if not isinstance(provenance.get("checkpoint_sha256"), str) or not _is_size(size):
-        raise InputError(f"{path} does not say checkpoint_sha256 and image_size; make the labels again.")
-    return provenance
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(length, int) for length in value)
-
-
 def _read_sections(path: Path) -> dict[str, list[dict[str, str]]]:
-    content = read_json_object(path, _RESTORE)
+    content = read_json_object(path, _AGAIN)
     if content.get("labels") != CHANNEL_DEF:
-        raise InputError(f"{path} names other channels than the 14 observations; make the labels again.")
+        raise InputError(f"{path} names other channels than the 14 observations; {_AGAIN}.")
     sections: dict[str, list[dict[str, str]]] = {}
     for name in SECTIONS:
         for number, record in enumerate(content.get(name) or (), start=1):
             where = f"{path}, record {number} of '{name}'"
             if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in ("image", "label")):
-                raise InputError(f"{where}: image and label must be paths; make the labels again.")
-            label = relative_path(record["label"], where)
+                raise InputError(f"{where}: image and label must be paths; {_AGAIN}.")
+            image, label = relative_path(record["image"], where), relative_path(record["label"], where)
             if not (label.startswith("labels/") and label.endswith(".nii.gz")):
-                raise InputError(f"{where}: the label '{label}' is no labels/*.nii.gz; make the labels again.")
-            sections.setdefault(name, []).append({"image": relative_path(record["image"], where), "label": label})
-    if not sections:
-        raise InputError(f"{path} names no label at all; {_AGAIN}.")
+                raise InputError(f"{where}: the label '{label}' is no labels/*.nii.gz; {_AGAIN}.")
+            sections.setdefault(name, []).append({"image": image, "label": label})
     for key in ("image", "label"):
         counts = Counter(record[key] for records in sections.values() for record in records)
-        (first, count) = counts.most_common(1)[0]
-        if count > 1:
-            raise InputError(f"{path} has the {key} {first} {count} times; make the labels again.")
+        (first, count) = max(counts.items(), key=lambda item: item[1], default=("", 0))
+        if count != 1:
+            raise InputError(f"{path} has the {key} {first} {count} times; {_AGAIN}." if count else f"{path} is empty.")
     return sections
 
 
 def _compare_files(root: Path, named: set[str]) -> None:
     """Exactly the label files that the datalist names, and no link to anywhere."""
-    found = {path.relative_to(root).as_posix(): path for path in (root / "labels").rglob("*")}
+    found = {path.relative_to(root).as_posix(): path for path in [root / "labels", *(root / "labels").rglob("*")]}
     links = sorted(name for name, path in found.items() if path.is_symlink())
-    if links or (root / "labels").is_symlink():
-        raise InputError(f"{root / (links or ['labels'])[0]} is a link; put the label file itself there.")
+    if links:
+        raise InputError(f"{root / links[0]} is a link; put the label file itself there.")
     files = {name for name, path in found.items() if not path.is_dir()}
-    _refuse_strangers(root, sorted(files - named))
+    _refuse_strangers(root, files - named)
     missing = sorted(named - files)
     if missing:
         raise InputError(
@@ -137,24 +190,18 @@ def _compare_files(root: Path, named: set[str]) -> None:
 
 def _read_rows(path: Path, images: Iterable[str]) -> list[dict[str, str]]:
     known, seen, rows = set(images), set(), []
-    for line, row in read_table(path, [column for column in COLUMNS if column != "agreement"]):
-        row.setdefault("agreement", "")  # earlier tables lack it
-        where = f"{path}, line {line}"
-        strange = sorted(set(row) - set(COLUMNS))
-        if strange:
-            raise InputError(f"{path} has the column {strange[0]}, which may say more than it should; remove it.")
-        if row["image"] not in known:
-            raise InputError(f"{where}: dataset.json does not name {row['image']}; do not mix folders of labels.")
-        if row["observation"] not in FINDINGS:
-            raise InputError(f"{where}: '{row['observation']}' is none of the 14 observations; make the labels again.")
-        if (row["image"], row["observation"]) in seen:
-            raise InputError(f"{where}: {row['observation']} of {row['image']} stands there twice; make it again.")
-        if any(without_paths(cell) != cell for cell in row.values()):
-            raise InputError(f"{where} holds an absolute path; remove it.")
+    for line, row in read_table(path, COLUMNS):
+        where, pair = f"{path}, line {line}", (row["image"], row["observation"])
+        if set(row) != set(COLUMNS):
+            extra = min(set(row) - set(COLUMNS))
+            raise InputError(f"{path} has the column {extra}, which may say more than it should; remove it.")
+        if row["image"] not in known or row["observation"] not in FINDINGS or pair in seen:
+            what = f"{row['observation']} of {row['image']}"
+            raise InputError(f"{where}: {what} is unknown or stands there twice; do not mix folders of labels.")
         for column in COLUMNS[2:]:
             if not _is_number(row[column]) and (row[column] or column == "foreground_share"):
-                raise InputError(f"{where}: the {column} '{row[column]}' is no number; make the labels again.")
-        seen.add((row["image"], row["observation"]))
+                raise InputError(f"{where}: the {column} '{row[column]}' is no number; {_AGAIN}.")
+        seen.add(pair)
         rows.append(row)
     return rows
 
@@ -164,12 +211,3 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def _read_failures(path: Path) -> list[dict[str, str]] | None:
-    if not path.exists():
-        return None
-    rows = [without_paths(row) for _, row in read_table(path, ("image",))]
-    for row in rows:
-        relative_path(row["image"], str(path))
-    return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import subprocess
 import sys
@@ -15,13 +14,14 @@ from mlflow import MlflowClient
 
 import doll_monai
 from doll_monai.utils.errors import InputError
-from doll_tools.pipeline.description import duration, fact_list, opening, pipeline_facts, stage_list
-from doll_tools.pipeline.plan import plan
+from doll_monai.utils.folder_lock import lock_folder
+from doll_tools.pipeline.plan import Plan, read_preset
+from doll_tools.pipeline.record import duration, fact_list, opening, stage_list
 from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage, bundle_run
+from doll_tools.pipeline.tasks import find_task
 
-ROOT = Path(__file__).resolve().parents[3]
-TRACKING = ROOT / "bundles" / "doll_cxr_segmentation" / "configs" / "mlflow.json"
+BUNDLE = Path("bundles") / "some_bundle"
 
 # Counts its runs in FOLDER.runs, notes in a file what its folder held before, and copies its input.
 WORK = """
@@ -53,10 +53,10 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def _stage(output: Path, name: str, source: Path, experiment: str | None = None) -> Stage:
+def _stage(output: Path, name: str, source: Path, bundle: Path | None = None) -> Stage:
     folder = output / name
     command = ["python", "-c", WORK, str(source), str(folder), str(output / f"{name}.fail")]
-    return Stage(name, command, [source], folder, [folder / "result"], experiment=experiment)
+    return Stage(name, command, [source], folder, [folder / "result"], bundle=bundle)
 
 
 def _two(output: Path, source: Path) -> list[Stage]:
@@ -65,7 +65,7 @@ def _two(output: Path, source: Path) -> list[Stage]:
 
 
 def _run(output: Path, mlruns: Path, stages: list[Stage]) -> list[dict]:
-    return Runner(output, mlruns, TRACKING).run(stages, "a test")
+    return Runner(output, mlruns).run(stages, "a test")
 
 
 def _runs(output: Path, name: str) -> int:
@@ -142,22 +142,6 @@ def test_a_failing_stage_says_its_last_line_and_is_continued(source, mlruns, tmp
     assert sorted(path.name for path in (tmp_path / "second").iterdir()) == ["attempt_1", "attempt_2", "result"]
 
 
-def test_an_interrupted_stage_finds_its_folder_as_it_was(source, mlruns, tmp_path, monkeypatch) -> None:
-    runner = Runner(tmp_path, mlruns, TRACKING)
-
-    def interrupt(stage: Stage) -> None:
-        stage.folder.mkdir()
-        (stage.folder / "half").write_text("")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(runner, "_execute", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        runner.run(_two(tmp_path, source), "a test")
-    _run(tmp_path, mlruns, _two(tmp_path, source))
-    assert (tmp_path / "first" / "half").exists()
-    assert (tmp_path / "second" / "result").exists()
-
-
 def test_a_stage_that_writes_nothing_is_named(source, mlruns, tmp_path) -> None:
     stage = Stage("idle", ["python", "-c", "pass"], [source], tmp_path / "idle", [tmp_path / "idle" / "result"])
     with pytest.raises(InputError, match=r"The stage idle ended without writing .*result"):
@@ -165,9 +149,9 @@ def test_a_stage_that_writes_nothing_is_named(source, mlruns, tmp_path) -> None:
 
 
 def test_runs_are_in_mlflow_below_their_parent(source, mlruns, tmp_path) -> None:
-    stage = _stage(tmp_path, "first", source, experiment="some_bundle")
+    stage = _stage(tmp_path, "first", source, bundle=BUNDLE)
     stage.command[2] = WORK + "\n(folder / 'arguments').write_text('\\n'.join(sys.argv[4:]))"
-    runner = Runner(tmp_path, mlruns, TRACKING)
+    runner = Runner(tmp_path, mlruns)
     (record,) = runner.run([stage], "a test")
     artifact = tmp_path / "report.html"
     artifact.write_text("report")
@@ -188,7 +172,7 @@ def test_runs_are_in_mlflow_below_their_parent(source, mlruns, tmp_path) -> None
 
     arguments = (tmp_path / "first" / "arguments").read_text().splitlines()
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    assert options["--tracking"] == str(TRACKING)
+    assert options["--tracking"] == str(BUNDLE / "configs" / "mlflow.json")
     assert options["--tracking_uri"] == runner.tracking_uri
     assert options["--experiment_name"] == "some_bundle"
     assert options["--run_name"] == child.info.run_name
@@ -197,18 +181,18 @@ def test_runs_are_in_mlflow_below_their_parent(source, mlruns, tmp_path) -> None
 def test_a_resumed_pipeline_takes_up_its_runs(source, mlruns, tmp_path) -> None:
     (tmp_path / "first.fail").write_text("")
     with pytest.raises(InputError):
-        _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, experiment="some_bundle")])
+        _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, bundle=BUNDLE)])
     first = json.loads((tmp_path / ".stages" / "first.json").read_text())["run_id"]
     parent = json.loads((tmp_path / ".stages" / "pipeline.json").read_text())["run_id"]
     (tmp_path / "first.fail").unlink()
-    (record,) = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, experiment="some_bundle")])
+    (record,) = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, bundle=BUNDLE)])
     assert record["run_id"] == first
     assert json.loads((tmp_path / ".stages" / "pipeline.json").read_text())["run_id"] == parent
 
 
 def test_a_resumed_pipeline_says_what_it_is_now(source, mlruns, tmp_path) -> None:
     for description in ("two images", "three images"):
-        runner = Runner(tmp_path, mlruns, TRACKING)
+        runner = Runner(tmp_path, mlruns)
         runner.run([_stage(tmp_path, "first", source)], description)
         run_id = json.loads((tmp_path / ".stages" / "pipeline.json").read_text())["run_id"]
         assert runner.client.get_run(run_id).data.tags["mlflow.note.content"] == description
@@ -216,71 +200,81 @@ def test_a_resumed_pipeline_says_what_it_is_now(source, mlruns, tmp_path) -> Non
 
 def test_a_description_says_what_was_run_and_what_came_out() -> None:
     settings = {"preset": "demo", "image_size": [128, 128], "members": ["a", "b"], "chexpert": "/data/images"}
-    settings |= {"task": "lung", "task_data": "/data/lungs", "device": "CPU, 2 threads, float32"}
-    assert fact_list(pipeline_facts(settings)).splitlines() == [
+    settings |= {"task": "lungs", "task_data": "/data/lungs", "device": "CPU, 2 threads, float32"}
+    first, _, *facts = opening(settings, Path("/run/report.html")).splitlines()
+    assert "`report.html`** below Artifacts" in first
+    assert facts == [
         "- preset: demo, 128 x 128 pixels",
         "- members of the committee: a, b",
         "- images: images",
-        "- task: lung, images with masks: lungs",
+        "- task: lungs, images with masks: lungs",
         "- computed on: CPU, 2 threads, float32",
     ]
-    assert fact_list({"lung.dice_adapter": 0.91234, "labels.count": 440.0}) == (
-        "- lung.dice_adapter: 0.912\n- labels.count: 440"
-    )
-    assert "`report.html`** below Artifacts" in opening(Path("/run/report.html"))
-    assert "`/run/report.html`" in opening(Path("/run/report.html"))
+    assert fact_list({"dice": 0.91234, "count": 440.0}) == "- dice: 0.912\n- count: 440"
 
 
 def test_a_skipped_stage_is_recorded_as_it_was_run(source, mlruns, tmp_path) -> None:
-    first = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, experiment="some_bundle")])
-    again = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, experiment="some_bundle")])
+    first = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, bundle=BUNDLE)])
+    again = _run(tmp_path, mlruns, [_stage(tmp_path, "first", source, bundle=BUNDLE)])
     assert _runs(tmp_path, "first") == 1
     assert again == first
 
 
 def test_a_failed_pipeline_is_not_shown_as_running(source, mlruns, tmp_path) -> None:
     (tmp_path / "first.fail").write_text("")
-    runner = Runner(tmp_path, mlruns, TRACKING)
+    runner = Runner(tmp_path, mlruns)
     with pytest.raises(InputError):
-        runner.run([_stage(tmp_path, "first", source, experiment="some_bundle")], "a test")
+        runner.run([_stage(tmp_path, "first", source, bundle=BUNDLE)], "a test")
     for name in ("first", "pipeline"):
         run_id = json.loads((tmp_path / ".stages" / f"{name}.json").read_text())["run_id"]
         assert runner.client.get_run(run_id).info.status == "FAILED"
 
 
 def test_bundle_command_is_one_that_a_user_can_type() -> None:
-    command = bundle_run([Path("b/train.json")], Path("b"), image_size=[32, 32], network_def__tuning="full", seed=1)
+    command = bundle_run(Path("b"), [Path("b/train.json")], image_size=[32, 32], network_def__tuning="full", seed=1)
     assert " ".join(command) == (
         "python -m monai.bundle run --config_file b/train.json --bundle_root b "
         "--image_size [32, 32] --network_def::tuning full --seed 1"
     )
     assert "[32, 32]" in command
-    several = bundle_run([Path("a.json"), Path("b.json")], Path("b"))
+    several = bundle_run(Path("b"), [Path("a.json"), Path("b.json")])
     assert several[several.index("--config_file") + 1] == "['a.json', 'b.json']"
-    stage = Stage("x", bundle_run([Path("a b.json")], Path("b")), [], Path("x"), [])
+    stage = Stage("x", bundle_run(Path("b"), [Path("a b.json")]), [], Path("x"), [])
     assert "'a b.json'" in stage.shell()
 
 
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"preset": "huge"}, "There is no preset 'huge'; there are: demo, full, small"),
-        ({"task": "liver"}, "There is no task 'liver'; there are: lung"),
+        ({"task": "liver"}, "There is no task 'liver'; there are: lungs, jsrt, infection"),
         ({"chexpert": Path("/absent")}, "The folder /absent does not exist"),
         ({}, r"index\.csv does not exist"),
     ],
 )
 def test_a_plan_with_a_mistake_is_refused(changed: dict, sentence: str, tmp_path: Path) -> None:
-    arguments = {"chexpert": tmp_path, "task": "lung", "task_data": tmp_path, "preset": "demo", **changed}
+    arguments = {"chexpert": tmp_path, "task": "lungs", "task_data": tmp_path, **changed}
     with pytest.raises(InputError, match=sentence):
-        plan(ROOT, tmp_path / "output", **arguments)
+        Plan(tmp_path / "output", **arguments, preset=read_preset("demo")).stages()
+
+
+def test_a_preset_is_one_of_ours_or_a_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no preset 'huge'; there are: demo, full, small"):
+        read_preset("huge")
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"members": ["resnet18"]}))
+    assert read_preset(str(own))["members"] == ["resnet18"]
+
+
+def test_a_class_is_made_of_the_columns_that_are_there() -> None:
+    columns = ["image", "left_lung", "right_lung", "heart", "clavicles"]
+    assert find_task("jsrt").mask_classes(columns, "") == "lungs=right_lung+left_lung,heart=heart,clavicles=clavicles"
+    with pytest.raises(InputError, match=r"index\.csv has none of the columns infection"):
+        find_task("infection").mask_classes(columns, "index.csv")
 
 
 def test_a_second_pipeline_is_kept_out_of_the_folder(source, mlruns, tmp_path) -> None:
-    with open(tmp_path / ".pipeline.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="Another pipeline is at work in"):
-            _run(tmp_path, mlruns, _two(tmp_path, source))
+    with lock_folder(tmp_path, "pipeline"), pytest.raises(InputError, match="Another pipeline is at work in"):
+        _run(tmp_path, mlruns, _two(tmp_path, source))
     assert not (tmp_path / "first").exists()
 
 
@@ -288,10 +282,11 @@ def test_a_second_pipeline_is_kept_out_of_the_folder(source, mlruns, tmp_path) -
 def test_a_stage_dies_with_its_killed_pipeline(source, mlruns, tmp_path) -> None:
     program = textwrap.dedent(f"""
         from pathlib import Path
-        from doll_tools.pipeline import Runner, Stage
+        from doll_tools.pipeline.runner import Runner
+        from doll_tools.pipeline.stages import Stage
         work = "import os, pathlib, time; pathlib.Path('{tmp_path}/pid').write_text(str(os.getpid())); time.sleep(60)"
         stage = Stage("long", ["python", "-c", work], [], Path("{tmp_path}/long"), [Path("{tmp_path}/long/result")])
-        Runner(Path("{tmp_path}"), Path("{mlruns}"), Path("{TRACKING}")).run([stage], "a test")
+        Runner(Path("{tmp_path}"), Path("{mlruns}")).run([stage], "a test")
     """)
     pipeline = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     pid = _wait_for(tmp_path / "pid")

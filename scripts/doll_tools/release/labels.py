@@ -1,108 +1,102 @@
-"""Putting the data set together: checked, hashed, and there only when it is whole."""
+"""A data set that others can use, of a finished folder of labels; images are never copied.
+
+Example:
+    doll package labels --labels output/labels --output output/doll_dataset --images "CheXpert-v1.0-small" \
+--evaluation output/evaluation
+"""
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_store import COLUMNS
 from doll_monai.findings import CHANNEL_DEF
 from doll_monai.utils.errors import InputError
+from doll_monai.utils.progress import Bar
 from doll_tools.release.card import read_evaluation, render_card
-from doll_tools.release.label_check import check_label
-from doll_tools.release.label_folder import LabelFolder, read_label_folder
-from doll_tools.release.paths import without_paths
+from doll_tools.release.label_folder import LabelFolder, check_label, read_label_folder, without_paths
 
 TITLE = "Localization labels of chest radiographs"
 
-Progress = Callable[[list[dict[str, str]]], Iterable[dict[str, str]]]
-
 
 def package_labels(
-    labels: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    evaluation: str | os.PathLike[str] | None = None,
-    name: str = TITLE,
+    labels: str,
+    output: str,
+    evaluation: str | None = None,
     images: str | None = None,
-    progress: Progress = iter,
-) -> LabelFolder:
-    """Write a data set from a finished folder of labels; the same input gives the same bytes.
+    name: str = TITLE,
+    quiet: bool = False,
+) -> None:
+    """Check all labels and write them with datalist, table, provenance, hashes and a data card.
+
+    The same input gives the same bytes.
 
     Args:
-        labels: the ``output_dir`` of the label generation.
+        labels: the finished output_dir of the label generation.
         output: folder to make; it must not exist or be empty.
-        evaluation: ``evaluation.csv`` or the folder that holds it, for the card's table of quality.
-        name: the card's title.
+        evaluation: evaluation.csv or the folder that holds it, for the card; without it the card says "not evaluated".
         images: which images the labels belong to, in a few words, for the card.
-        progress: shows how many of the records are done.
-
-    Returns:
-        What was packaged.
+        name: the card's title.
+        quiet: show no progress.
 
     Raises:
         InputError: when the folder is not finished, not whole, or holds anything but labels; when the output is there
             already, lies in the folder of labels, or cannot be written.
     """
-    source, target = Path(labels), Path(output).absolute()
+    source, target = Path(str(labels)), Path(str(output)).absolute()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise InputError(f"{target} is there already; give another output, or delete it.")
     if source.resolve() in (target.resolve(), *target.resolve().parents):
         raise InputError(f"{target} lies in the folder of labels; give an output elsewhere.")
     folder = read_label_folder(source)
-    table = None if evaluation is None else read_evaluation(evaluation)
+    table = None if evaluation is None else read_evaluation(Path(str(evaluation)))
     card = render_card(folder, _one_line(name), _one_line(images) if images else None, table)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
-        _copy_labels(folder, temporary, progress)
-        _write_texts(folder, temporary, card)
+        _copy_labels(folder, temporary, quiet)
+        write_datalist(temporary / "dataset.json", folder.sections, labels=CHANNEL_DEF)
+        _write_table(temporary / "labels.csv", folder.rows, COLUMNS)
+        if folder.failures:
+            _write_table(temporary / "failures.csv", folder.failures, list(folder.failures[0]))
+        provenance = json.dumps(folder.provenance, indent=2, sort_keys=True) + "\n"
+        (temporary / "provenance.json").write_text(provenance, encoding="utf-8")
+        (temporary / "README.md").write_text(card, encoding="utf-8")
         _write_sums(temporary)
         os.replace(temporary, target)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    print(f"{len(folder.records)} labels, checked; no image is included, only the images' relative paths.")
+    print(f"{output}/README.md")
 
 
-def _copy_labels(folder: LabelFolder, target: Path, progress: Progress) -> None:
+def _copy_labels(folder: LabelFolder, target: Path, quiet: bool) -> None:
     """Check each label file and write the very bytes that were checked."""
     shares: dict[str, dict[str, float]] = {}
     for row in folder.rows:
         shares.setdefault(row["image"], {})[row["observation"]] = float(row["foreground_share"])
-    for record in progress(folder.records):
-        content = (folder.root / record["label"]).read_bytes()
-        name = str(folder.root / record["label"])
-        check_label(content, name, folder.image_size, shares.get(record["image"], {}))
-        path = target / record["label"]
+    for record in Bar(folder.records, name="labels", quiet=quiet):
+        source, path = folder.root / record["label"], target / record["label"]
+        content = source.read_bytes()
+        check_label(content, str(source), folder.image_size, shares.get(record["image"], {}))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
 
-def _write_texts(folder: LabelFolder, target: Path, card: str) -> None:
-    write_datalist(target / "dataset.json", folder.sections, labels=CHANNEL_DEF)
-    _write_table(target / "labels.csv", folder.rows, COLUMNS)
-    if folder.failures:
-        _write_table(target / "failures.csv", folder.failures, list(folder.failures[0]))
-    provenance = json.dumps(folder.provenance, indent=2, sort_keys=True) + "\n"
-    (target / "provenance.json").write_text(provenance, encoding="utf-8")
-    (target / "README.md").write_text(card, encoding="utf-8")
-
-
 def _write_table(path: Path, rows: Sequence[dict[str, str]], columns: Sequence[str]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    path.write_text(text.getvalue(), encoding="utf-8")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _write_sums(target: Path) -> None:
@@ -112,5 +106,5 @@ def _write_sums(target: Path) -> None:
     (target / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
 
 
-def _one_line(text: Any) -> str:
+def _one_line(text: str) -> str:
     return " ".join(str(without_paths(str(text))).split())

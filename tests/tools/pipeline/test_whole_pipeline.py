@@ -1,4 +1,4 @@
-"""The whole street on a tiny phantom: all four stages, from images to a segmentation model."""
+"""The whole pipeline on a tiny phantom: all four stages, from images to a segmentation model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from doll_monai.data.datalist import load_datalist
 from doll_monai.findings import FINDINGS
 from doll_monai.transforms.reading import LoadLabeld
 from doll_tools.phantom.dataset import write_dataset
-from doll_tools.pipeline.plan import Street
+from doll_tools.pipeline.plan import Plan
 from doll_tools.pipeline.runner import Runner
 
-ROOT = Path(__file__).resolve().parents[3]
 PRESET: dict[str, Any] = {
     "members": ["resnet10_narrow", "densenet_tiny"],
     "backbone_member": 0,
@@ -37,14 +36,8 @@ PRESET: dict[str, Any] = {
 
 
 def _run(folder: Path, quiet: bool = False) -> list[dict[str, Any]]:
-    street = Street(ROOT, folder / "run", folder / "phantom", "lung", folder / "phantom", PRESET)
-    runner = Runner(
-        folder / "run",
-        folder / "mlruns",
-        ROOT / "bundles" / "doll_cxr_segmentation" / "configs" / "mlflow.json",
-        quiet=quiet,
-    )
-    return runner.run(street.stages(), "a test")
+    plan = Plan(folder / "run", folder / "phantom", "lungs", folder / "phantom", PRESET)
+    return Runner(folder / "run", folder / "mlruns", quiet=quiet).run(plan.stages(), "a test")
 
 
 def _modified(folder: Path) -> dict[str, int]:
@@ -53,7 +46,7 @@ def _modified(folder: Path) -> dict[str, int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_street_runs_from_images_to_a_segmentation_model_and_only_once(tmp_path: Path) -> None:
+def test_the_pipeline_runs_from_images_to_a_segmentation_model_and_only_once(tmp_path: Path) -> None:
     phantom, run = tmp_path / "phantom", tmp_path / "run"
     write_dataset(phantom, count=60, seed=0, size=64)
     records = _run(tmp_path)
@@ -64,14 +57,14 @@ def test_street_runs_from_images_to_a_segmentation_model_and_only_once(tmp_path:
         record["name"]: 1 for record in records if record["run_id"]
     }
     assert all(b"\r" not in log for log in logs.values())
-    for model in ("members/resnet10_narrow", "members/densenet_tiny", "committee", "pretraining", "lung/adapter"):
+    for model in ("members/resnet10_narrow", "members/densenet_tiny", "committee", "pretraining", "lungs/adapter"):
         weights = torch.load(run / model / "model.pt", weights_only=True)
         assert all(bool(torch.isfinite(value).all()) for value in weights.values())
-    adapter = torch.load(run / "lung" / "adapter" / "adapter.pt", weights_only=True)
+    adapter = torch.load(run / "lungs" / "adapter" / "adapter.pt", weights_only=True)
     assert sum(value.numel() for value in adapter["model"].values()) < sum(
-        value.numel() for value in torch.load(run / "lung" / "scratch" / "model.pt", weights_only=True).values()
+        value.numel() for value in torch.load(run / "lungs" / "scratch" / "model.pt", weights_only=True).values()
     )
-    for folder in ("classifier", "lung/adapter/evaluation", "lung/scratch/evaluation"):
+    for folder in ("classifier", "lungs/adapter/evaluation", "lungs/scratch/evaluation"):
         rows = list(csv.reader((run / folder / "metrics.csv").open()))
         assert len(rows) > 0
 
@@ -89,7 +82,7 @@ def test_street_runs_from_images_to_a_segmentation_model_and_only_once(tmp_path:
     assert {row["observation"] for row in csv.DictReader((labels / "labels.csv").open())} <= set(FINDINGS)
     assert (run / "localization" / "test" / "localization.csv").is_file()
     task = json.loads((run / "task" / "dataset.json").read_text())
-    assert len(list((run / "lung" / "adapter" / "predictions").rglob("*.nii.gz"))) == len(task["test"])
+    assert len(list((run / "lungs" / "adapter" / "predictions").rglob("*.nii.gz"))) == len(task["test"])
 
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlruns' / 'mlruns.db'}")
     tracked = [client.get_run(record["run_id"]) for record in records if record["run_id"]]
@@ -100,7 +93,7 @@ def test_street_runs_from_images_to_a_segmentation_model_and_only_once(tmp_path:
 
     before = _modified(run)
     again = _run(tmp_path, quiet=True)
-    networks = {str(run / "configs" / name) for name in ("committee", "pretraining_network", "task_network")}
+    networks = {str(run / "configs" / name) for name in ("pretraining_network", "task_network")}
     changed = {name for name, time in _modified(run).items() if before.get(name) != time}
     assert {name.removesuffix(".json") for name in changed} <= {*networks, str(run / ".pipeline.lock")}
     assert [record["run_id"] for record in again] == [record["run_id"] for record in records]
