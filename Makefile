@@ -1,6 +1,6 @@
-# make demo: install everything and run all stages on synthetic images
-# make test: install everything and run the fast tests; make test-all: the slow ones
-# make label STUDIES=DIR: annotate the images in a folder; make label-test: the tests of that app
+# make demo: install everything and run all stages on drawn images
+# make test: install everything and run the fast tests; make slow: the slow ones; make lint; make docs
+# make label STUDIES=DIR: annotate the radiographs in a folder; make label-test: the tests of that app
 
 PYTHON ?= python3
 VENV   := .venv
@@ -8,35 +8,27 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := output/demo
 LABEL  := .venv-label
+APP    := scripts/doll_tools/annotate
 RUN    ?= $(DEMO)
 PORT   ?= 8000
 
-.PHONY: demo test slow test-all label label-test lint clean
+export NO_MKDOCS_2_WARNING = 1
 
-$(READY): pyproject.toml constraints.txt
+.PHONY: demo test slow label label-test lint docs clean
+
+$(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs,test]"
 	touch $@
 
-$(LABEL)/.ready: pyproject.toml scripts/doll_tools/annotate/requirements.txt scripts/doll_tools/annotate/constraints.txt
+$(LABEL)/.ready: pyproject.toml setup.py $(APP)/requirements.txt $(APP)/constraints.txt
 	$(PYTHON) -m venv $(LABEL)
-	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check -c scripts/doll_tools/annotate/constraints.txt \
-		-r scripts/doll_tools/annotate/requirements.txt -e .
+	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check -c $(APP)/constraints.txt -r $(APP)/requirements.txt -e .
 	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps monailabel==0.8.5 pydicom-seg==0.4.1
 	touch $@
 
-output/phantom/train.csv: | $(READY)
-	rm -rf output/phantom
-	$(BIN)/doll prepare phantom --output output/phantom --count 600 --seed 0 --size 256
-
-output/phantom_task/train.csv: | $(READY)
-	rm -rf output/phantom_task
-	$(BIN)/doll prepare phantom --output output/phantom_task --count 120 --seed 1 --size 256
-
-demo: $(READY) output/phantom/train.csv output/phantom_task/train.csv
-	doll run --chexpert output/phantom --task lung --task_data output/phantom_task \
-		--output $(DEMO) --preset demo
-	@echo "Open $(DEMO)/report.html"
+demo: $(READY)
+	$(BIN)/doll demo --output $(DEMO)
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
@@ -44,10 +36,8 @@ test: $(READY)
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(TESTS)
 
-test-all: slow label-test
-
 label: $(LABEL)/.ready
-	@test -n "$(STUDIES)" || { echo "Error: give the folder of images, make label STUDIES=DIR."; exit 1; }
+	@test -n "$(STUDIES)" || { echo "Error: give the folder of radiographs, make label STUDIES=DIR."; exit 1; }
 	$(LABEL)/bin/doll annotate $(STUDIES) --run $(RUN) --port $(PORT)
 
 label-test: $(LABEL)/.ready
@@ -57,6 +47,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory docs
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) $(LABEL) $(DEMO) output/phantom output/phantom_task
+	rm -rf $(VENV) $(LABEL) $(DEMO) output/phantom output/phantom_task output/site

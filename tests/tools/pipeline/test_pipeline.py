@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 
 import doll_monai
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.folder_lock import lock_folder
 from doll_tools.pipeline.plan import Plan, read_preset
 from doll_tools.pipeline.record import duration, fact_list, opening, stage_list
 from doll_tools.pipeline.runner import Runner
@@ -273,7 +273,7 @@ def test_a_class_is_made_of_the_columns_that_are_there() -> None:
 
 
 def test_a_second_pipeline_is_kept_out_of_the_folder(source, mlruns, tmp_path) -> None:
-    with lock_folder(tmp_path, "pipeline"), pytest.raises(InputError, match="Another pipeline is at work in"):
+    with FileLock(tmp_path / ".pipeline.lock"), pytest.raises(InputError, match="Another pipeline is at work in"):
         _run(tmp_path, mlruns, _two(tmp_path, source))
     assert not (tmp_path / "first").exists()
 
