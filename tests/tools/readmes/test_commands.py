@@ -1,4 +1,4 @@
-"""Every command block of every README works as it is typed, on small data and with small values."""
+"""Every command of every page works as it is typed, on small data and with small values."""
 
 from __future__ import annotations
 
@@ -10,88 +10,105 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
-from blocks import command_blocks, other_blocks
-from monai.bundle import push_to_hf_hub
+from monai.bundle import ConfigParser, push_to_hf_hub
 from PIL import Image
-from small import BACKBONE, COMMITTEE, small
 
-from narrow import BUNDLES, ROOT
+from doll_tools.phantom.dataset import write_dataset
+from narrow import MEMBERS, ROOT
 
-LANES = int(os.environ.get("DOLL_MONAI_LANES", "2"))
-"""Pages that are tried at a time."""
-FIRST = ("chexpert_cxr_classification", "doll_cxr_label_generation", "doll_cxr_segmentation")
+ORDER = ("chexpert_cxr_classification", "doll_cxr_label_generation", "doll_cxr_segmentation")
 """Later bundles use what the commands of these wrote."""
-PAGES = [
-    ROOT / "README.md",
-    *(ROOT / "bundles" / name / "docs" / "README.md" for name in FIRST),
-    *(bundle / "docs" / "README.md" for bundle in BUNDLES if bundle.name not in FIRST),
-]
+BUNDLES = sorted((ROOT / "bundles").glob("*/docs/README.md"), key=lambda page: (page.parts[-3] not in ORDER, str(page)))
+PAGES = [*BUNDLES, ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = {
     "make ": "runs these tests, and the pipeline in their place",
-    "python -m mlflow ui": "does not end",
+    "mlflow ui": "does not end",
+    "pip install": "installs what is there",
+    "python -m venv": "makes an environment",
     "python -m monai.bundle push_to_hf_hub": "publishes; its arguments are tested below",
+    "doll annotate IMAGES": "does not end; tested in tests/tools/annotate",
+    "doll annotate measure": "needs a running app",
+    "doll demo": "takes ten minutes",
+    "doll prepare": "each data set is tested in tests/tools/prepare",
 }
-OTHER_BLOCKS = ("from doll_monai", "network = monai.bundle.load", "--config_file", "bundles/            six bundles")
-"""Beginnings of the blocks that are no commands."""
+BACKBONE = json.loads((MEMBERS / "resnet10_narrow.json").read_text())["network_def"]
+COMMITTEE = {"_target_": "doll_monai.networks.Committee", "members": [BACKBONE, BACKBONE]}
+SMALL: dict[str, Any] = {
+    **{"image_size": [48, 48], "batch_size": 4, "max_epochs": 1, "num_workers": 0, "precision": "float32"},
+    **{"ig_steps": 3, "ig_max_steps": 4, "gradcam_layers": ["layer4", "layer4"]},
+}
+"""Values of a bundle, of those that its configuration has."""
+OPTIONS: dict[str, dict[str, str]] = {
+    "compare": {"iterations": "2", "seeds": "1", "shots": "2", "image_size": "48"},
+    "compare summarize": {"shots": "2"},
+    "evaluate": {"image_size": "48", "ig_steps": "3", "resamples": "1000"},
+    "benchmark attribution": {"networks": "resnet10_narrow", "count": "8", "size": "48"},
+    "segment": {"image_size": "[48,48]"},
+}
+"""Options of ``doll``, in place of those on the page or beside them."""
 MODELS = {
     "chexpert_cxr_classification": "output/members/resnet50/model.pt",
     "doll_cxr_segmentation": "output/pretraining/model.pt",
-    "lung_cxr_segmentation": "output/lung_model/model.pt",
-    "jsrt_cxr_segmentation": "output/jsrt_model/model.pt",
-    "covid_cxr_segmentation": "output/infection_model/model.pt",
+    "lung_cxr_segmentation": "output/lungs/model.pt",
+    "jsrt_cxr_segmentation": "output/jsrt/model.pt",
+    "covid_cxr_segmentation": "output/infection/model.pt",
 }
 """What MODEL stands for: the file that the training on the same page writes."""
 WORDS = {
-    "DATA/CheXpert-v1.0-small": "output/phantom",
-    **dict.fromkeys(("DATA", "NIH"), "output/phantom"),
-    **dict.fromkeys(("DATA/lungs", "LUNGS_HEART"), "output/phantom_task"),
+    **dict.fromkeys(("DATA/CheXpert-v1.0-small", "CHEXPERT", "DATA", "NIH"), "output/phantom"),
+    **dict.fromkeys(("LUNGS", "JSRT"), "output/phantom_task"),
     "COVID": "output/covid",
-    "NIH.json": "output/phantom/dataset.json",
-    **dict.fromkeys(("RESNET", "RESNET18.pt", "A/model.pt", "B/model.pt"), MODELS["chexpert_cxr_classification"]),
-    **dict.fromkeys(("COMMITTEE", "COMMITTEE.pt"), "committee/model.pt"),
+    **dict.fromkeys(("RESNET", "CLASSIFIER"), MODELS["chexpert_cxr_classification"]),
+    **dict.fromkeys(("COMMITTEE",), "committee/model.pt"),
     "PRETRAINED": MODELS["doll_cxr_segmentation"],
 }
 """What the other words in capitals stand for; IMAGES and the JSON files in capitals are there under these names."""
 
 
+def blocks(page: Path) -> list[str]:
+    """Blocks of shell commands, each command on one line."""
+    found = re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\\\n\s*", "", block) for block in found]
+
+
+def commands(page: Path) -> list[str]:
+    """The page's commands; a block with variables of the shell is one."""
+    lines = [[block] if "$" in block else block.splitlines() for block in blocks(page)]
+    return [line for block in lines for line in block if line.strip() and not line.startswith("#")]
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like a fresh clone, after a small `make demo`, and with what the READMEs write in capitals."""
+    """A folder like a checkout after a small demo, with what the pages write in capitals."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("bundles", "scripts"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.pt", "eval", "__pycache__"))
-    _make_small(folder / "scripts" / "doll_tools" / "pipeline" / "presets")
-    for number, name in enumerate(("phantom", "phantom_task", "covid")):
-        draw = f"-m doll_tools.phantom --output output/{name} --count 40 --size 64 --seed {number}"
-        _shell(f"python {draw}", folder)
+    shutil.copytree(ROOT / "bundles", folder / "bundles", ignore=shutil.ignore_patterns("*.pt", "eval"))
+    for seed, name in enumerate(("phantom", "phantom_task", "covid")):
+        write_dataset(folder / "output" / name, count=40, seed=seed, size=64)
     table = folder / "output" / "covid" / "index.csv"
-    table.write_text(table.read_text().replace("right_lung,", "lungs,", 1))
+    table.write_text(table.read_text().replace("right_lung,", "infection,", 1))
     (folder / "IMAGES").mkdir()
     for image in sorted((folder / "output" / "phantom_task" / "train").rglob("*.jpg"))[:3]:
         Image.open(image).save(folder / "IMAGES" / f"{image.parts[-3]}.png")
-    (folder / "COMMITTEE.json").write_text(json.dumps({"network_def": COMMITTEE}))
-    (folder / "BACKBONE.json").write_text(json.dumps({"network_def::backbone": BACKBONE}))
-    (folder / "NETWORK.json").write_text(json.dumps({"network_def::network::backbone": BACKBONE}))
-    _shell(
-        "doll run --chexpert output/phantom --task lung --task_data output/phantom_task "
-        "--output output/demo --preset demo",
-        folder,
-    )
-    return folder
-
-
-def _make_small(presets: Path) -> None:
-    preset = json.loads((presets / "demo.json").read_text())
+    for name, content in {
+        "COMMITTEE": {"network_def": COMMITTEE},
+        "BACKBONE": {"network_def::backbone": BACKBONE},
+        "NETWORK": {"network_def::network::backbone": BACKBONE},
+    }.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    preset = json.loads((ROOT / "scripts/doll_tools/pipeline/presets/demo.json").read_text())
     preset |= {"image_size": [48, 48], "num_workers": 0, "labels": {"ig_steps": 3}}
     preset |= {"task_images": {"training": 4, "validation": 3}}
     preset |= {name: {"max_epochs": 1, "batch_size": 4} for name in ("classifier", "pretraining", "fine_tuning")}
-    for name in ("demo", "small"):
-        (presets / f"{name}.json").write_text(json.dumps(preset))
+    (folder / "tiny.json").write_text(json.dumps(preset))
+    _shell(
+        "doll run --chexpert output/phantom --task_data output/phantom_task --output output/demo --preset tiny.json",
+        folder,
+    )
+    return folder
 
 
 def _shell(script: str, folder: Path) -> None:
@@ -102,80 +119,82 @@ def _shell(script: str, folder: Path) -> None:
     assert done.returncode == 0, f"{script}\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}"
 
 
-def _lines(page: Path) -> list[list[str]]:
-    """The commands of each block, with the environment's own Python."""
-    text = [block.replace(". .venv/bin/activate\n", "") for block in command_blocks(page)]
-    return [re.sub(r"\.venv/bin/(mlflow|python)", _program, block).splitlines() for block in text]
-
-
-def _program(match: re.Match) -> str:
-    return "python" if match.group(1) == "python" else f"python -m {match.group(1)}"
-
-
 def _filled_in(command: str, page: Path) -> str:
-    """The command with what the words in capitals stand for; variables of the shell stay."""
-    words = {**WORDS, "MODEL": MODELS.get(page.parent.parent.name, "MODEL")}
-    if page.parent.parent.name in MODELS and page.parent.parent.name not in FIRST:
-        words["DATA"] = "output/phantom_task"
+    """The command with what the words in capitals stand for."""
+    bundle = page.parent.parent.name
+    words = {**WORDS, "MODEL": MODELS.get(bundle, "MODEL")}
+    if bundle in MODELS and bundle not in ORDER:
+        words["DATA"] = "output/covid" if bundle.startswith("covid") else "output/phantom_task"
     for word, value in sorted(words.items(), key=lambda item: -len(item[0])):
         command = re.sub(rf"(?<![\w/$.:]){re.escape(word)}(?![\w.=])", value, command)
     return command
 
 
-def _reason_not_to_run(command: str) -> str | None:
-    return next((reason for start, reason in NOT_RUN.items() if command.startswith(start)), None)
+def _small(command: str, folder: Path) -> str:
+    """The command with small values; one with variables of the shell has them already."""
+    if "$" in command:
+        return (
+            re.sub(r"--count \d+", "--count 30", command)
+            .replace("--size 128", "--size 64")
+            .replace("max_epochs 20", "max_epochs 1")
+        )
+    parts = shlex.split(command, comments=True)
+    if "monai.bundle" in parts:
+        parts += _bundle_values(parts, folder)
+        return re.sub(r"--nproc_per_node=\d+", "--nproc_per_node=2", shlex.join(parts))
+    name = next((" ".join(parts[1:end]) for end in (3, 2) if " ".join(parts[1:end]) in OPTIONS), "")
+    for option, value in OPTIONS.get(name, {}).items():
+        if f"--{option}" in parts:
+            parts[parts.index(f"--{option}") + 1] = value
+        else:
+            parts += [f"--{option}", value]
+    return (
+        shlex.join(parts).replace("--preset small", "--preset tiny.json").replace("--preset full", "--preset tiny.json")
+    )
 
 
-def _name(page: Path) -> str:
-    return page.parent.parent.name if page.parent.name == "docs" else "project"
+def _bundle_values(parts: list[str], folder: Path) -> list[str]:
+    verb = parts[parts.index("monai.bundle") + 1]
+    given = parts[parts.index("--config_file") + 1]
+    files = re.findall(r"[\w./-]+\.json", given)
+    config = ConfigParser.load_config_files([str(folder / file) for file in files])
+    values = {name: value for name, value in SMALL.items() if name in config} if verb == "run" else {}
+    if "output/demo" not in given:
+        values |= _network(ConfigParser(config))
+    if verb == "onnx_export":
+        values["input_shape"] = [1, 1, 48, 48]
+    return [text for name, value in values.items() for text in (f"--{name}", str(value))]
 
 
-@pytest.fixture(scope="module")
-def runs(clone: Path) -> Iterator[dict[Path, Future[None]]]:
-    """All pages, two at a time: the later bundles after the chain of the first three, the project beside them."""
-    project, *pages = PAGES
-    with ThreadPoolExecutor(max_workers=LANES) as pool:
-        started = {project: pool.submit(_run_page, project, clone)}
-        chain: Future[None] | None = None
-        for page in pages[: len(FIRST)]:
-            chain = started[page] = pool.submit(_run_page, page, clone, chain)
-        started |= {page: pool.submit(_run_page, page, clone, chain) for page in pages[len(FIRST) :]}
-        yield started
-        pool.shutdown(cancel_futures=True)
-
-
-def _run_page(page: Path, folder: Path, after: Future[None] | None = None) -> None:
-    if after is not None:
-        wait([after])
-    for block in _lines(page):
-        for command in block if "$" not in "".join(block) else ["\n".join(block)]:
-            if command and _reason_not_to_run(command) is None:
-                _shell(small(_filled_in(command, page), folder), folder)
+def _network(parser: ConfigParser) -> dict[str, Any]:
+    """The narrow network that stands in for the one of a bundle."""
+    if "network_def::members" in parser:
+        return {"network_def": COMMITTEE}
+    for name in ("network_def::network::backbone", "network_def::backbone"):
+        if name in parser:
+            return {name: BACKBONE}
+    return {"network_def": BACKBONE}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_every_command_works(page: Path, runs: dict[Path, Future[None]]) -> None:
-    runs[page].result()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: "/".join(page.relative_to(ROOT).parts[-3:]))
+def test_every_command_works(page: Path, clone: Path) -> None:
+    for command in commands(page):
+        if not command.startswith(tuple(NOT_RUN)):
+            _shell(_small(_filled_in(command, page), clone), clone)
 
 
-def test_every_block_is_known() -> None:
-    """A block that is neither a command nor one of these would not be tried."""
-    others = [block for page in PAGES for block in other_blocks(page)]
-    assert [block for block in others if not block.startswith(OTHER_BLOCKS)] == []
-    assert all(command_blocks(page) for page in PAGES)
-
-
-def test_what_is_not_run_is_still_there() -> None:
-    commands = [command for page in PAGES for block in _lines(page) for command in block]
-    assert all(any(command.startswith(start) for command in commands) for start in NOT_RUN)
+def test_every_bundle_has_commands_and_what_is_not_run_is_there() -> None:
+    assert all(commands(page) for page in BUNDLES)
+    every = [command for page in PAGES for command in commands(page)]
+    assert [start for start in NOT_RUN if not any(command.startswith(start) for command in every)] == []
 
 
 def test_publishing_is_told_what_monai_wants() -> None:
-    commands = [command for page in PAGES for block in _lines(page) for command in block]
-    (publish,) = [shlex.split(command) for command in commands if "push_to_hf_hub" in command]
-    given = {part[2:] for part in publish if part.startswith("--")}
+    every = [shlex.split(command) for page in PAGES for command in commands(page) if "push_to_hf_hub" in command]
     parameters = inspect.signature(push_to_hf_hub).parameters
     wanted = {name: value for name, value in parameters.items() if value.kind is not value.VAR_KEYWORD}
-    assert {name for name, value in wanted.items() if value.default is value.empty} <= given <= set(wanted)
+    for publish in every:
+        given = {part[2:] for part in publish if part.startswith("--")}
+        assert {name for name, value in wanted.items() if value.default is value.empty} <= given <= set(wanted)

@@ -1,4 +1,4 @@
-"""Every page has what its reader looks for, and every link of it leads somewhere."""
+"""Every link of every page leads somewhere."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from narrow import BUNDLES, ROOT
+from narrow import ROOT
 
-PAGES = [ROOT / "README.md", *(bundle / "docs" / "README.md" for bundle in BUNDLES)]
-SECTIONS = ("Data", "Use", "Input and output", "Limits and intended use")
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bundles/*/docs/*.md")]
 
 
 def _anchors(page: Path) -> set[str]:
@@ -19,28 +18,12 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.parent.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: "/".join(page.relative_to(ROOT).parts[-3:]))
 def test_every_link_leads_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
-    inside = [link for link in links if not link.startswith("http")]
-    assert inside
-    for link in inside:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if link.startswith("http"):
+            continue
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
-        assert target.is_file(), link
+        assert target.exists(), link
         assert not anchor or anchor in _anchors(target), link
-
-
-@pytest.mark.parametrize("bundle", BUNDLES, ids=lambda bundle: bundle.name)
-def test_a_bundle_says_what_it_does_shows_it_and_says_how_well(bundle: Path) -> None:
-    text = (bundle / "docs" / "README.md").read_text()
-    assert [section for section in SECTIONS if f"\n## {section}\n" not in text] == []
-    first, picture = text.split("\n\n")[1:3]
-    assert first.count(". ") <= 1
-    assert re.fullmatch(r"!\[.+\]\(\w+\.png\)", picture)
-    assert re.search(r"20\d\d-\d\d-\d\d", text), "scores have a date"
-    assert "multi_gpu_train.json" in text or "torchrun" in text
-    for command in ("ckpt_export", "onnx_export", "inference.json", "evaluate.json"):
-        assert command in text
-    assert re.search(r"same command\s+continues|continues\s+an interrupted", text)
-    assert (bundle / "docs" / "data_license.txt").is_file()
