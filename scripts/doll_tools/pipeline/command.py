@@ -127,7 +127,7 @@ def segment(
         raise InputError(f"The checkpoint {model} does not exist; was the run made with --task {task}?")
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     folders = {"dataset_dir": Path(str(images)).resolve(), "output_dir": Path(str(output)).resolve()}
-    command = bundle_run(bundle, configs, **folders, checkpoint=model, **given)
+    command = bundle_run(configs, bundle, **folders, checkpoint=model, **given)
     print(shlex.join(command), flush=True)
     status = subprocess.run([sys.executable, *command[1:]], check=False).returncode
     if status:

@@ -119,7 +119,7 @@ class Plan:
             **values,
             **{key: value for key, value in self.common.items() if key not in values},
         }
-        stage = self._stage(name, bundle_run(root, paths, **values), [*paths, *inputs], folder, files)
+        stage = self._stage(name, bundle_run(paths, root, **values), [*paths, *inputs], folder, files)
         stage.bundle = root
         return stage
 
@@ -185,7 +185,8 @@ class Plan:
         classifier = self._member(self.members[self.preset["backbone_member"]])
         values = {"dataset_dir": self.chexpert, "label_dir": labels, "classifier": classifier, "ckpt_dir": folder}
         inputs = [*(labels / name for name in ("dataset.json", "labels.csv", "provenance.json")), classifier]
-        configs, values = ["train", self._network("pretraining")], {**values, **self.preset["pretraining"]}
+        configs: list[str | Path] = ["train", self._network("pretraining")]
+        values |= self.preset["pretraining"]
         return self._bundle_stage("pretrain", PRETRAINING, configs, inputs, folder, ["model.pt"], values)
 
     def _prepare_task(self) -> Stage:
@@ -210,7 +211,8 @@ class Plan:
         files: Sequence[str],
         values: Mapping[str, Any],
     ) -> Stage:
-        paths, inputs = [*configs, self._network("task")], [self.output / "task" / "dataset.json", *inputs]
+        paths: list[str | Path] = [*configs, self._network("task")]
+        inputs = [self.output / "task" / "dataset.json", *inputs]
         values = {"dataset_dir": self.task_data, **values}
         return self._bundle_stage(name, self.task.bundle, paths, inputs, folder, files, values)
 

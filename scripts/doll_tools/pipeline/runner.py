@@ -87,10 +87,11 @@ class Runner:
         same = bool(state.get("done")) and state.get("fingerprint") == stage.fingerprint()
         return same and all(path.exists() for path in stage.outputs)
 
-    def log_metrics(self, metrics: dict[str, float], artifacts: Sequence[Path], description: str) -> None:
-        """Put the final figures, files and another description into the parent run."""
+    def log_metrics(self, metrics: dict[str, float], artifacts: Sequence[Path], description: str | None = None) -> None:
+        """Put the final figures and files into the parent run, and another description if there is one."""
         parent = self._state("pipeline")["run_id"]
-        self.client.set_tag(parent, NOTE, description)
+        if description is not None:
+            self.client.set_tag(parent, NOTE, description)
         for name, value in metrics.items():
             self.client.log_metric(parent, name, value)
         for path in artifacts:

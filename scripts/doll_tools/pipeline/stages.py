@@ -62,12 +62,12 @@ class Stage:
         return shlex.join([*self.command, *self.tracked])
 
 
-def bundle_run(bundle: Path, configs: Sequence[Path], **overrides: Any) -> list[str]:
+def bundle_run(configs: Sequence[Path], bundle: Path, **overrides: Any) -> list[str]:
     """A ``python -m monai.bundle run`` command.
 
     Args:
-        bundle: the bundle's folder.
         configs: configuration files, later ones override earlier ones.
+        bundle: the bundle's folder.
         overrides: values to override; ``::`` in an id is written ``__``.
     """
     files = [str(path) for path in configs]

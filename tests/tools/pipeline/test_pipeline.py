@@ -231,15 +231,15 @@ def test_a_failed_pipeline_is_not_shown_as_running(source, mlruns, tmp_path) -> 
 
 
 def test_bundle_command_is_one_that_a_user_can_type() -> None:
-    command = bundle_run(Path("b"), [Path("b/train.json")], image_size=[32, 32], network_def__tuning="full", seed=1)
+    command = bundle_run([Path("b/train.json")], Path("b"), image_size=[32, 32], network_def__tuning="full", seed=1)
     assert " ".join(command) == (
         "python -m monai.bundle run --config_file b/train.json --bundle_root b "
         "--image_size [32, 32] --network_def::tuning full --seed 1"
     )
     assert "[32, 32]" in command
-    several = bundle_run(Path("b"), [Path("a.json"), Path("b.json")])
+    several = bundle_run([Path("a.json"), Path("b.json")], Path("b"))
     assert several[several.index("--config_file") + 1] == "['a.json', 'b.json']"
-    stage = Stage("x", bundle_run(Path("b"), [Path("a b.json")]), [], Path("x"), [])
+    stage = Stage("x", bundle_run([Path("a b.json")], Path("b")), [], Path("x"), [])
     assert "'a b.json'" in stage.shell()
 
 
