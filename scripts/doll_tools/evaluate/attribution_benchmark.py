@@ -27,9 +27,9 @@ from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError, switch
 from doll_monai.utils.progress import Bar
 from doll_tools.evaluate.engines import explain
-from doll_tools.pipeline.plan import committee_definition
 from doll_tools.pipeline.stages import bundle_run
 from doll_tools.prepare.chexpert import read_chexpert
+from doll_tools.release.committee import committee_definition
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +84,8 @@ class AttributionBenchmark:
         self.bundles, self.networks, self.chexpert = bundles, list(networks), chexpert
         self.count, self.reference_count, self.size = count, reference_count, size
         self.work, self.epochs, self.seed = work, epochs, seed
-        classifier = bundles / "chexpert_cxr_classification"
-        self.definitions = committee_definition(classifier / "configs" / "members", self.networks)
+        bundles / "chexpert_cxr_classification"
+        self.definitions = committee_definition(self.networks)
         config = bundles / "doll_cxr_label_generation" / "configs" / "inference.json"
         self.labels = ConfigParser({**json.loads(config.read_text()), "image_size": [size, size], **(overrides or {})})
         self.labels["network_def"] = self.definitions

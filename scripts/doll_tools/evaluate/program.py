@@ -22,7 +22,7 @@ from doll_tools.evaluate.pairs import ALL, read_pairs
 from doll_tools.evaluate.request import EvaluationRequest
 from doll_tools.evaluate.scores import score_table
 from doll_tools.evaluate.verdict import Verdict, judge
-from doll_tools.pipeline.description import opening
+from doll_tools.pipeline.record import opening
 from doll_tools.pipeline.runner import Runner
 
 PAGE = "evaluation.md"
@@ -63,8 +63,7 @@ class Evaluation:
             raise InputError(f"Nothing can be chosen on '{self.choose_on}'; sections with known places: {found}.")
         if self.resamples < 1000:
             raise InputError(f"resamples must be 1000 or more for a 95 % interval, not {self.resamples}.")
-        tracking = self.request.bundles / "doll_cxr_label_generation" / "configs" / "mlflow.json"
-        self.runner = Runner(output, output / "mlruns", tracking, self.tracking_uri, self.quiet)
+        self.runner = Runner(output, output / "mlruns", self.tracking_uri, self.quiet)
 
     def run(self) -> Verdict:
         """Evaluate, print the page and return the verdict of the images furthest from the classifiers' training.

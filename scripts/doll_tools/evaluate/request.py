@@ -86,7 +86,7 @@ class EvaluationRequest:
         command = bundle_run(self.configs, self.bundles / BUNDLE, **values, **layers, **self.values)
         tables = [folder / f"{name}.csv" for name in ("localization", "chance", "agreement")]
         inputs = [*self.configs, self.datalist, self.checkpoint, self.truth]
-        return Stage("score_maps", command, inputs, folder, tables, experiment=BUNDLE)
+        return Stage("score_maps", command, inputs, folder, tables, bundle=self.bundles / BUNDLE)
 
     def _records_with_ground_truth(self) -> dict[str, list[dict]]:
         """Section to its images with a known place; a section without one is left out."""

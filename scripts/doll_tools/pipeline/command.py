@@ -20,7 +20,15 @@ from doll_tools.arguments import path_argument
 from doll_tools.folders import bundles_folder
 from doll_tools.phantom.dataset import write_dataset
 from doll_tools.pipeline.plan import Plan, read_preset
-from doll_tools.pipeline.record import describe, fact_list, opening, single_numbers, stage_list, write_record
+from doll_tools.pipeline.record import (
+    describe,
+    fact_list,
+    opening,
+    pipeline_facts,
+    single_numbers,
+    stage_list,
+    write_record,
+)
 from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage, bundle_run
 from doll_tools.pipeline.tasks import find_task
@@ -57,7 +65,7 @@ def run(
     print(f"Computing on {settings['device']}.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     page, done = folder / "report.html", list[dict[str, Any]]()
-    about = opening(settings, page)
+    about = f"{opening(page)}\n\n{fact_list(pipeline_facts(settings))}"
 
     def first_pictures(stage: Stage, record: dict[str, Any]) -> None:
         """The page as soon as there are labels to look at; the rest follows."""

@@ -43,17 +43,20 @@ def write_record(output: Path, settings: Mapping[str, Any], stages: Sequence[Map
     write_atomic(output / "pipeline.json", content.encode())
 
 
-def opening(settings: Mapping[str, Any], page: Path) -> str:
-    """Markdown: which page to open first, and what the pipeline is run with."""
-    facts = {
+def opening(page: Path) -> str:
+    """Markdown: which page to open first, and where it lies."""
+    return f"**Open first: `{page.name}`** below Artifacts, when all is done; the same file is `{page}`."
+
+
+def pipeline_facts(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What a pipeline is run with, of ``describe``, in a few words."""
+    return {
         "preset": f"{settings['preset']}, {' x '.join(map(str, settings['image_size']))} pixels",
         "members of the committee": ", ".join(settings["members"]),
         "images": Path(settings["chexpert"]).name,
         "task": f"{settings['task']}, images with masks: {Path(settings['task_data']).name}",
         "computed on": settings["device"],
     }
-    first = f"**Open first: `{page.name}`** below Artifacts, when all is done; the same file is `{page}`."
-    return f"{first}\n\n{fact_list(facts)}"
 
 
 def fact_list(facts: Mapping[str, Any]) -> str:

@@ -140,15 +140,14 @@ class Runner:
                 command,
                 stdout=stream,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **({"TQDM_DISABLE": "1"} if self.quiet else {})},
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
             try:
                 for line in process.stderr or ():
                     stream.write(line)
                     stream.flush()
-                    if not self.quiet:
-                        sys.stderr.write(line.decode(errors="replace"))
+                    sys.stderr.write(line.decode(errors="replace"))
                     last = line.decode(errors="replace").strip() or last
                 code = process.wait()
             except BaseException:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 import small_pspnet
 
 pretrained = small_pspnet.pretrained

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from small_pspnet import pretrained as pretrained
-from small_pspnet import small_pspnet, train
 
 from doll_monai.networks.adapter_file import load_adapter, save_adapter
 from doll_monai.networks.adapters import AdaptedNetwork
 from doll_monai.networks.weights import load_pretrained
 from doll_monai.utils.errors import InputError
 from doll_tools.annotate.multi_task import MultiTaskNetwork
+from small_pspnet import pretrained as pretrained
+from small_pspnet import small_pspnet, train
 
 TASKS: dict[str, tuple[int, dict[str, Any]]] = {
     "lungs": (1, {"tuning": "head"}),

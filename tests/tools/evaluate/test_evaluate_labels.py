@@ -20,8 +20,8 @@ from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
 from doll_tools.evaluate.request import gradcam_layer
 from doll_tools.phantom.dataset import write_dataset
-from doll_tools.pipeline.plan import committee_definition
 from doll_tools.prepare.chexpert import chexpert_datalist
+from doll_tools.release.committee import committee_definition
 
 ROOT = Path(__file__).resolve().parents[3]
 MEMBERS = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members"
@@ -33,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gate")
     write_dataset(folder, count=40, seed=0, size=64)
     write_datalist(folder / "dataset.json", chexpert_datalist(str(folder)))
-    definition = committee_definition(MEMBERS, ["resnet10_narrow", "densenet_tiny"])
+    definition = committee_definition(["resnet10_narrow", "densenet_tiny"])
     (folder / "committee.json").write_text(json.dumps({"network_def": definition}))
     torch.manual_seed(0)
     network = ConfigParser({"network_def": definition}).get_parsed_content("network_def")

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 import doll_monai
 from doll_monai.utils.errors import InputError
 from doll_tools.pipeline.plan import Plan, read_preset
-from doll_tools.pipeline.record import duration, fact_list, opening, stage_list
+from doll_tools.pipeline.record import duration, fact_list, opening, pipeline_facts, stage_list
 from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage, bundle_run
 from doll_tools.pipeline.tasks import find_task
@@ -201,9 +201,8 @@ def test_a_resumed_pipeline_says_what_it_is_now(source, mlruns, tmp_path) -> Non
 def test_a_description_says_what_was_run_and_what_came_out() -> None:
     settings = {"preset": "demo", "image_size": [128, 128], "members": ["a", "b"], "chexpert": "/data/images"}
     settings |= {"task": "lungs", "task_data": "/data/lungs", "device": "CPU, 2 threads, float32"}
-    first, _, *facts = opening(settings, Path("/run/report.html")).splitlines()
-    assert "`report.html`** below Artifacts" in first
-    assert facts == [
+    assert "`report.html`** below Artifacts" in opening(Path("/run/report.html"))
+    assert fact_list(pipeline_facts(settings)).splitlines() == [
         "- preset: demo, 128 x 128 pixels",
         "- members of the committee: a, b",
         "- images: images",
