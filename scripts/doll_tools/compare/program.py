@@ -17,16 +17,10 @@ from doll_tools.compare.cells import CURVE, RECORD, Cell, epochs
 from doll_tools.compare.curves import draw_curves, rendered
 from doll_tools.compare.page import page
 from doll_tools.compare.request import ComparisonRequest
-<<<<<<< HEAD
 from doll_tools.compare.results import Results
 from doll_tools.compare.stages import INITIALIZATIONS, ComparisonStages
 from doll_tools.compare.statistics import ALL, SEEDED
-from doll_tools.pipeline.description import fact_list, opening
-=======
-from doll_tools.compare.results import RECORD, Results, read_cells, write_cell
-from doll_tools.compare.stages import ComparisonStages
 from doll_tools.pipeline.record import fact_list, opening
->>>>>>> 8d9b54f (Pipeline: callers of the runner in the label quality check and the benchmark)
 from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage
 
@@ -57,7 +51,7 @@ class Comparison:
     ) -> None:
         self.request, self.output, self.keep_weights = request, request.output, keep_weights
         self.stages = ComparisonStages(request)
-        self._runner_options = {"tracking_uri": tracking_uri, "quiet": quiet}
+        self.tracking_uri, self.quiet = tracking_uri, quiet
 
     def run(self) -> Path:
         """Run what is not finished.
@@ -68,7 +62,6 @@ class Comparison:
         Raises:
             InputError: when the output holds cells with other settings, or a command fails.
         """
-<<<<<<< HEAD
         request, output = self.request, self.output
         claim_folder(output / SETTINGS, request.settings, "cells")
         for name, initialization in request.initial.items():
@@ -76,22 +69,9 @@ class Comparison:
         for cell in request.cells:
             values = output / "values" / f"{cell.initialization}_{cell.tuning}.json"
             claim_folder(values, request.own_values(cell), f"cells {cell.initialization}/{cell.tuning}")
-        tracking = self.request.setup.folder / "configs" / "mlflow.json"
-        self.runner = Runner(output, output / "mlruns", tracking, **self._runner_options)  # type: ignore[arg-type]
+        self.runner = Runner(output, output / "mlruns", self.tracking_uri, self.quiet)
         self.runner.run(self.stages.preparing(), self._description())
         self.stages.write_inputs()
-=======
-        request, output = self.request, self.request.output
-        claim_folder(output / "settings.json", request.settings, "cells")
-        for start in request.starts:
-            claim_folder(output / "starts" / f"{start.name}.json", start.record(), "cells")
-        self._check_other_cells()
-        self.runner = Runner(output, output / "mlruns", self.tracking_uri, self.quiet)
-        description = self._description()
-        self.runner.run(self.stages.preparing(), description)
-        self.stages.write_datalists()
-        self.stages.write_starts()
->>>>>>> 8d9b54f (Pipeline: callers of the runner in the label quality check and the benchmark)
         self._by_stage = {self.stages.scoring(cell).name: cell for cell in request.cells}
         self._started, self._finished = time.monotonic(), 0
         try:

@@ -60,30 +60,13 @@ class ComparisonStages:
         """The training of a cell; it writes ``model.pt``."""
         folder, checkpoint = self.folder(cell), self._checkpoint(cell)
         count, length = epochs(self.request.iterations)
-<<<<<<< HEAD
         values = {**self._common(cell), "output_dir": folder, "ckpt_dir": folder, "seed": cell.seed}
         values |= {"max_epochs": count, "iterations_per_epoch": length}
         values |= {"pretrained": checkpoint} if checkpoint else {}
         inputs = [*self.setup.configs(TRAINING), self._datalist(cell.shots, cell.seed)]
         inputs += [checkpoint] if checkpoint else []
         command, outputs = self.setup.command(TRAINING, values), [folder / "model.pt"]
-        return Stage(cell.name, command, inputs, folder, outputs, experiment=self.request.bundle)
-=======
-        values = {
-            **self._common(cell),
-            **self.request.setup.label_channels(len(self.request.columns)),
-            "output_dir": folder,
-            "ckpt_dir": folder,
-            "seed": cell.seed,
-            "max_epochs": count,
-            "iterations_per_epoch": length,
-            **({"pretrained": start} if start else {}),
-        }
-        command = self.request.setup.command(TRAINING, values)
-        inputs = [*self.request.setup.configs(TRAINING), self._datalist(cell.shots, cell.seed)]
-        inputs += [start] if start else []
-        return Stage(cell.name, command, inputs, folder, [folder / "model.pt"], bundle=self.request.setup.folder)
->>>>>>> 8d9b54f (Pipeline: callers of the runner in the label quality check and the benchmark)
+        return Stage(cell.name, command, inputs, folder, outputs, bundle=self.setup.folder)
 
     def scoring(self, cell: Cell) -> Stage:
         """The scoring of a trained cell; not tracked, its scores go to the training's run."""

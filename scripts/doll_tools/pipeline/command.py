@@ -32,8 +32,9 @@ from doll_tools.pipeline.record import (
 from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage, bundle_run
 from doll_tools.pipeline.tasks import find_task
-from doll_tools.report.overview import write_overview
+from doll_tools.report.figures.command import write_figure
 from doll_tools.report.page import write_report
+from doll_tools.report.run_folder import RunFolder
 from doll_tools.report.summary import write_summary
 
 
@@ -78,7 +79,7 @@ def run(
     write_record(folder, settings, records)
     summary = write_summary(folder)
     report = write_report(folder, page)
-    overview = write_overview(folder, folder / "overview.png")
+    overview = write_figure("overview", RunFolder(folder), folder / "overview.png")
     figures = single_numbers(json.loads(summary.read_text()))
     key_figures = {name: value for name, value in figures.items() if not name.startswith("seconds.")}
     about += f"\n\n**Key figures**\n\n{fact_list(key_figures)}\n\n**Stages**\n\n{stage_list(runner.client, records)}"

@@ -6,13 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-<<<<<<< HEAD
 
 from doll_monai.handlers.image_scores import METRICS
-=======
-from doll_monai.metrics.paired_differences import crossed_interval, tasks_interval
-
->>>>>>> 8d9b54f (Pipeline: callers of the runner in the label quality check and the benchmark)
 from doll_monai.utils.errors import InputError
 from doll_tools.compare.few_shot import summarize_comparisons
 from doll_tools.compare.results import COLUMNS

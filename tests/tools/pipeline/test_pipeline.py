@@ -299,7 +299,7 @@ def test_a_stage_dies_with_its_killed_pipeline(source, mlruns, tmp_path) -> None
 
 
 def _wait_for(path: Path) -> int:
-    for _ in range(600):
+    for _ in range(1800):
         if path.is_file() and path.read_text():
             return int(path.read_text())
         time.sleep(0.1)
