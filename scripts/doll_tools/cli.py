@@ -16,8 +16,8 @@ from doll_monai.utils.errors import INTERRUPTED, TRACEBACK_VARIABLE, InputError,
 from doll_monai.utils.progress import Bar
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("doll_tools.pipeline.command:demo", "all stages on drawn images"),
-    "segment": ("doll_tools.pipeline.command:segment", "masks of a folder of radiographs"),
+    "demo": ("doll_tools.run:demo", "all stages on drawn images"),
+    "segment": ("doll_tools.run:segment", "masks of a folder of radiographs"),
     "prepare chexpert": ("doll_tools.prepare.prepare_chexpert:prepare_chexpert", "CheXpert, or a set in its layout"),
     "prepare nih": ("doll_tools.prepare.prepare_nih:prepare_nih", "NIH ChestX-ray14 with its boxes"),
     "prepare jsrt": ("doll_tools.prepare.prepare_jsrt:prepare_jsrt", "JSRT with SCR's masks"),
@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prepare folder": ("doll_tools.prepare.prepare_folder:prepare_folder", "your own folders of images"),
     "prepare masks": ("doll_tools.prepare.prepare_masks:prepare_masks", "a table of images and masks"),
     "prepare phantom": ("doll_tools.phantom.dataset:write_dataset", "drawn images in CheXpert's layout"),
-    "run": ("doll_tools.pipeline.command:run", "all stages, from radiographs to a segmentation network"),
+    "run": ("doll_tools.run:run", "all stages, from radiographs to a segmentation network"),
     "check": ("doll_tools.check.command:check", "a bundle and values for it, before it runs"),
     "evaluate": ("doll_tools.evaluate.command:evaluate_labels", "label quality check against ground truth"),
     "compare": ("doll_tools.compare.command:compare", "few-shot benchmark of initializations"),
