@@ -14,7 +14,7 @@ from doll_monai.findings import FINDINGS
 from doll_monai.handlers import image_scores
 from doll_monai.handlers.engine import every, image_meta
 from doll_monai.handlers.localization import localization_sources, with_label_shares
-from doll_monai.handlers.randomized import explained_keys, gate_sources
+from doll_monai.handlers.randomized import explained_keys
 from doll_monai.handlers.tracking import (
     artifact_folder,
     bundle_name,
@@ -53,7 +53,6 @@ __all__ = [
     "file_hash",
     "find_images",
     "finish_labels",
-    "gate_sources",
     "image_meta",
     "join_processes",
     "leave_processes",

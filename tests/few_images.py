@@ -82,7 +82,7 @@ def on_images(bundle: Path, images: Path, output: Path, configs: Sequence[str] =
         "max_epochs": 1,
         "val_interval": 1,
         "ig_steps": 2,
-        "truth": str(images / "truth.csv"),
+        "ground_truth": str(images / "truth.csv"),
         "gradcam_layers": [LAYERS[str(kind_of(member))] for member in members],
     }
     if known["datalist"] is None:

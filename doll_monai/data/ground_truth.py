@@ -1,8 +1,9 @@
-"""Known places of findings: masks or boxes, read only to evaluate."""
+"""Ground truth of findings: masks or boxes, read only to evaluate."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,21 @@ from doll_monai.findings import finding_index
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.pictures import open_picture, upright
 
-Place = str | tuple[float, ...] | RunLengths
-
+Region = str | tuple[float, ...] | RunLengths
 BOX = ("x", "y", "width", "height")
+_PATIENT = re.compile(r"patient\d+|(?<![^/])\d{8}(?=_\d{3}\.)")
 
 
 class GroundTruth:
-    """Masks or boxes of findings, from a CSV with one row a place, or from a JSON file of CheXlocalize.
+    """Masks or boxes of findings, from a CSV with one row a region, or from a JSON file of CheXlocalize.
 
     The CSV's columns are ``Path`` (as in CheXpert's own CSV files, with or without the data set's folder in front),
-    ``finding``, and either ``mask`` (a picture below ``dataset_dir``) or ``x, y, width, height`` (fractions of the
-    image's width and height). Several rows of one image and finding are united. CheXlocalize (Saporta et al. 2022) names
-    images by the last three parts of their path, ``patient64541_study1_view1_frontal``; see ``read_run_lengths``.
+    ``finding``, and either ``mask`` (a picture below ``dataset_dir``) or ``x, y, width, height`` (fractions of width
+    and height). Rows of one image and finding are united. CheXlocalize (Saporta et al. 2022) names images by the last three
+    parts of their path, ``patient64541_study1_view1_frontal``; see ``read_run_lengths``.
 
     Args:
-        path: the CSV or JSON file; None is a truth that knows nothing.
+        path: the CSV or JSON file; None has no ground truth of any image.
         dataset_dir: folder of the images.
 
     Raises:
@@ -40,81 +41,103 @@ class GroundTruth:
 
     def __init__(self, path: str | os.PathLike | None, dataset_dir: str | os.PathLike) -> None:
         self.dataset_dir = Path(dataset_dir)
-        self._places: dict[str, list[tuple[int, Place]]] = {}
-        if path is None:
-            return
-        if Path(path).suffix.lower() == ".json":
-            for radiograph, channel, mask in read_run_lengths(path):
-                self._places.setdefault(radiograph, []).append((channel, mask))
-            return
+        self._regions: dict[str, list[tuple[int, Region]]] = {}
+        if path is not None and Path(path).suffix.lower() == ".json":
+            for image, channel, mask in read_run_lengths(path):
+                self._regions.setdefault(image, []).append((channel, mask))
+        elif path is not None:
+            self._read_csv(path)
+
+    def _read_csv(self, path: str | os.PathLike) -> None:
         for line, row in read_table(path, ("Path", "finding")):
+            where = f"{path}, line {line}"
             if "mask" not in row and not set(BOX) <= set(row):
                 raise InputError(f"{path} needs a column mask, or the columns {', '.join(BOX)}.")
+            region: Region = relative_path(row["mask"], where) if "mask" in row else ()
             try:
-                place: Place = (
-                    relative_path(row["mask"], f"{path}, line {line}")
-                    if "mask" in row
-                    else tuple(float(row[name]) for name in BOX)
-                )
+                region = region or tuple(float(row[name]) for name in BOX)
                 channel = finding_index(row["finding"])
-            except InputError:
-                raise
             except (KeyError, ValueError) as error:
-                raise InputError(f"{path}, line {line}: no known finding, or no numbers in its box.") from error
-            image = self._below_dataset(relative_path(row["Path"], f"{path}, line {line}"))
-            self._places.setdefault(image, []).append((channel, place))
+                raise InputError(f"{where}: no known finding, or no numbers in its box.") from error
+            image = relative_path(row["Path"], where)
+            inside = Path(*Path(image).parts[1:])
+            if not (self.dataset_dir / image).exists() and (self.dataset_dir / inside).exists():
+                image = inside.as_posix()
+            self._regions.setdefault(image, []).append((channel, region))
+
+    @property
+    def images(self) -> list[str]:
+        """Images that have ground truth: paths below ``dataset_dir``, or CheXlocalize's names."""
+        return list(self._regions)
 
     def __contains__(self, image: str | os.PathLike) -> bool:
-        return bool(self._known(image))
+        return bool(self._of(image))
 
-    def channels(self, image: str | os.PathLike) -> set[int]:
-        """Observations of which a place is known in an image; no mask is read."""
-        return {channel for channel, _ in self._known(image)}
-
-    def _known(self, image: str | os.PathLike) -> list[tuple[int, Place]]:
+    def _of(self, image: str | os.PathLike) -> list[tuple[int, Region]]:
         path = self.relative(image)
         name = "_".join(Path(path).with_suffix("").parts[-3:])
-        return self._places.get(path) or self._places.get(name) or []
+        return self._regions.get(path) or self._regions.get(name) or []
+
+    def channels(self, image: str | os.PathLike) -> set[int]:
+        """Observations with ground truth in an image; no mask is read."""
+        return {channel for channel, _ in self._of(image)}
 
     def relative(self, image: str | os.PathLike) -> str:
         """An image's path below ``dataset_dir``, with forward slashes."""
         return Path(os.path.relpath(image, self.dataset_dir)).as_posix()
 
     def masks(self, image: str | os.PathLike, size: tuple[int, ...]) -> dict[int, torch.Tensor]:
-        """The places known in one image.
+        """The ground truth of one image.
 
         Args:
             image: the image.
             size: (W, H) of the wanted grid, which covers the whole image.
 
         Returns:
-            Observation's channel to its mask, (W, H) bool; empty when nothing is known.
+            Observation's channel to its mask, (W, H) bool; empty without ground truth.
         """
         masks: dict[int, torch.Tensor] = {}
-        for channel, place in self._known(image):
-            mask = self._draw(place, size)
+        for channel, region in self._of(image):
+            mask = self._draw(region, size)
             masks[channel] = masks[channel] | mask if channel in masks else mask
         return masks
 
-    def _draw(self, place: Place, size: tuple[int, ...]) -> torch.Tensor:
-        if isinstance(place, RunLengths):
-            return _resized(Image.fromarray(place.mask().T.astype(np.uint8) * 255), size)
-        if isinstance(place, str):
+    def _draw(self, region: Region, size: tuple[int, ...]) -> torch.Tensor:
+        if isinstance(region, RunLengths):
+            return _resized(Image.fromarray(region.mask().T.astype(np.uint8) * 255), size)
+        if isinstance(region, str):
             try:
-                with open_picture(self.dataset_dir / place) as picture:
+                with open_picture(self.dataset_dir / region) as picture:
                     return _resized(upright(picture).convert("L"), size)
             except Exception as error:  # Pillow's plug-ins raise whatever a damaged file makes them stumble over
-                raise InputError(f"The mask {self.dataset_dir / place} of the truth cannot be read.") from error
-        x, y, width, height = place
+                raise InputError(f"The mask {self.dataset_dir / region} cannot be read; correct the file.") from error
+        x, y, width, height = region
         mask = torch.zeros(size, dtype=torch.bool)
         mask[_extent(x, width, size[0]), _extent(y, height, size[1])] = True
         return mask
 
-    def _below_dataset(self, path: str) -> str:
-        if (self.dataset_dir / path).exists():
-            return path
-        stripped = Path(*Path(path).parts[1:]).as_posix()
-        return stripped if (self.dataset_dir / stripped).exists() else path
+
+def patient_of(image: str) -> str:
+    """The patient in an image's path: CheXpert's ``patientNNNNN``, the first eight digits of NIH's file names.
+
+    An image whose path names none is a patient of its own.
+    """
+    found = _PATIENT.search(image)
+    return found[0] if found else image
+
+
+def records_with_ground_truth(
+    sections: Mapping[str, Sequence[dict[str, Any]]], ground_truth: GroundTruth
+) -> list[dict[str, Any]]:
+    """The records of all sections whose image has ground truth.
+
+    Raises:
+        InputError: when there is none.
+    """
+    records = [record for section in sections.values() for record in section if record["image"] in ground_truth]
+    if not records:
+        raise InputError(f"There is no ground truth of any image of the sections {', '.join(sections)}.")
+    return records
 
 
 def _extent(start: float, length: float, pixels: int) -> slice:
@@ -126,17 +149,3 @@ def _extent(start: float, length: float, pixels: int) -> slice:
 def _resized(picture: Image.Image, size: tuple[int, ...]) -> torch.Tensor:
     """A grey picture as a mask on a grid of (W, H): pixels more than half covered."""
     return torch.from_numpy(np.asarray(picture.resize((size[0], size[1]), Image.Resampling.BOX)).T > 127)
-
-
-def records_with_ground_truth(
-    sections: Mapping[str, Sequence[dict[str, Any]]], truth: GroundTruth
-) -> list[dict[str, Any]]:
-    """The records of all sections whose image has a place known.
-
-    Raises:
-        InputError: when there is none.
-    """
-    records = [record for section in sections.values() for record in section if record["image"] in truth]
-    if not records:
-        raise InputError(f"The truth knows no place in any image of the sections {', '.join(sections)}.")
-    return records

@@ -2,7 +2,6 @@
 
 from doll_monai.handlers.agreement import MapAgreement
 from doll_monai.handlers.captum_sources import CaptumHandler
-from doll_monai.handlers.chance import ChanceScorer
 from doll_monai.handlers.early_learning import EarlyLearningCorrection
 from doll_monai.handlers.engine import every, image_meta
 from doll_monai.handlers.explainer import Explainer
@@ -13,7 +12,7 @@ from doll_monai.handlers.localization import LocalizationScorer, label_shares, l
 from doll_monai.handlers.overlay_sheet import OverlaySheet
 from doll_monai.handlers.overlay_writer import OverlayWriter
 from doll_monai.handlers.progress import ProgressHandler
-from doll_monai.handlers.randomized import RandomizedExplainer, explained_keys, gate_sources
+from doll_monai.handlers.randomized import RandomizedExplainer, explained_keys
 from doll_monai.handlers.tracking import (
     TrackedRun,
     artifact_folder,
@@ -29,7 +28,6 @@ __all__ = [
     "AdapterSaver",
     "BestModelSaver",
     "CaptumHandler",
-    "ChanceScorer",
     "EarlyLearningCorrection",
     "Explainer",
     "GradCAMHandler",
@@ -51,7 +49,6 @@ __all__ = [
     "every",
     "executed_configuration",
     "explained_keys",
-    "gate_sources",
     "image_meta",
     "label_shares",
     "localization_sources",

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from ignite.engine import Engine, Events
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
@@ -16,8 +15,8 @@ from monai.utils import CommonKeys
 
 from doll_monai.data.datalist import load_datalist
 from doll_monai.handlers.engine import batch_of, output_of
-from doll_monai.utils.atomic import write_atomic
-from doll_monai.visualize.overlays import Overlays
+from doll_monai.handlers.overlay_sheet import OverlaySheet
+from doll_monai.handlers.pair_table import write_rows
 
 VALID, TEST, ELSEWHERE = "valid", "test", "elsewhere"
 SPLITS = (VALID, TEST, ELSEWHERE)
@@ -63,16 +62,12 @@ def class_scores(prediction: torch.Tensor, truth: torch.Tensor) -> dict[str, flo
     """
     pair = (prediction > 0.5).float()[None, None], (truth > 0.5).float()[None, None]
     empty = [not bool(mask.any()) for mask in pair]
-    return {
-        "dice": float(compute_dice(*pair, ignore_empty=False)),
-        "iou": float(compute_iou(*pair, ignore_empty=False)),
-        "hd95": 0.0 if all(empty) else 1.0 if any(empty) else _hausdorff(*pair),
-    }
-
-
-def _hausdorff(prediction: torch.Tensor, truth: torch.Tensor) -> float:
-    distance = float(compute_hausdorff_distance(prediction, truth, include_background=True, percentile=95))
-    return distance / math.hypot(*truth.shape[-2:])
+    distance = 0.0 if all(empty) else 1.0
+    if not any(empty):
+        pixels = float(compute_hausdorff_distance(*pair, include_background=True, percentile=95))
+        distance = pixels / math.hypot(*truth.shape)
+    dice, iou = (float(score(*pair, ignore_empty=False)) for score in (compute_dice, compute_iou))
+    return {"dice": dice, "iou": iou, "hd95": distance}
 
 
 class ImageScores:
@@ -91,14 +86,16 @@ class ImageScores:
     ) -> None:
         self.classes = list(classes)
         self.elsewhere = list((elsewhere or {}).get("classes", ()))
-        self.folder = Path(output_dir)
-        self.overlays = Overlays()
+        self.path = Path(output_dir) / FILE
+        self.overlays = OverlaySheet(Path(output_dir) / "overlays.png")
         self._rows: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
         """Score after each iteration, write when the run is complete."""
         engine.add_event_handler(Events.STARTED, self._rows.clear)
+        engine.add_event_handler(Events.STARTED, self.overlays.clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self.overlays.write)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def __call__(self, engine: Engine) -> None:
@@ -106,14 +103,12 @@ class ImageScores:
             classes = self.elsewhere if record["split"] == ELSEWHERE else self.classes
             channels = [self.classes.index(name) for name in classes]
             prediction, truth = item[CommonKeys.PRED][channels].cpu(), item[CommonKeys.LABEL].cpu()
-            scores = [class_scores(*masks) for masks in zip(prediction, truth, strict=True)]
             image = {"split": record["split"], "image": record["name"], "patient": record["patient"]}
-            self._rows += [{**image, "class": name, **values} for name, values in zip(classes, scores, strict=True)]
+            for name, *masks in zip(classes, prediction, truth, strict=True):
+                self._rows.append({**image, "class": name, **class_scores(*masks)})
             if record["split"] == TEST:
-                iou = sum(values["iou"] for values in scores) / len(scores)
-                path = Path(item[CommonKeys.IMAGE].meta["filename_or_obj"])
-                self.overlays.add(iou, path, prediction.numpy() > 0.5, truth.numpy() > 0.5)
+                path = item[CommonKeys.IMAGE].meta["filename_or_obj"]
+                self.overlays.add(path, prediction.numpy() > 0.5, truth.numpy() > 0.5)
 
     def _write(self, _engine: Engine) -> None:
-        write_atomic(self.folder / "overlays.png", self.overlays.picture())
-        write_atomic(self.folder / FILE, pd.DataFrame(self._rows, columns=COLUMNS).to_csv(index=False).encode())
+        write_rows(self.path, COLUMNS, self._rows)

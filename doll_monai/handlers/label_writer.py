@@ -1,4 +1,4 @@
-"""Writing labels, their table and their provenance while an evaluator runs."""
+"""Writing labels and their table while an evaluator runs."""
 
 from __future__ import annotations
 
@@ -32,106 +32,91 @@ class LabelWriter:
     Args:
         store: where labels go.
         members: number K of members in the output: ``pred_k``, (T,) logits, and, where the source of the explanation
-            has them, ``completeness_error_k``, (T,), and ``n_steps_k``, (T,).
-        label_key: the label, (T, W, H) ``uint8``.
-        target_key: (T,) targets.
-        map_prefix: with ``_k``, the members' processed maps, (T, W, H) >= 0.
+            has them, ``completeness_error_k``, (T,), and ``n_steps_k``, (T,) or one number;
+            and ``attribution_k``, their processed maps, (T, W, H) >= 0; beside them ``pred``, the DoLL, (T, W, H)
+            ``uint8``, and ``label``, (T,) targets.
     """
 
-    def __init__(
-        self,
-        store: LabelStore,
-        members: int,
-        label_key: str = CommonKeys.PRED,
-        target_key: str = CommonKeys.LABEL,
-        map_prefix: str = "attribution",
-    ) -> None:
+    def __init__(self, store: LabelStore, members: int) -> None:
         self.store = store
         self.members = members
-        self.label_key = label_key
-        self.target_key = target_key
-        self.map_prefix = map_prefix
 
     def attach(self, engine: Engine) -> None:
         """Write after each iteration."""
-        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.STARTED, self.store.claim)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-
-    def _start(self, _engine: Engine) -> None:
-        self.store.claim()
 
     def __call__(self, engine: Engine) -> None:
         labels: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         rows: list[dict[str, Any]] = []
         failures: dict[str, str] = {}
-        maps: dict[str, tuple[np.ndarray, list[str]]] = {}
+        sheets: dict[str, tuple[np.ndarray, list[str]]] = {}
         for record, item in zip(batch_of(engine), output_of(engine), strict=True):
-            image = item[CommonKeys.IMAGE]
-            path = image.meta["filename_or_obj"]
-            relative = self.store.relative(path)
+            path = item[CommonKeys.IMAGE].meta["filename_or_obj"]
+            image = self.store.relative(path)
             if record.get("error"):
-                failures[relative] = record["error"].replace(str(path), relative)
-            else:
-                labels[path] = (item[self.label_key].cpu().numpy(), np.asarray(image.affine))
-                channels = self._explained(item)
-                rows += self._rows(relative, item, channels)
-                if channels and relative in self.store.with_maps:
-                    maps[path] = (self._maps(item, channels, SIDE), [FINDINGS[channel] for channel in channels])
-        self.store.write(int(batch_of(engine)[0]["chunk"]), labels, rows, failures, maps)
+                failures[image] = record["error"].replace(str(path), image)
+                continue
+            labels[path] = (item[CommonKeys.PRED].cpu().numpy(), np.asarray(item[CommonKeys.IMAGE].affine))
+            positive = [channel for channel in range(len(FINDINGS)) if item[CommonKeys.LABEL][channel] >= 0.5]
+            maps = self._of_members(item, "attribution")[:, positive]
+            explained = maps.flatten(2).any(-1).all(0).tolist()  # by every member
+            maps = maps[:, explained].float()
+            channels = [channel for channel, found in zip(positive, explained, strict=True) if found]
+            rows += self._rows(image, item, positive, dict(zip(channels, _agreement(maps), strict=True)))
+            if channels and image in self.store.with_maps:
+                sheets[path] = (_small(maps, SIDE), [FINDINGS[channel] for channel in channels])
+        self.store.write(int(batch_of(engine)[0]["chunk"]), labels, rows, failures, sheets)
 
-    def _rows(self, image: str, item: Mapping[str, Any], explained: list[int]) -> list[dict[str, Any]]:
-        logits = torch.stack([item[f"pred_{member}"] for member in range(self.members)]).mean(0)
-        label = item[self.label_key]
-        agreement = self._agreement(item, explained)
+    def _rows(
+        self, image: str, item: Mapping[str, Any], positive: list[int], agreement: Mapping[int, float | None]
+    ) -> list[dict[str, Any]]:
+        probability = self._of_members(item, "pred").mean(0).sigmoid()
+        shares = (item[CommonKeys.PRED] == FOREGROUND).float().mean((1, 2))
+        errors, steps = (self._of_members(item, name) for name in ("completeness_error", "n_steps"))
         return [
             {
                 "image": image,
                 "observation": FINDINGS[channel],
-                "probability": round(float(torch.sigmoid(logits[channel])), 4),
-                "completeness_error": self._completeness_error(item, channel),
-                "n_steps": self._steps(item, channel),
-                "foreground_share": round(float((label[channel] == FOREGROUND).float().mean()), 4),
+                "probability": round(float(probability[channel]), 4),
+                "completeness_error": _rounded(errors[:, channel].mean(), 5) if errors.numel() else None,
+                "n_steps": int(steps[:, channel].max()) if steps.numel() else None,
+                "foreground_share": round(float(shares[channel]), 4),
                 "agreement": agreement.get(channel),
             }
-            for channel in range(len(FINDINGS))
-            if item[self.target_key][channel] >= 0.5
+            for channel in positive
         ]
 
-    def _explained(self, item: Mapping[str, Any]) -> list[int]:
-        """Positive observations of which every member has a map with anything in it."""
-        positive = (channel for channel in range(len(FINDINGS)) if item[self.target_key][channel] >= 0.5)
-        maps = [item[f"{self.map_prefix}_{member}"] for member in range(self.members)]
-        return [channel for channel in positive if all(bool(values[channel].any()) for values in maps)]
-
-    def _maps(self, item: Mapping[str, Any], channels: list[int], side: int) -> np.ndarray:
-        """The members' maps of some observations, averaged to at most ``side`` cells: (K, T, W, H)."""
-        members = [item[f"{self.map_prefix}_{member}"][channels] for member in range(self.members)]
-        maps = torch.stack([values.as_subclass(torch.Tensor) for values in members]).float()
-        return np.asarray(adaptive_avg_pool2d(maps, grid(maps.shape[2:], side)).cpu())
-
-    def _agreement(self, item: Mapping[str, Any], channels: list[int]) -> dict[int, float]:
-        """Mean rank correlation of every two members' maps of each explained observation; of coarse maps, for speed."""
-        if self.members == 1 or not channels:
-            return {}
-        maps = self._maps(item, channels, AGREEMENT_SIDE)
-        pairs = list(combinations(range(self.members), 2))
-        return {
-            channel: round(float(np.mean([rank_correlation(maps[a, n], maps[b, n]) for a, b in pairs])), 4)
-            for n, channel in enumerate(channels)
-        }
-
-    def _completeness_error(self, item: Mapping[str, Any], channel: int) -> float | None:
-        """The members' mean; None where an observation was not explained."""
-        values = self._of_members(item, "completeness_error", channel)
-        mean = float(torch.stack(values).mean()) if values else math.nan
-        return None if math.isnan(mean) else round(mean, 5)
-
-    def _steps(self, item: Mapping[str, Any], channel: int) -> int | None:
-        """The most that any member needed."""
-        values = self._of_members(item, "n_steps", channel)
-        return max(int(value) for value in values) if values else None
-
-    def _of_members(self, item: Mapping[str, Any], name: str, channel: int) -> list[torch.Tensor]:
+    def _of_members(self, item: Mapping[str, Any], name: str) -> torch.Tensor:
+        """What the output has of each member, (K, T, ...); empty when it has nothing."""
         found = [item.get(f"{name}_{member}") for member in range(self.members)]
-        values = [torch.as_tensor(value) for value in found if value is not None]
-        return [value[channel] if value.ndim else value for value in values]
+        plain = [torch.as_tensor(value).as_subclass(torch.Tensor) for value in found if value is not None]
+        return torch.stack(
+            [value if value.ndim else value.expand(len(FINDINGS)) for value in plain or [torch.empty(0)]]
+        )
+
+
+def _small(maps: torch.Tensor, side: int) -> np.ndarray:
+    """Maps (K, T, W, H) averaged to at most ``side`` cells along each axis."""
+    return np.asarray(adaptive_avg_pool2d(maps, grid(maps.shape[2:], side)).cpu())
+
+
+def _agreement(maps: torch.Tensor) -> list[float | None]:
+    """Mean rank correlation of every two members' maps of each observation; of coarse maps, for speed.
+
+    Args:
+        maps: (K, T, W, H); with a lone member there is nothing to compare.
+    """
+    if len(maps) == 1 or maps.shape[1] == 0:
+        return [None] * maps.shape[1]
+    small = _small(maps, AGREEMENT_SIDE)
+    pairs = list(combinations(range(len(maps)), 2))
+    return [
+        round(float(np.mean([rank_correlation(small[a, n], small[b, n]) for a, b in pairs])), 4)
+        for n in range(small.shape[1])
+    ]
+
+
+def _rounded(value: torch.Tensor, digits: int) -> float | None:
+    """None where an observation was not explained."""
+    return None if math.isnan(value) else round(float(value), digits)

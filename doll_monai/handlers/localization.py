@@ -1,67 +1,74 @@
-"""How well attributions and labels agree with known places of findings."""
+"""How well attributions and labels agree with the ground truth of findings."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
-from monai.utils import CommonKeys
 
-from doll_monai.data.ground_truth import GroundTruth
+from doll_monai.data.ground_truth import GroundTruth, patient_of
 from doll_monai.findings import FINDINGS
 from doll_monai.handlers.pair_table import PairTable, Row
+from doll_monai.metrics.localization import LocationPrior, brightest, chance_iou, hit, iou_at_shares
 from doll_monai.networks.committee import Committee, member_keys
 from doll_monai.transforms.attribution import AttributionToLabeld
 
 COLUMNS = ("image", "observation", "source", "share", "iou", "hit", "truth_share")
-"""Columns of the table: IoU of the brightest ``share`` of the map with the truth; hit: the maximum lies inside."""
+"""Columns of the table: IoU of the brightest ``share`` of the map with the ground truth, which is ``truth_share`` of
+the image; hit: the maximum lies inside, of chance the probability of that."""
+CONSENSUS, CHANCE, LOCATION_PRIOR = "consensus", "chance", "location_prior"
 
 
 class LocalizationScorer(PairTable):
-    """Scores maps against the truth at several foreground shares; writes a table when the run is complete.
+    """Scores maps against ground truth at several foreground shares, and two floors that never see the image.
+
+    The source ``chance`` is the consensus' region at a random place (``chance_iou``); ``location_prior`` is the mean
+    ground truth of the finding in other patients' images (``LocationPrior``), without rows where there is none.
 
     Args:
-        truth: the known places.
+        ground_truth: masks or boxes; all of them make up the prior, whichever images are scored.
         sources: name of a source in the table to its key in the post-processed output, (T, W, H) maps >= 0.
         shares: shares of the image's pixels to take as foreground.
         path: CSV file to write.
-        target_key: (T,) targets; only positive observations are scored.
     """
 
     def __init__(
-        self,
-        truth: GroundTruth,
-        sources: Mapping[str, str],
-        shares: Sequence[float],
-        path: str | os.PathLike,
-        target_key: str = CommonKeys.LABEL,
+        self, ground_truth: GroundTruth, sources: Mapping[str, str], shares: Sequence[float], path: str | os.PathLike
     ) -> None:
-        super().__init__(truth, COLUMNS, path, target_key)
+        super().__init__(ground_truth, COLUMNS, path)
         self.sources = dict(sources)
         self.shares = list(shares)
 
+    @cached_property
+    def _prior(self) -> LocationPrior:
+        prior, side = LocationPrior(), LocationPrior.SIDE
+        for image in self.ground_truth.images:
+            for channel, mask in self.ground_truth.masks(self.ground_truth.dataset_dir / image, (side, side)).items():
+                prior.add(patient_of(image), channel, mask.numpy())
+        return prior
+
     def rows(self, image: str, channel: int, mask: torch.Tensor, item: Mapping[str, Any]) -> Iterable[Row]:
         """A row for each source and share."""
-        truth = mask.flatten()
-        for source, key in self.sources.items():
-            values = torch.as_tensor(item[key])[channel].flatten().cpu()
-            inside = truth[torch.argsort(values, descending=True, stable=True)].cumsum(0)
-            if not bool(values.max() > 0):  # without evidence nothing is found, and no label written
-                inside = torch.zeros_like(inside)
-            for share in self.shares:
-                n = max(round(share * len(truth)), 1)
-                overlap = int(inside[n - 1])
-                yield {
-                    "image": image,
-                    "observation": FINDINGS[channel],
-                    "source": source,
-                    "share": share,
-                    "iou": round(overlap / (n + int(truth.sum()) - overlap), 5),
-                    "hit": int(inside[0]),
-                    "truth_share": round(float(truth.float().mean()), 5),
-                }
+        region = mask.numpy()
+        covered = round(float(region.mean()), 5)
+        maps = {name: np.asarray(item[key][channel].cpu()) for name, key in self.sources.items()}
+        prior = self._prior.map(patient_of(image), channel, region.shape)
+        scored = maps if prior is None else {**maps, LOCATION_PRIOR: prior}
+        scores = {
+            name: (iou_at_shares(values, region, self.shares), int(hit(values, region)))
+            for name, values in scored.items()
+        }
+        if CONSENSUS in maps:
+            regions = [brightest(maps[CONSENSUS], share) for share in self.shares]
+            scores[CHANCE] = [chance_iou(found, region) for found in regions], covered
+        for source, (overlaps, inside) in scores.items():
+            for share, iou in zip(self.shares, overlaps, strict=True):
+                row = (image, FINDINGS[channel], source, share, round(iou, 5), inside, covered)
+                yield dict(zip(COLUMNS, row, strict=True))
 
 
 def label_shares(foreground_share: float | Mapping[str, float]) -> list[float]:
@@ -74,7 +81,13 @@ def with_label_shares(shares: Sequence[float], foreground_share: float | Mapping
     return sorted({*map(float, shares), *label_shares(foreground_share)})
 
 
-def localization_sources(committee: Committee) -> dict[str, str]:
-    """The sources that are compared, by name: the consensus, each member alone, and Grad-CAM's consensus."""
+def localization_sources(committee: Committee, randomized: bool = False) -> dict[str, str]:
+    """The maps that are compared, by name: the consensus, each member alone, and Grad-CAM's consensus.
+
+    Args:
+        committee: its members are counted.
+        randomized: also the consensus of the randomized committee.
+    """
     members = {f"member_{number}": key for number, key in enumerate(member_keys("attribution", committee))}
-    return {"consensus": "consensus", **members, "gradcam": "gradcam"}
+    last = {"randomized": "randomized"} if randomized else {}
+    return {CONSENSUS: CONSENSUS, **members, "gradcam": "gradcam", **last}

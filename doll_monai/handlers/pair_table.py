@@ -1,14 +1,16 @@
-"""A table with rows for each (image, positive observation) whose place is known, written when the run is complete."""
+"""A table with rows for each (image, positive observation) that has ground truth."""
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
@@ -20,23 +22,33 @@ from doll_monai.utils.atomic import write_atomic
 Row = Mapping[str, Any]
 
 
+def write_rows(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write a CSV file in one step; what is no number is blank."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {name: "" if isinstance(cell, float) and math.isnan(cell) else cell for name, cell in row.items()}
+        )
+    write_atomic(path, buffer.getvalue().encode())
+
+
 class PairTable(ABC):
-    """Base of the handlers that judge maps against known places.
+    """Base of the handlers that compare maps with ground truth; writes the table when the run is complete.
+
+    Works on the engine's decollated, post-processed output; positive observations of its targets ``label`` are judged.
 
     Args:
-        truth: the known places.
+        ground_truth: masks or boxes.
         columns: of the table.
         path: CSV file to write.
-        target_key: (T,) targets; only positive observations are judged.
     """
 
-    def __init__(
-        self, truth: GroundTruth, columns: Sequence[str], path: str | os.PathLike, target_key: str = CommonKeys.LABEL
-    ) -> None:
-        self.truth = truth
+    def __init__(self, ground_truth: GroundTruth, columns: Sequence[str], path: str | os.PathLike) -> None:
+        self.ground_truth = ground_truth
         self.columns = list(columns)
         self.path = Path(path)
-        self.target_key = target_key
         self._rows: list[Row] = []
 
     @abstractmethod
@@ -57,16 +69,11 @@ class PairTable(ABC):
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def __call__(self, engine: Engine) -> None:
-        for image, channel, mask, item in self._pairs(engine):
-            self._rows.extend(self.rows(image, channel, mask, item))
-
-    def _pairs(self, engine: Engine) -> Iterator[tuple[str, int, torch.Tensor, Mapping[str, Any]]]:
         for item in output_of(engine):
             path = item[CommonKeys.IMAGE].meta["filename_or_obj"]
-            size = tuple(item[CommonKeys.IMAGE].shape[1:])
-            for channel, mask in self.truth.masks(path, size).items():
-                if item[self.target_key][channel] >= 0.5:
-                    yield self.truth.relative(path), channel, mask, item
+            for channel, mask in self.ground_truth.masks(path, tuple(item[CommonKeys.IMAGE].shape[1:])).items():
+                if item[CommonKeys.LABEL][channel] >= 0.5:
+                    self._rows.extend(self.rows(self.ground_truth.relative(path), channel, mask, item))
 
     def _write(self, _engine: Engine) -> None:
-        write_atomic(self.path, pd.DataFrame(self._rows, columns=self.columns).to_csv(index=False).encode())
+        write_rows(self.path, self.columns, self._rows)

@@ -1,4 +1,4 @@
-"""The explanations of a committee that has forgotten what it learnt, beside the real ones."""
+"""Model-randomization sanity check (Adebayo et al. 2018): explanations of randomized networks beside the real ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from monai.engines import IterationEvents
 
 from doll_monai.handlers.engine import output_of
 from doll_monai.handlers.explainer import Explainer
-from doll_monai.handlers.localization import localization_sources
 from doll_monai.networks import randomize
 from doll_monai.networks.committee import Committee, member_keys
 
@@ -49,11 +48,6 @@ class RandomizedExplainer:
         maps = {key: value for key, value in output.items() if key.startswith(f"{self.output_prefix}_")}
         output.clear()
         output.update(before | maps)
-
-
-def gate_sources(committee: Committee) -> dict[str, str]:
-    """``localization_sources``, and the consensus of the randomized committee."""
-    return {**localization_sources(committee), "randomized": "randomized"}
 
 
 def explained_keys(committee: Committee) -> list[str]:

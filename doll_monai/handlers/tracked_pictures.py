@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from skimage.util import montage
 
-from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR, outlines
+from doll_monai.visualize.pictures import compared
 
 EACH = 16
 """Of this many validations, and of as many after them, each is pictured."""
@@ -22,15 +22,9 @@ def is_pictured(number: int) -> bool:
 
 def picture_of(image: torch.Tensor, label: torch.Tensor | None, prediction: torch.Tensor) -> np.ndarray:
     """Args: image (1, W, H) 0 to 1, label and prediction (T, W, H). Returns: (H, W, 3) ``uint8``."""
-    grey = (np.asarray(image.cpu())[0].T.clip(0, 1) * 255).astype(np.uint8)
-    picture = np.stack([grey] * 3, -1)
-    if label is not None and label.ndim == 3:
-        picture = outlines(picture, _masks(label), TRUTH_COLOR)
-    return outlines(picture, _masks(prediction), LABEL_COLOR, dashed=True)
-
-
-def _masks(channels: torch.Tensor) -> np.ndarray:
-    return np.asarray(channels.cpu()).transpose(0, 2, 1)
+    gray = (np.asarray(image.cpu())[0].T.clip(0, 1) * 255).astype(np.uint8)
+    truth = None if label is None or label.ndim != 3 else np.asarray(label.cpu())
+    return compared(np.stack([gray] * 3, -1), truth, np.asarray(prediction.cpu()))
 
 
 def together(pictures: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,101 +1,99 @@
-"""How well each source of maps finds the known places, with the foreground share chosen on other images."""
+"""How well the brightest part of a map finds a region, and two floors: chance, and where a finding usually lies."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
+from scipy.ndimage import gaussian_filter
+from skimage.transform import resize
 
-from doll_monai.findings import FINDINGS
-
-PAIR = ["image", "observation"]
 DEFAULT_SHARE = 0.1
-MIN_TABLE_PAIRS = 30
-"""With fewer (image, observation) pairs for validation, nothing is chosen: all take ``DEFAULT_SHARE``."""
-MIN_OBSERVATION_PAIRS = 5
-"""With fewer of one observation, it takes the source's best share over all observations."""
+"""Share of an image's pixels that is foreground."""
 
 
-def localization_summary(test: pd.DataFrame, validation: pd.DataFrame | None) -> dict[str, Any]:
-    """Mean IoU and pointing-game hits of all sources over the pairs of a table.
+def brightest(values: np.ndarray, share: float) -> np.ndarray:
+    """The brightest share of a map's pixels as a mask, by rank; equal values keep the order of the pixels.
 
-    Each source takes, for each observation, its own best share of the validation table (``choose_shares``). Chance is
-    a region of the consensus' share s that knows nothing of a truth of share t, with an expected overlap of s t and so
-    an IoU of s t / (s + t - s t); a random pixel hits with probability t.
+    At least one pixel; none of a map without any evidence, which is <= 0 everywhere.
+    """
+    mask = np.zeros(values.size, dtype=bool)
+    if values.max() > 0:
+        mask[np.argsort(-values.ravel(), kind="stable")[: max(round(share * values.size), 1)]] = True
+    return mask.reshape(values.shape)
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two masks; 0 when both are empty."""
+    union = int((first | second).sum())
+    return int((first & second).sum()) / union if union else 0.0
+
+
+def iou_at_shares(values: np.ndarray, ground_truth: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """IoU of a map's brightest part (``brightest``) with the ground truth, for several shares with one sort."""
+    if not values.max() > 0:
+        return [0.0] * len(shares)
+    found = np.cumsum(ground_truth.ravel()[np.argsort(-values.ravel(), kind="stable")])
+    sizes = [max(round(share * values.size), 1) for share in shares]
+    return [float(found[n - 1] / (n + found[-1] - found[n - 1])) for n in sizes]
+
+
+def hit(values: np.ndarray, ground_truth: np.ndarray) -> bool:
+    """Whether the maximum of a map lies in the ground truth: the pointing game (Zhang et al. 2018)."""
+    return bool(values.max() > 0 and ground_truth.ravel()[values.argmax()])
+
+
+def chance_iou(region: np.ndarray, ground_truth: np.ndarray) -> float:
+    """Chance: the expected IoU of a region of the label's own shape at a random place in the image.
+
+    It is the mean over all shifts of the region, wrapped around, exact and without random numbers. A compact region
+    either meets the ground truth or misses it, and scores more on average than scattered pixels of the same number.
 
     Args:
-        test: rows of ``doll_monai.handlers.localization.COLUMNS``.
-        validation: the same of other images, or None.
-
-    Returns:
-        ``pairs``, ``threshold``, ``iou_*`` and ``hit_*`` of ``consensus``, ``single``, ``members``, ``gradcam`` and
-        ``chance``, ``iou_consensus_default_share``, and ``by_observation``. A source that is not there is left out.
+        region, ground_truth: masks of the same shape, (W, H) bool.
     """
-    enough = validation is not None and pair_count(validation) >= MIN_TABLE_PAIRS
-    shares = choose_shares(validation) if enough and validation is not None else {}
-    chosen = {source: at_shares(rows, shares.get(str(source), {})) for source, rows in test.groupby("source")}
-    figures: dict[str, Any] = {"threshold": "validation" if enough else "default", "pairs": pair_count(test)}
-    for score in ("iou", "hit"):
-        means = {str(source): float(rows[score].mean()) for source, rows in chosen.items()}
-        members = {source: mean for source, mean in sorted(means.items()) if source.startswith("member_")}
-        figures |= {f"{score}_{source}": means[source] for source in ("consensus", "gradcam") if source in means}
-        if members:
-            figures[f"{score}_members"] = members
-            figures[f"{score}_single"] = sum(members.values()) / len(members)
-    if "consensus" in chosen:
-        rows = chosen["consensus"]
-        overlap = rows["share"] * rows["truth_share"]
-        figures["iou_chance"] = float((overlap / (rows["share"] + rows["truth_share"] - overlap)).mean())
-        figures["hit_chance"] = float(rows["truth_share"].mean())
-        default = at_shares(test[test["source"] == "consensus"], {})
-        figures["iou_consensus_default_share"] = float(default["iou"].mean())
-    figures["by_observation"] = _by_observation(chosen)
-    return figures
+    spectrum = np.conj(np.fft.rfft2(region.astype(float))) * np.fft.rfft2(ground_truth.astype(float))
+    shared = np.rint(np.fft.irfft2(spectrum, s=region.shape))
+    union = int(region.sum()) + int(ground_truth.sum()) - shared
+    return float(np.mean(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)))
 
 
-def pair_count(table: pd.DataFrame) -> int:
-    """Number of (image, observation) pairs of a table."""
-    return len(table[PAIR].drop_duplicates())
+class LocationPrior:
+    """Where a finding usually lies: the mean ground truth of the same finding in other patients' images.
 
-
-def choose_shares(validation: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """The share with the best mean IoU, the smaller one of equals.
-
-    Returns:
-        source to observation to share; the key ``""`` stands for observations with too few pairs.
+    It never sees the image: a label that is not better has learnt where the finding lies in most people, at the most.
+    The mean is taken on a common grid, which covers every image from edge to edge, and smoothed a little, since the
+    mean of few boxes has steps whose order would be that of the pixels.
     """
-    chosen: dict[str, dict[str, float]] = {}
-    for source, rows in validation.groupby("source"):
-        best = {"": _best_share(rows)}
-        for observation, part in rows.groupby("observation"):
-            if pair_count(part) >= MIN_OBSERVATION_PAIRS:
-                best[str(observation)] = _best_share(part)
-        chosen[str(source)] = best
-    return chosen
 
+    SIDE = 64
+    """Cells of the grid along each axis."""
+    SIGMA = 0.02
+    """Of the smoothing, as a share of the image's width and height."""
 
-def at_shares(rows: pd.DataFrame, shares: dict[str, float]) -> pd.DataFrame:
-    """The rows of one source at each observation's share, or at the one measured that is nearest to it."""
-    parts = []
-    for observation, part in rows.groupby("observation"):
-        wanted = shares.get(str(observation), shares.get("", DEFAULT_SHARE))
-        measured = part["share"].to_numpy(dtype=float)
-        parts.append(part[measured == measured[np.abs(measured - wanted).argmin()]])
-    return pd.concat(parts)
+    def __init__(self) -> None:
+        self._masks: dict[int, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+        self._sums: dict[int, np.ndarray] = defaultdict(lambda: np.zeros((self.SIDE, self.SIDE)))
 
+    def add(self, patient: str, channel: int, mask: np.ndarray) -> None:
+        """Add the ground truth of one image and finding, (SIDE, SIDE) bool."""
+        self._masks[channel][patient].append(mask)
+        self._sums[channel] += mask
 
-def _best_share(rows: pd.DataFrame) -> float:
-    means = rows.groupby("share")["iou"].mean().sort_index()
-    return float(means.index.tolist()[int(means.to_numpy().argmax())])
+    def map(self, patient: str, channel: int, size: tuple[int, ...]) -> np.ndarray | None:
+        """The prior of a finding for a patient's images, whose own ground truth is left out.
 
+        Args:
+            size: (W, H) of the image.
 
-def _by_observation(chosen: dict[Any, pd.DataFrame]) -> dict[str, dict[str, float | int]]:
-    table: dict[str, dict[str, float | int]] = {}
-    for source in ("consensus", "gradcam"):
-        for observation, rows in chosen[source].groupby("observation") if source in chosen else ():
-            entry = table.setdefault(str(observation), {})
-            entry[source] = float(rows["iou"].mean())
-            entry["pairs"] = len(rows)
-    order = {name: place for place, name in enumerate(FINDINGS)}
-    return dict(sorted(table.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+        Returns:
+            (W, H), 0 to 1; None when no other patient has ground truth of the finding.
+        """
+        own = self._masks[channel].get(patient, [])
+        others = sum(map(len, self._masks[channel].values())) - len(own)
+        if others == 0:
+            return None
+        mean = (self._sums[channel] - sum(own)) / others
+        smooth: np.ndarray = resize(gaussian_filter(mean, self.SIGMA * self.SIDE), size, order=1)
+        return smooth

@@ -1,83 +1,56 @@
-"""Drawing on images: tints and outlines of masks, and pictures as ``data:`` addresses."""
+"""Drawing on radiographs: outlines and tints of masks, captions, and pictures as files.
+
+A picture is (H, W, 3) ``uint8``: rows first, as Pillow and viewers have it, where MONAI puts the width first.
+"""
 
 from __future__ import annotations
 
 import base64
+import colorsys
 import io
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
-from skimage.morphology import dilation, disk, erosion
+from PIL import Image, ImageDraw
+from skimage.segmentation import find_boundaries
 
 from doll_monai.findings import FOREGROUND
-from doll_monai.transforms.reading import LoadLabeld, read_radiograph
-from doll_monai.utils.errors import InputError
 
-LABEL_COLOR = (230, 159, 0)
-TRUTH_COLOR = (86, 180, 233)
-"""Orange and sky blue of the color-blind-safe palette of Okabe and Ito (2008)."""
+Color = tuple[int, int, int]
+OKABE_ITO: tuple[Color, ...] = (
+    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)),
+    *((204, 121, 167), (213, 94, 0), (0, 114, 178)),
+)
+"""Colors that color-blind readers tell apart (Okabe and Ito, 2008)."""
+LABEL_COLOR, TRUTH_COLOR = OKABE_ITO[:2]
+"""Orange for labels and predictions, sky blue for the ground truth."""
 PICTURE_SIZE = 240
+LINE = 16
+"""Height of a line of a caption, in pixels."""
 
 
-@cache
-def _load_label() -> LoadLabeld:
-    """One loader: MONAI asks for all its readers, and says which are missing, each time one is made."""
-    return LoadLabeld()
+def class_colors(count: int) -> tuple[Color, ...]:
+    """A color of its own for each of ``count`` classes; of Okabe and Ito as far as they reach."""
+    if count <= len(OKABE_ITO):
+        return OKABE_ITO[:count]
+    wheel = (colorsys.hsv_to_rgb(number / count, 0.6 + 0.4 * (number % 2), 1.0) for number in range(count))
+    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in wheel)
 
 
-def read_image(path: str | Path, side: int = PICTURE_SIZE) -> np.ndarray | None:
-    """An image as a picture, (H, W, 3) ``uint8`` whose longer side is ``side``; None when it cannot be read."""
-    try:
-        values = read_radiograph(path)[0].numpy().T
-    except InputError:
-        return None
+def gray_picture(values: np.ndarray, side: int = PICTURE_SIZE) -> np.ndarray:
+    """An image (W, H) of any range as a picture, its longer side ``side``, gray from its 1st to its 99th percentile."""
     low, high = np.percentile(values, (1, 99))
-    grey = np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255
-    picture = Image.fromarray(grey.astype(np.uint8))
-    scale = side / max(picture.size)
-    size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
+    gray = Image.fromarray((np.clip((values.T - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8))
+    scale = side / max(gray.size)
+    size = (max(round(gray.width * scale), 1), max(round(gray.height * scale), 1))
     return np.stack(
-        [np.asarray(picture.resize(size, Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX))] * 3, -1
+        [np.asarray(gray.resize(size, Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX))] * 3, -1
     )
 
 
-def read_mask(path: Path, channel: int | None = None) -> np.ndarray | None:
-    """A label file in rows and columns: (H, W) of one channel, or all (T, H, W); None when it cannot be read."""
-    try:
-        label = _load_label()({"label": path})["label"].numpy().transpose(0, 2, 1)
-    except InputError:
-        return None
-    return label if channel is None else label[channel]
-
-
-def _fit(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
-    grey = Image.fromarray(mask.astype(np.uint8) * 255).resize(
-        (image.shape[1], image.shape[0]), Image.Resampling.BILINEAR
-    )
-    return np.asarray(grey) > 127
-
-
-def tint(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) ``uint8`` with a mask of any size tinted and outlined in the labels' color."""
-    tinted = image.copy()
-    inside = _fit(mask, image)
-    tinted[inside] = (0.6 * image[inside] + 0.4 * np.array(LABEL_COLOR)).astype(np.uint8)
-    return outline(tinted, mask, LABEL_COLOR)
-
-
-def outlines(image: np.ndarray, masks: np.ndarray, color: tuple[int, int, int], dashed: bool = False) -> np.ndarray:
-    """An image (H, W, 3) with the foreground of each channel of a label (T, h, w) outlined."""
-    for mask in masks:
-        image = outline(image, mask == FOREGROUND, color, dashed)
-    return image
-
-
-def outline(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int], dashed: bool = False) -> np.ndarray:
-    """An image (H, W, 3) with a mask (h, w), enlarged to its size, outlined; dashed where two outlines may coincide."""
-    inside = np.pad(_fit(mask, image), 1)
-    edge = (dilation(inside, disk(1)) & ~erosion(inside, disk(1)))[1:-1, 1:-1]
+def outline(image: np.ndarray, mask: np.ndarray, color: Color, dashed: bool = False) -> np.ndarray:
+    """A picture with a mask (h, w), enlarged to its size, outlined; dashed where two outlines may coincide."""
+    edge = find_boundaries(np.pad(_fit(mask, image), 1))[1:-1, 1:-1]
     if dashed:
         row, column = np.indices(edge.shape)
         edge &= (row + column) % 12 < 7
@@ -86,8 +59,57 @@ def outline(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int], da
     return drawn
 
 
-def data_uri(picture: np.ndarray) -> str:
-    """A picture (H, W, 3) ``uint8`` as a JPEG inside a ``data:`` address."""
+def outlines(image: np.ndarray, masks: np.ndarray, color: Color, dashed: bool = False) -> np.ndarray:
+    """A picture with the foreground of each channel of a label (T, h, w) outlined."""
+    for mask in masks:
+        image = outline(image, mask == FOREGROUND, color, dashed)
+    return image
+
+
+def compared(image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray | None) -> np.ndarray:
+    """A picture with ground truth in blue and prediction dashed in orange, (T, w, h) each, width first."""
+    if truth is not None:
+        image = outlines(image, truth.transpose(0, 2, 1), TRUTH_COLOR)
+    if prediction is not None:
+        image = outlines(image, prediction.transpose(0, 2, 1), LABEL_COLOR, dashed=True)
+    return image
+
+
+def tint(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A picture with a mask (h, w) of any size tinted and outlined in the labels' color."""
+    tinted, inside = image.copy(), _fit(mask, image)
+    tinted[inside] = (0.6 * image[inside] + 0.4 * np.array(LABEL_COLOR)).astype(np.uint8)
+    return outline(tinted, mask, LABEL_COLOR)
+
+
+def captioned(image: np.ndarray, lines: Sequence[tuple[str, Color]]) -> np.ndarray:
+    """A picture with lines of text below it, each in its color on black."""
+    canvas = Image.new("RGB", (image.shape[1], image.shape[0] + LINE * len(lines)))
+    canvas.paste(Image.fromarray(image))
+    for number, (text, color) in enumerate(lines):
+        ImageDraw.Draw(canvas).text((4, image.shape[0] + LINE * number + 1), text, fill=color)
+    return np.asarray(canvas)
+
+
+def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures in a row, the lower ones with black below."""
+    height = max(len(picture) for picture in pictures)
+    return np.hstack([np.pad(picture, ((0, height - len(picture)), (0, 4), (0, 0))) for picture in pictures])
+
+
+def encoded(picture: np.ndarray, kind: str = "PNG", **options: int | bool) -> bytes:
+    """A picture as the content of a file."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=82, subsampling=0, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def data_uri(picture: np.ndarray) -> str:
+    """A picture as a JPEG inside a ``data:`` address."""
+    content = encoded(picture, "JPEG", quality=82, subsampling=0, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode()
+
+
+def _fit(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
+    gray = Image.fromarray(mask.astype(np.uint8) * 255)
+    return np.asarray(gray.resize((image.shape[1], image.shape[0]), Image.Resampling.BILINEAR)) > 127

@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         exit status: 0, 1 after an error, 2 for an unknown command, 130 after Ctrl-C.
     """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it when it is imported
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = next((" ".join(words[:count]) for count in (2, 1) if " ".join(words[:count]) in COMMANDS), None)
     if name is None:

@@ -18,7 +18,7 @@ WORKFLOWS = (
     ("train", "multi_gpu_train"),
     ("inference",),
     ("inference", "evaluate"),
-    ("inference", "evaluate", "gate"),
+    ("inference", "evaluate", "quality_check"),
 )
 """Configurations that are run together, where a bundle has them."""
 

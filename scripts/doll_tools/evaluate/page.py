@@ -1,4 +1,4 @@
-"""The evaluation as a page of Markdown that ends with the verdict."""
+"""The label quality check as a page of Markdown that ends with the decision."""
 
 from __future__ import annotations
 
@@ -7,81 +7,72 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from doll_tools.evaluate.pairs import ALL
-from doll_tools.evaluate.verdict import Verdict
+from doll_tools.evaluate.decision import Decision
+from doll_tools.evaluate.scores import ALL
 
 IMAGES = {
     "training": "images on which the classifiers were trained",
     "validation": "images on which the classifiers' best epochs were chosen",
     "test": "images that the classifiers have not seen",
 }
-OVERALL = ["source", "share", "IoU", "hit", "consensus minus it", "IoU at chosen share", "completeness error"]
+OVERALL = ["source", "share", "IoU", "hit", "consensus minus it", "completeness error"]
 NOTE = (
-    "IoU and hit (the maximum of the map lies in the place) are means over pairs of an image and an observation; in "
-    "brackets 95 % intervals over patients. `share`: of the image that is foreground, the label's own. `chance` is the "
-    "consensus' region anywhere in the image; `randomized` the consensus of the same networks with all parameters drawn "
-    "anew. Completeness error: median, and 95th percentile."
+    "IoU and hit (the maximum of the map lies in the ground truth) are means over pairs of an image and an "
+    "observation, in brackets 95 % intervals over patients. `share`: of the image that is foreground, the label's own. "
+    "`randomized`: the consensus of the same networks with all parameters drawn anew. Two floors never see the image: "
+    "`chance`, the consensus' region at a random place, and `location_prior`, the mean ground truth of the finding in "
+    "other patients' images. Completeness error: median, and 95th percentile."
 )
+LIKENESS = {
+    "two members": ("agreement", None),
+    "a member and itself randomized": ("randomized", "randomized_iou"),
+    "a map and itself elsewhere": ("unrelated", "unrelated_iou"),
+}
 
 
-def page(table: pd.DataFrame, verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
+def page(table: pd.DataFrame, decisions: Sequence[Decision]) -> str:
     """The page.
 
     Args:
         table: of ``score_table``.
-        verdicts: one a section; the last decides.
-        notes: sentences about what was left out.
+        decisions: one a section; the last counts.
     """
-    parts = ["# Do the labels show what the classifiers know?", NOTE, *notes]
-    for verdict in verdicts:
-        rows = table[table["section"] == verdict.section]
-        title = f"## {verdict.section}: {IMAGES[verdict.section]}"
-        parts += [f"{title}\n\n{verdict.pairs} pairs of {verdict.patients} patients."]
-        together = rows[rows["observation"] == ALL]
+    parts = ["# Label quality check", NOTE]
+    for decision in decisions:
+        rows = table[table["section"] == decision.section]
+        parts.append(f"## {decision.section}: {IMAGES[decision.section]}")
+        parts.append(f"{decision.pairs} pairs of {decision.patients} patients.")
+        together = rows[rows["observation"] == ALL].set_index("source", drop=False)
         parts.append(markdown_table(OVERALL, [_overall(row) for row in together.to_dict("records")]))
-        (consensus,) = together[together["source"] == "consensus"].to_dict("records")
-        parts.append(_likeness(consensus))
-        parts.append(_by_observation(rows[rows["observation"] != ALL]))
-    lines = [f"- {line}" for verdict in verdicts for line in verdict.sentences()]
-    decides = verdicts[-1]
-    word = "the labels pass" if decides.passed else "the labels do not pass"
-    parts += ["## Verdict", "\n".join(lines), f"**By {decides.section} images, {word} the gate.**"]
+        consensus = together.loc["consensus"].to_dict()
+        lines = [
+            [
+                kind,
+                *(_number(consensus[f"{name}_{way}"]) for way in ("rank", "ssim")),
+                _number(consensus[iou]) if iou else "",
+            ]
+            for kind, (name, iou) in LIKENESS.items()
+        ]
+        parts.append(markdown_table(["maps of", "rank correlation", "SSIM", "IoU of the labels"], lines))
+        iou = rows[rows["observation"] != ALL].pivot(index="observation", columns="source", values="iou")
+        pairs = rows.groupby("observation", sort=False)["pairs"].max().drop(ALL)
+        lines = [[name, str(pairs[name]), *map(_number, iou.loc[name, list(together.index)])] for name in pairs.index]
+        parts.append(markdown_table(["IoU", "pairs", *together.index], lines))
+        parts.append("\n".join(f"- {sentence}" for sentence in decision.sentences()))
+    last = decisions[-1]
+    word = "pass" if last.passed else "do not pass"
+    parts += ["## Decision", f"**By {last.section} images, the labels {word} the label quality check.**"]
     return "\n\n".join(parts) + "\n"
 
 
 def _overall(row: dict) -> list[str]:
-    difference = "" if row["source"] == "consensus" else _interval(row, "difference", "+.3f")
     error = _number(row["completeness_median"], ".1%")
     error += f", {row['completeness_p95']:.1%}" if error else ""
-    scores = [_interval(row, name, ".3f") for name in ("iou", "hit")]
-    return [row["source"], _number(row["share"]), *scores, difference, _number(row["iou_chosen_share"]), error]
+    difference = "" if row["source"] == "consensus" else _interval(row, "difference", "+.3f")
+    return [row["source"], _number(row["share"]), *(_interval(row, name) for name in ("iou", "hit")), difference, error]
 
 
-def _by_observation(rows: pd.DataFrame) -> str:
-    """IoU of every source, a row an observation; all else is in ``evaluation.csv``."""
-    sources = list(rows["source"].unique())
-    lines = []
-    for observation, part in rows.groupby("observation", sort=False):
-        iou = part.set_index("source")["iou"]
-        lines.append([str(observation), str(part["pairs"].max()), *(_number(iou[source]) for source in sources)])
-    return markdown_table(["IoU", "pairs", *sources], lines)
-
-
-def _likeness(row: dict) -> str:
-    """The randomization check's table."""
-    kinds = {
-        "two members": ("agreement", None),
-        "a member and itself randomized": ("randomized", "randomized_iou"),
-        "a map and itself elsewhere": ("unrelated", "unrelated_iou"),
-    }
-    lines = [
-        [kind, *(_number(row[f"{name}_{measure}"]) for measure in ("rank", "ssim")), _number(row[iou]) if iou else ""]
-        for kind, (name, iou) in kinds.items()
-    ]
-    return markdown_table(["maps of", "rank correlation", "SSIM", "IoU of the labels"], lines)
-
-
-def _interval(row: dict, name: str, form: str) -> str:
+def _interval(row: dict, name: str, form: str = ".3f") -> str:
     value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     ends = "" if math.isnan(low) else f" [{low:{form}}, {high:{form}}]"
     return f"{_number(value, form)}{ends}"

@@ -173,7 +173,7 @@ class Plan:
             if truth.name == "truth.csv":
                 parts = {"validation": ["validation"], "test": ["test"]}
             for part, sections in parts.items():
-                values = {"sections": sections, "truth": truth, **self._label_values()}
+                values = {"sections": sections, "ground_truth": truth, **self._label_values()}
                 folder, configs = self.output / "localization" / part, ["inference", "evaluate"]
                 files = ["localization.csv"]
                 stages.append(self._committee_stage(f"localize_{part}", LABELS, configs, folder, files, values))

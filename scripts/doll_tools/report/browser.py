@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from doll_monai.findings import BACKGROUND, FOREGROUND, IGNORE, finding_index
-from doll_monai.visualize.pictures import read_image, read_mask
+from doll_monai.transforms.pictures import read_image, read_mask
 from doll_tools.report.labels import LabeledImage, Labels, score
 
 Progress = Callable[[list[LabeledImage]], Iterable[LabeledImage]]

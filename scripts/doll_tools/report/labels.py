@@ -10,7 +10,7 @@ import numpy as np
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.data.label_maps import image_hash
 from doll_monai.findings import FOREGROUND, finding_index
-from doll_monai.metrics.maps import overlap
+from doll_monai.metrics.localization import iou
 from doll_monai.utils.errors import InputError
 from doll_tools.report.run_folder import RunFolder, finite
 
@@ -104,4 +104,4 @@ def score(image: LabeledImage, label: np.ndarray, known: dict[int, np.ndarray]) 
     """Set each pair's ``iou``, of the label (14, H, W) with the ground truth, channel to (H, W) bool."""
     for pair in image.pairs:
         if pair.channel in known:
-            pair.iou = round(overlap(label[pair.channel] == FOREGROUND, known[pair.channel]), 3)
+            pair.iou = round(iou(label[pair.channel] == FOREGROUND, known[pair.channel]), 3)

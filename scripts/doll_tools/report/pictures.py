@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 
 from doll_monai.findings import FINDINGS, FOREGROUND
-from doll_monai.visualize.pictures import (
-    LABEL_COLOR,
-    TRUTH_COLOR,
-    outline,
-    outlines,
-    read_image,
-    read_mask,
-    tint,
-)
+from doll_monai.transforms.pictures import read_image, read_mask
+from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR, outline, outlines, tint
 from doll_tools.report.labels import LabeledImage, Labels, Pair
 from doll_tools.report.run_folder import RunFolder, figure, relative_to
 

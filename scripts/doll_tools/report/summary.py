@@ -9,8 +9,8 @@ from typing import Any
 
 from doll_monai.findings import FINDINGS
 from doll_monai.handlers.localization import COLUMNS
-from doll_monai.metrics.localization import localization_summary
 from doll_monai.utils.atomic import write_atomic
+from doll_tools.evaluate.summary import localization_summary
 from doll_tools.report.run_folder import RunFolder, finite
 
 

@@ -56,7 +56,7 @@ def test_truth_and_prediction_are_drawn(images: list[Path], tmp_path: Path) -> N
     handler = OverlaySheet(tmp_path / "sheet.png")
     good, poor, none = _region(slice(2, 6)), _region(slice(2, 3)), _region(None)
     _evaluate(handler, images, [(good, good), (none, good), (poor, good)])
-    chosen = handler._overlays.chosen()
+    chosen = handler.chosen()
     assert [chosen[name][1] for name in ("best", "median", "worst")] == [images[0], images[2], images[1]]
     assert _has(tmp_path / "sheet.png", TRUTH_COLOR)
     assert _has(tmp_path / "sheet.png", LABEL_COLOR)
@@ -66,7 +66,7 @@ def test_channels_without_label_may_be_left_out(images: list[Path], tmp_path: Pa
     handler = OverlaySheet(tmp_path / "sheet.png", only_labeled=True)
     label, everywhere = _region(slice(0, 4), None), _region(slice(0, 4), slice(0, 8))
     _evaluate(handler, images[:2], [(everywhere, label), (everywhere, _region(None, None))])
-    chosen = handler._overlays.chosen()
+    chosen = handler.chosen()
     assert {image[1] for image in chosen.values()} == {images[0]}
     assert chosen["best"][0] == 1.0
     assert chosen["best"][2].shape == (1, 8, 8)
@@ -74,10 +74,14 @@ def test_channels_without_label_may_be_left_out(images: list[Path], tmp_path: Pa
 
 def test_a_second_run_starts_anew(images: list[Path], tmp_path: Path) -> None:
     handler = OverlaySheet(tmp_path / "sheet.png")
-    good = _region(slice(2, 6))
-    batch = [{"image": MetaTensor(torch.zeros(1, 8, 8), meta={"filename_or_obj": str(image)})} for image in images]
-    engine = Engine(lambda _engine, _batch: [{"pred": torch.tensor(good), "label": torch.tensor(good)}] * 3)
-    handler.attach(engine)
-    engine.run([batch])
-    engine.run([batch])
-    assert len(handler._overlays._images) == 3
+    good, none = _region(slice(2, 6)), _region(None)
+    _evaluate(handler, images, [(good, good)] * 3)
+    _evaluate(handler, images, [(none, good)] * 3)
+    assert [chosen[0] for chosen in handler.chosen().values()] == [0.0] * 3
+
+
+def test_images_that_cannot_be_read_leave_their_place_black(tmp_path: Path) -> None:
+    handler = OverlaySheet(tmp_path / "sheet.png")
+    _evaluate(handler, [tmp_path / "missing.png"], [(_region(None), _region(None))])
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert min(picture.size) >= 240

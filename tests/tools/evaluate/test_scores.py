@@ -1,4 +1,4 @@
-"""Joined tables and verdicts against hand-worked cases."""
+"""Joined tables, decisions and the summary against hand-worked cases."""
 
 from __future__ import annotations
 
@@ -13,17 +13,24 @@ import pytest
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.handlers.localization import COLUMNS
 from doll_monai.utils.errors import InputError
+from doll_tools.evaluate.decision import decide
 from doll_tools.evaluate.page import page
-from doll_tools.evaluate.pairs import ALL, read_pairs
-from doll_tools.evaluate.scores import score_table
-from doll_tools.evaluate.verdict import judge
+from doll_tools.evaluate.pairs import read_pairs
+from doll_tools.evaluate.scores import ALL, score_table
+from doll_tools.evaluate.summary import localization_summary
 
-SOURCES = ("consensus", "member_0", "gradcam", "randomized", "chance")
-IOU = {"consensus": 0.5, "member_0": 0.4, "gradcam": 0.3, "randomized": 0.2, "chance": 0.1}
+IOU = {
+    "consensus": 0.5,
+    "member_0": 0.4,
+    "gradcam": 0.3,
+    "randomized": 0.2,
+    "chance": 0.1,
+    "location_prior": 0.25,
+}
 PATIENTS = 12
 
 
-def _write_run(folder: Path, iou: dict[str, float], **agreement: float) -> dict[str, list[dict]]:
+def _write_run(folder: Path, iou: dict[str, float] = IOU, **agreement: float) -> dict[str, list[dict]]:
     """A run over 40 training pairs and 12 test pairs, one a patient; at the share 0.2 IoU is 0.1 more."""
     rows, likeness = [], []
     sections: dict[str, list[dict]] = {"training": [], "test": []}
@@ -41,53 +48,47 @@ def _write_run(folder: Path, iou: dict[str, float], **agreement: float) -> dict[
         found |= {"unrelated_rank": 0.0, "unrelated_ssim": 0.1, "randomized_iou": 0.1, "unrelated_iou": 0.05}
         own = {"image": image, "observation": "Edema", "label_share": 0.1, "completeness_0": number / 100}
         likeness.append({**own, **found, **agreement})
-    table = pd.DataFrame(rows)
-    table[table["source"] != "chance"].to_csv(folder / "localization.csv", index=False)
-    table[table["source"] == "chance"].to_csv(folder / "chance.csv", index=False)
+    pd.DataFrame(rows).to_csv(folder / "localization.csv", index=False)
     pd.DataFrame(likeness).to_csv(folder / "agreement.csv", index=False)
     return sections
 
 
-def _pairs(folder: Path, choose_on: str | None = None, iou: dict[str, float] = IOU, **agreement: float) -> pd.DataFrame:
-    sections = _write_run(folder, iou, **agreement)
-    return read_pairs(folder, sections, GroundTruth(None, folder), choose_on)
+def _pairs(folder: Path, iou: dict[str, float] = IOU, **agreement: float) -> pd.DataFrame:
+    return read_pairs(folder, _write_run(folder, iou, **agreement), GroundTruth(None, folder))
 
 
-def test_sections_are_never_pooled(tmp_path: Path) -> None:
-    table = score_table(_pairs(tmp_path), SOURCES).set_index(["section", "observation", "source"])
+def test_scores_are_those_at_the_labels_own_share_and_sections_are_never_pooled(tmp_path: Path) -> None:
+    table = score_table(_pairs(tmp_path), list(IOU)).set_index(["section", "observation", "source"])
     assert table.loc[("training", ALL, "consensus"), "pairs"] == 40
-    assert table.loc[("test", ALL, "consensus"), "pairs"] == PATIENTS
-    assert ALL not in table.index.get_level_values("section")
-
-
-def test_scores_are_those_at_the_labels_own_share(tmp_path: Path) -> None:
-    row = score_table(_pairs(tmp_path), SOURCES).set_index(["section", "observation", "source"])
-    test = row.loc["test"].loc[ALL]
+    assert set(table.index.get_level_values("section")) == {"training", "test"}
+    test = table.loc["test"].loc[ALL]
+    assert test.loc["consensus", "pairs"] == PATIENTS
     assert test.loc["consensus", "iou"] == pytest.approx(0.5, abs=0.01)
     assert test.loc["consensus", "iou_low"] < test.loc["consensus", "iou"] < test.loc["consensus", "iou_high"]
-    assert test.loc["gradcam", "difference"] == pytest.approx(0.2)
-    assert test.loc["gradcam", "difference_low"] == pytest.approx(0.2)
-    assert test.loc["consensus", "difference"] == 0
+    for source, difference in (("gradcam", 0.2), ("location_prior", 0.25), ("consensus", 0.0)):
+        found = test.loc[source, ["difference", "difference_low", "difference_high"]].tolist()
+        assert found == pytest.approx([difference] * 3)
     assert test.loc["consensus", "completeness_median"] == pytest.approx(0.455)
     assert test.loc["member_0", "completeness_p95"] == pytest.approx(0.5045)
     assert math.isnan(test.loc["gradcam", "completeness_median"])
     assert test.loc["consensus", "agreement_rank"] == pytest.approx(0.8)
-    assert math.isnan(test.loc["consensus", "iou_chosen_share"])
 
 
-def test_chosen_shares_come_from_the_other_section_alone(tmp_path: Path) -> None:
-    table = score_table(_pairs(tmp_path, "training"), SOURCES).set_index(["section", "observation", "source"])
-    assert table.loc[("test", ALL, "gradcam"), "chosen_share"] == pytest.approx(0.2)
-    assert table.loc[("test", ALL, "gradcam"), "iou_chosen_share"] == pytest.approx(0.4, abs=0.01)
-    assert math.isnan(table.loc[("training", ALL, "gradcam"), "iou_chosen_share"])
+def test_images_of_one_patient_are_drawn_together_also_under_nihs_names(tmp_path: Path) -> None:
+    sections = _write_run(tmp_path)
+    for name in ("localization", "agreement"):
+        table = pd.read_csv(tmp_path / f"{name}.csv")
+        table["image"] = [
+            f"images/{int(image[13:18]) // 2:08d}_{int(image[13:18]) % 2:03d}.png" for image in table["image"]
+        ]
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    images = sorted(set(table["image"]))
+    sections = {"training": [], "test": [{"image": str(tmp_path / image)} for image in images]}
+    assert read_pairs(tmp_path, sections, GroundTruth(None, tmp_path))["patient"].nunique() == len(images) / 2
 
 
-def test_nothing_is_chosen_on_too_few_pairs(tmp_path: Path) -> None:
-    assert _pairs(tmp_path, "test")["chosen_share"].isna().all()
-
-
-def test_a_image_in_two_sections_is_refused(tmp_path: Path) -> None:
-    sections = _write_run(tmp_path, IOU)
+def test_an_image_in_two_sections_is_refused(tmp_path: Path) -> None:
+    sections = _write_run(tmp_path)
     sections["test"].append(sections["training"][0])
     with pytest.raises(InputError, match="stands in 'training' and in 'test'"):
         read_pairs(tmp_path, sections, GroundTruth(None, tmp_path))
@@ -95,38 +96,60 @@ def test_a_image_in_two_sections_is_refused(tmp_path: Path) -> None:
 
 def test_good_labels_pass(tmp_path: Path) -> None:
     pairs = _pairs(tmp_path)
-    verdict = judge(pairs, "test")
-    assert verdict.passed
-    assert verdict.over_chance[0] == pytest.approx(0.4)
-    assert verdict.image_alone == pytest.approx(0.25)
-    text = page(score_table(pairs, SOURCES), [judge(pairs, "training"), verdict], [])
-    assert text.rstrip().endswith("**By test images, the labels pass the gate.**")
+    decision = decide(pairs, "test")
+    assert decision.passed
+    assert {name: over[0] for name, over in decision.over.items()} == pytest.approx(
+        {"chance": 0.4, "location_prior": 0.25, "randomized": 0.3}
+    )
+    assert decision.image_alone == pytest.approx(0.25)
+    text = page(score_table(pairs, list(IOU)), [decide(pairs, "training"), decision])
+    assert text.rstrip().endswith("**By test images, the labels pass the label quality check.**")
     assert "images that the classifiers have not seen" in text
+    assert "| location_prior | 0.100 | 0.25" in text
     assert "nan" not in text
-    json.dumps(verdict.figures())
+    json.dumps(decision.figures())
 
 
 @pytest.mark.parametrize(
-    ("iou", "agreement", "reason"),
+    ("iou", "agreement", "reasons"),
     [
-        ({**IOU, "chance": 0.5}, {}, None),
-        (IOU, {"randomized_rank": 0.8}, "members are not shown to agree more"),
-        (IOU, {"randomized_iou": 0.6}, "may overlap the real ones by 0.5 or more"),
-        ({**IOU, "randomized": 0.5}, {}, "not shown to find the places better"),
+        ({"chance": 0.5}, {}, ["chance"]),
+        ({"location_prior": 0.6}, {}, ["location prior"]),
+        ({"randomized": 0.5}, {}, ["labels of randomized networks"]),
+        ({}, {"agreement_rank": 0.2}, ["agree more with each other"]),
+        ({}, {"randomized_iou": 0.6}, ["overlap the real ones by 0.5 or more"]),
+        ({"chance": 0.5}, {"randomized_iou": 0.6}, ["chance", "overlap the real ones"]),
+        ({}, {"agreement_rank": math.nan}, []),
     ],
 )
-def test_each_fault_closes_the_gate(tmp_path: Path, iou: dict, agreement: dict, reason: str | None) -> None:
-    verdict = judge(_pairs(tmp_path, None, iou, **agreement), "test")
-    assert not verdict.passed
-    assert verdict.beats_chance == (reason is not None)
-    assert [reason in failure for failure in verdict.failures] == ([True] if reason else [])
+def test_each_fault_is_named(tmp_path: Path, iou: dict, agreement: dict, reasons: list[str]) -> None:
+    """A lone member, who has no agreement, is not asked for it."""
+    decision = decide(_pairs(tmp_path, {**IOU, **iou}, **agreement), "test")
+    assert decision.passed == (not reasons)
+    assert len(decision.failures) == len(reasons)
+    assert all(reason in failure for reason, failure in zip(reasons, decision.failures, strict=True))
 
 
-def test_a_lone_member_is_not_asked_for_agreement(tmp_path: Path) -> None:
-    assert judge(_pairs(tmp_path, agreement_rank=math.nan), "test").passed
+def test_a_floor_without_rows_and_a_lone_patient_decide_nothing(tmp_path: Path) -> None:
+    pairs = _pairs(tmp_path)
+    without = decide(pairs[pairs["source"] != "location_prior"], "test")
+    assert not without.passed
+    assert "no pair has both" in without.sentences()[1]
+    alone = decide(pairs.query("patient == 'patient00045' or section != 'test'"), "test")
+    assert not alone.passed
+    assert "too few patients for an interval" in alone.sentences()[0]
 
 
-def test_a_single_patient_shows_nothing(tmp_path: Path) -> None:
-    verdict = judge(_pairs(tmp_path).query("patient == 'patient00045' or section != 'test'"), "test")
-    assert not verdict.beats_chance
-    assert "too few patients for an interval" in verdict.sentences()[0]
+def test_chance_takes_the_consensus_share_and_the_prior_its_own(tmp_path: Path) -> None:
+    """On validation images the consensus is best at 0.2 and the prior at 0.1."""
+    _write_run(tmp_path)
+    table = pd.read_csv(tmp_path / "localization.csv")
+    prior, large = table["source"] == "location_prior", table["share"] == 0.2
+    table.loc[prior & large, "iou"] = 0.0
+    table.loc[(table["source"] == "chance") & large, "iou"] = 0.05
+    figures = localization_summary(table, table)
+    assert figures["threshold"] == "validation"
+    assert figures["iou_consensus"] == pytest.approx(0.6, abs=0.01)
+    assert figures["iou_chance"] == pytest.approx(0.05)
+    assert figures["iou_location_prior"] == pytest.approx(0.25, abs=0.01)
+    assert localization_summary(table, None)["iou_chance"] == pytest.approx(0.1, abs=0.01)

@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from doll_monai.findings import FOREGROUND, IGNORE
+from doll_monai.transforms.pictures import read_image, read_mask
 from doll_monai.utils.errors import InputError
-from doll_monai.visualize.pictures import LABEL_COLOR, outline, read_image, read_mask, tint
+from doll_monai.visualize.pictures import LABEL_COLOR, outline, tint
 
 SIDE = 360
 """Longer side of an image in a figure, in pixels."""

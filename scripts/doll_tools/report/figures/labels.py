@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from doll_monai.data.label_maps import read_map_sheet
 from doll_monai.findings import FINDINGS
+from doll_monai.transforms.pictures import read_mask
 from doll_monai.utils.errors import InputError
-from doll_monai.visualize.pictures import TRUTH_COLOR, outline, read_mask
+from doll_monai.visualize.pictures import TRUTH_COLOR, outline
 from doll_tools.report.figures.drawing import KEY, labeled, mask_of, note_of, picture_of, show
 from doll_tools.report.labels import LabeledImage, Labels, Pair, score
 from doll_tools.report.run_folder import RunFolder
