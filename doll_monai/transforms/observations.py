@@ -12,13 +12,40 @@ from monai.transforms import MapTransform, Randomizable, Transform
 from monai.utils import CommonKeys
 
 from doll_monai.findings import FINDINGS, IGNORE, IGNORED_TARGET, finding_index
+from doll_monai.transforms.keywise import KeywiseTransform
 from doll_monai.utils.errors import InputError
 
-POLICIES = ("ignore", "zeros", "ones", "smoothed")
+POLICIES = {"ignore": IGNORED_TARGET, "zeros": 0.0, "ones": 1.0, "smoothed": None}
+"""Word to target; None is drawn."""
+
+
+def by_observation(value: Any, default: Any) -> list[Any]:
+    """A value for each of the 14 observations, from one for all, or a mapping by name with ``default`` for the rest.
+
+    Args:
+        value: one value, or name to value; names as ``finding_index`` takes them.
+        default: of a mapping without ``default``.
+
+    Raises:
+        KeyError: for an unknown observation.
+    """
+    given = dict(value) if isinstance(value, Mapping) else {"default": value}
+    values = [given.pop("default", default)] * len(FINDINGS)
+    for name, own in given.items():
+        values[finding_index(name)] = own
+    return values
+
+
+def _policies(policy: str | Mapping[str, str]) -> list[str]:
+    words = by_observation(policy, "ignore")
+    for word in words:
+        if word not in POLICIES:
+            raise InputError(f"A policy must be one of {', '.join(POLICIES)}, not '{word}'.")
+    return words
 
 
 class ObservationTargets(Randomizable, Transform):
-    """Raw labels of the 14 observations (1, 0, -1, blank) to targets in [0, 1], or -1 for ignored.
+    """Raw labels of the 14 observations (1, 0, -1, blank) to targets, (14,) ``float32`` in [0, 1], or -1 for ignored.
 
     A policy says what an uncertain (-1), an unmentioned (blank) or a negative (0) label means: ``ignore``; ``zeros``;
     ``ones``; ``smoothed``, a number drawn anew each time from ``smoothed_range`` (Pham et al. 2019 draw uncertain ones
@@ -28,11 +55,11 @@ class ObservationTargets(Randomizable, Transform):
     Args:
         uncertain: policy for -1.
         unmentioned: policy for blanks.
-        negative: policy for 0. ``ones`` is for explanations alone: where would the classifier look for it?
         smoothed_range: bounds of the uniform distribution of ``smoothed``.
+        negative: policy for 0. ``ones`` is for explanations alone: where would the classifier look for it?
 
     Raises:
-        ValueError: for an unknown policy.
+        InputError: for an unknown policy; when called, for anything but 14 labels.
         KeyError: for an unknown observation.
     """
 
@@ -43,47 +70,35 @@ class ObservationTargets(Randomizable, Transform):
         smoothed_range: Sequence[float] = (0.55, 0.85),
         negative: str | Mapping[str, str] = "zeros",
     ) -> None:
-        self.negative = _policy_by_observation(negative)
-        self.uncertain = _policy_by_observation(uncertain)
-        self.unmentioned = _policy_by_observation(unmentioned)
-        self.low, self.high = smoothed_range
+        self.uncertain, self.unmentioned, self.negative = map(_policies, (uncertain, unmentioned, negative))
+        self.smoothed_range = smoothed_range
 
     def __call__(self, label: Sequence[float | None]) -> torch.Tensor:
-        """Args: label: 14 raw values. Returns: (14,) float32. Raises: InputError: for anything else."""
-        if isinstance(label, str) or not isinstance(label, Sequence):
-            raise InputError(f"A record needs {len(FINDINGS)} labels of observations, not {label!r}.")
-        if len(label) != len(FINDINGS):
-            raise InputError(f"A record needs {len(FINDINGS)} labels of observations, not {len(label)}.")
+        """The targets of raw labels."""
+        if isinstance(label, str) or not isinstance(label, Sequence) or len(label) != len(FINDINGS):
+            given = label if isinstance(label, str) or not isinstance(label, Sequence) else len(label)
+            raise InputError(f"A record needs {len(FINDINGS)} labels of observations, not {given!r}.")
         return torch.tensor([self._target(channel, value) for channel, value in enumerate(label)])
 
     def _target(self, channel: int, value: float | None) -> float:
         if value is not None and value > 0:
             return float(value)
         policies = self.unmentioned if value is None else self.negative if value == 0 else self.uncertain
-        policy = policies[channel]
-        if policy == "smoothed":
-            return float(self.R.uniform(self.low, self.high))
-        return {"ignore": IGNORED_TARGET, "zeros": 0.0, "ones": 1.0}[policy]
+        target = POLICIES[policies[channel]]
+        return float(self.R.uniform(*self.smoothed_range)) if target is None else target
 
 
 class ObservationTargetsd(Randomizable, MapTransform):
-    """Dictionary twin of ``ObservationTargets``.
+    """Dictionary version of ``ObservationTargets``.
 
     Args:
         keys: keys of the raw labels.
-        uncertain, unmentioned, smoothed_range, negative: see ``ObservationTargets``.
+        policies: the arguments of ``ObservationTargets``.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection = "label",
-        uncertain: str | Mapping[str, str] = "ignore",
-        unmentioned: str | Mapping[str, str] = "zeros",
-        smoothed_range: Sequence[float] = (0.55, 0.85),
-        negative: str | Mapping[str, str] = "zeros",
-    ) -> None:
+    def __init__(self, keys: KeysCollection = "label", **policies: Any) -> None:
         super().__init__(keys)
-        self.targets = ObservationTargets(uncertain, unmentioned, smoothed_range, negative)
+        self.targets = ObservationTargets(**policies)
 
     def set_random_state(self, seed: int | None = None, state: Any = None) -> ObservationTargetsd:
         """Set the random state of the drawn targets."""
@@ -91,6 +106,7 @@ class ObservationTargetsd(Randomizable, MapTransform):
         return self
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replace raw labels; an ``InputError`` names the image."""
         result = dict(data)
         for key in self.key_iterator(result):
             try:
@@ -113,22 +129,18 @@ def check_observations(
         records: with raw labels, see ``ObservationTargets``.
         uncertain, unmentioned: policies.
 
-    Returns:
-        the records.
-
     Raises:
         InputError: when no observation is there in some images and absent in others, as the policies have it, or a
             record has no labels.
     """
-    policies = ObservationTargets(uncertain, unmentioned)
-    targets = ObservationTargetsd("label")
-    targets.targets = policies
-    bare = next((record for record in records if "label" not in record), None)
-    if bare is not None:
-        raise InputError(f"The image {bare.get('image')} has no labels of observations; add them to the datalist.")
+    targets = ObservationTargetsd("label", uncertain=uncertain, unmentioned=unmentioned)
+    for record in records:
+        if "label" not in record:
+            raise InputError(
+                f"The image {record.get('image')} has no labels of observations; add them to the datalist."
+            )
     known = torch.stack([targets(record)["label"] for record in records])
-    learnt = ((known >= 0.5).any(0) & ((known >= 0) & (known < 0.5)).any(0)).sum()
-    if not learnt:
+    if not ((known >= 0.5).any(0) & ((known >= 0) & (known < 0.5)).any(0)).any():
         raise InputError(
             f"None of the {len(FINDINGS)} observations is known to be there in one training image and absent in another"
             "; check the labels, and what uncertain and unmentioned stand for."
@@ -136,7 +148,7 @@ def check_observations(
     return list(records)
 
 
-class ZeroIgnoredd(MapTransform):
+class ZeroIgnoredd(KeywiseTransform):
     """Set the pixels that the label ignores to 0 in prediction and label, so that MONAI's metrics do not count them.
 
     Args:
@@ -145,23 +157,9 @@ class ZeroIgnoredd(MapTransform):
     """
 
     def __init__(self, keys: KeysCollection = "pred", label_key: str = "label") -> None:
-        super().__init__(keys)
+        super().__init__([*([keys] if isinstance(keys, str) else keys), label_key])
         self.label_key = label_key
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        ignored = result[self.label_key] == IGNORE
-        for key in (*self.key_iterator(result), self.label_key):
-            result[key] = result[key].masked_fill(ignored, 0)
-        return result
-
-
-def _policy_by_observation(policy: str | Mapping[str, str]) -> list[str]:
-    given: dict[str, str] = {"default": policy} if isinstance(policy, str) else dict(policy)
-    policies = [given.pop("default", "ignore")] * len(FINDINGS)
-    for name, word in given.items():
-        policies[finding_index(name)] = word
-    for word in policies:
-        if word not in POLICIES:
-            raise ValueError(f"A policy must be one of {', '.join(POLICIES)}, not '{word}'.")
-    return policies
+    def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
+        """One prediction, or the label, which comes last."""
+        return value.masked_fill(data[self.label_key] == IGNORE, 0)

@@ -17,7 +17,8 @@ from monai.utils import SpaceKeys
 from PIL import UnidentifiedImageError
 
 from doll_monai.data.label_files import read_label
-from doll_monai.data.readers import image_readers
+from doll_monai.data.readers import PictureReader, image_readers
+from doll_monai.transforms.keywise import KeywiseTransform
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.pictures import upright
 
@@ -26,7 +27,7 @@ SAMPLED = 1_000_000
 """About the number of pixels from which percentiles are taken."""
 
 
-class LoadRadiographd(MapTransform):
+class LoadRadiographd(KeywiseTransform):
     """Read a radiograph of any file type, (C, W, H) ``float32`` with the file's own values.
 
     PNG, JPEG, BMP, TIFF, NIfTI, MetaImage (``.mha``), NRRD and JSRT's raw ``.IMG`` are known by their names; a file of
@@ -53,14 +54,9 @@ class LoadRadiographd(MapTransform):
         self.load = LoadImage(image_only=True, ensure_channel_first=True)
         self.load.readers = image_readers()
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        for key in self.key_iterator(result):
-            result[key] = self._read(result[key])
-        return result
-
-    def _read(self, path: Any) -> torch.Tensor:
-        image = _load(self.load, path, "image").float()
+    def convert(self, value: Any, data: Mapping[Hashable, Any]) -> torch.Tensor:
+        """The image of a file name."""
+        path, image = value, _load(self.load, value, "image").float()
         if image.ndim != 3 or min(image.shape[1:]) < 2:
             size = " x ".join(str(length) for length in image.shape[1:])
             raise InputError(f"The image {path} is no two-dimensional image but {size}; remove it from the datalist.")
@@ -82,25 +78,20 @@ class LoadRadiographd(MapTransform):
         return MetaTensor(image.as_tensor(), meta=meta)
 
 
-class ToGrayd(MapTransform):
+class ToGrayd(KeywiseTransform):
     """Average the colors of images, (C, W, H), to (1, W, H); opacity, the last of two or four channels, is dropped."""
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        for key in self.key_iterator(result):
-            image = result[key]
-            result[key] = (image[:-1] if image.shape[0] in (2, 4) else image).mean(dim=0, keepdim=True)
-        return result
+    def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
+        """One image in gray."""
+        return (value[:-1] if value.shape[0] in (2, 4) else value).mean(dim=0, keepdim=True)
 
 
-class ClipBorderd(MapTransform):
+class ClipBorderd(KeywiseTransform):
     """Dictionary version of ``clip_border``, for images (1, W, H)."""
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        for key in self.key_iterator(result):
-            result[key] = clip_border(result[key])
-        return result
+    def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
+        """One image, clipped."""
+        return clip_border(value)
 
 
 def read_radiograph(path: str | os.PathLike[str]) -> torch.Tensor:
@@ -163,7 +154,7 @@ def _without_border(image: torch.Tensor, tolerance: float) -> tuple[torch.Tensor
     return inside, [level for width, level in zip(widths, levels, strict=True) if width]
 
 
-class LoadLabeld(MapTransform):
+class LoadLabeld(KeywiseTransform):
     """Read a label file, (T, W, H) ``uint8`` with 0, 1 and 255 (ignored).
 
     A NIfTI of (W, H, 1, T) or a picture (one channel) of masks; a picture's 255 is foreground, as masks drawn by
@@ -183,17 +174,14 @@ class LoadLabeld(MapTransform):
         self.load = LoadImage(image_only=True, ensure_channel_first=True)
         self.load.register(PILReader(converter=upright))
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        for key in self.key_iterator(result):
-            path = result[key]
-            label = _load(self._read, path, "label")
-            if self.channels is not None and label.shape[0] != self.channels:
-                raise InputError(f"The label {path} has {label.shape[0]} channels instead of {self.channels}.")
-            if str(path).lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
-                label = label > label.max() / 2
-            result[key] = label.to(torch.uint8)
-        return result
+    def convert(self, value: Any, data: Mapping[Hashable, Any]) -> torch.Tensor:
+        """The label of a file name."""
+        label = _load(self._read, value, "label")
+        if self.channels is not None and label.shape[0] != self.channels:
+            raise InputError(f"The label {value} has {label.shape[0]} channels instead of {self.channels}.")
+        if str(value).lower().endswith(PictureReader.suffixes):
+            label = label > label.max() / 2
+        return label.to(torch.uint8)
 
     def _read(self, path: Any) -> torch.Tensor:
         """A file of our own layout directly, any other one as MONAI does."""

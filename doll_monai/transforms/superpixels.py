@@ -17,7 +17,7 @@ from doll_monai.utils.errors import InputError
 class SuperpixelAveraged(MapTransform):
     """Replace each gradient by its mean over the superpixel that it lies in.
 
-    The gradient of a network is noisy from pixel to pixel; averaged over regions of like grey *before* it is multiplied
+    The gradient of a network is noisy from pixel to pixel; averaged over regions of like gray *before* it is multiplied
     by (input - baseline), it differs less between networks that were trained independently (arXiv:2412.14509). The
     superpixels are SLIC's (Achanta et al. 2012), found once an image and shared by all keys.
 
@@ -25,7 +25,7 @@ class SuperpixelAveraged(MapTransform):
         keys: gradients, (T, W, H); a channel of zeros, which was not explained, is left alone.
         image_key: the image that was explained, (1, W, H).
         n_segments: number of superpixels that SLIC aims at, at least 1.
-        compactness: weight of nearness against likeness of grey, above 0; large gives squares. SLIC sees the grey
+        compactness: weight of nearness against likeness of gray, above 0; large gives squares. SLIC sees the gray
             values stretched to 0 ... 1.
 
     Raises:
@@ -41,10 +41,10 @@ class SuperpixelAveraged(MapTransform):
         if compactness <= 0:
             raise InputError(f"The compactness of superpixels must be above 0, not {compactness}.")
         self.image_key = image_key
-        self.n_segments = n_segments
-        self.compactness = compactness
+        self.options = {"n_segments": n_segments, "compactness": compactness}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Average the gradients of all keys."""
         result = dict(data)
         segments = self.segments(result[self.image_key])
         for key in self.key_iterator(result):
@@ -53,22 +53,15 @@ class SuperpixelAveraged(MapTransform):
 
     def segments(self, image: Any) -> np.ndarray:
         """Number of the superpixel of each pixel of an image (1, W, H): (W, H) integers from 0."""
-        grey = torch.as_tensor(image)[0].cpu().numpy().astype(np.float32)
-        segments: np.ndarray = slic(
-            grey, n_segments=self.n_segments, compactness=self.compactness, channel_axis=None, start_label=0
-        )
-        return segments
+        gray = torch.as_tensor(image)[0].cpu().numpy().astype(np.float32)
+        return np.asarray(slic(gray, channel_axis=None, start_label=0, **self.options))
 
 
 def _average(gradient: torch.Tensor, segments: np.ndarray) -> torch.Tensor:
-    """Mean over each segment, channel by channel, summed in ``float64`` and always in the same order."""
-    explained = gradient.flatten(1).any(dim=1)
+    """Mean over each segment of each channel, summed in ``float64`` and always in the same order."""
     result = gradient.clone()
-    values = gradient[explained].cpu().numpy().reshape(-1, segments.size)
-    count = int(segments.max()) + 1
-    # one bin for each (channel, segment)
-    bins = (np.arange(len(values))[:, None] * count + segments.reshape(1, -1)).ravel()
-    sums = np.bincount(bins, weights=values.ravel(), minlength=len(values) * count).reshape(-1, count)
-    means = (sums / np.bincount(segments.ravel(), minlength=count))[:, segments]
-    result[explained] = torch.as_tensor(means, dtype=gradient.dtype, device=gradient.device)
+    sizes = np.bincount(segments.ravel())
+    for channel in gradient.flatten(1).any(dim=1).nonzero().flatten().tolist():
+        sums = np.bincount(segments.ravel(), weights=gradient[channel].cpu().numpy().ravel())
+        result[channel] = torch.as_tensor((sums / sizes)[segments], dtype=gradient.dtype, device=gradient.device)
     return result

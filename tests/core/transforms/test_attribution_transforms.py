@@ -164,7 +164,7 @@ def test_magnitude_counts_evidence_against_or_drops_it() -> None:
     data = {"pred": torch.tensor([[[-2.0, 0.0, 3.0]]])}
     assert torch.equal(AttributionMagnituded("pred")(data)["pred"], torch.tensor([[[2.0, 0.0, 3.0]]]))
     assert torch.equal(AttributionMagnituded("pred", "positive")(data)["pred"], torch.tensor([[[0.0, 0.0, 3.0]]]))
-    with pytest.raises(ValueError, match="kind must be"):
+    with pytest.raises(InputError, match="must be one of"):
         AttributionMagnituded("pred", "negative")
 
 
@@ -177,5 +177,5 @@ def test_normalized_channels_are_comparable_and_zeros_stay_zero(kind: str, expec
     torch.testing.assert_close(result[0].flatten(), torch.tensor(expected))
     torch.testing.assert_close(result[2], result[0])
     assert torch.equal(result[1], torch.zeros(2, 2))
-    with pytest.raises(ValueError, match="kind must be"):
+    with pytest.raises(InputError, match="must be one of"):
         NormalizeAttributiond("pred", "minimum")
