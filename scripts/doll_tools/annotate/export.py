@@ -20,7 +20,7 @@ from doll_monai.transforms.reading import LoadRadiographd
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_tools.annotate.label_map import CLASSES, class_bits, read_mask, split_classes
-from doll_tools.prepare.masks import split_images
+from doll_tools.prepare.sections import split_images
 
 TABLE = "datastore_v2.json"
 FINAL = "final"

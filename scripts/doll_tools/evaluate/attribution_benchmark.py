@@ -111,11 +111,15 @@ class AttributionBenchmark:
 
     def _draw(self) -> list[dict[str, Any]]:
         """Images drawn at random: as many positives an image as the data set has, and none in some."""
-        records: list[dict[str, Any]] = list(read_chexpert(self.chexpert, "train.csv"))
+        records = self._records("train.csv")
         if len(records) < self.count:
             raise InputError(f"{self.chexpert} has {len(records)} images, not {self.count}.")
         order = np.random.default_rng(self.seed).permutation(len(records))[: self.count]
         return [{**records[i], "image": str(self.chexpert / records[i]["image"])} for i in order]
+
+    def _records(self, table: str) -> list[dict[str, Any]]:
+        images, _ = read_chexpert(Path(self.chexpert), table)
+        return [{"image": image.image, "label": image.values} for image in images]
 
     def _images(self, records: Sequence[Mapping[str, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
         preprocessing = self.labels.get_parsed_content("preprocessing")
@@ -133,8 +137,8 @@ class AttributionBenchmark:
         if (folder / "model.pt").is_file():
             return
         sections = {
-            "training": read_chexpert(self.chexpert, "train.csv"),
-            "validation": read_chexpert(self.chexpert, "valid.csv"),
+            "training": self._records("train.csv"),
+            "validation": self._records("valid.csv"),
         }
         datalist = self.work / "dataset.json"
         write_datalist(datalist, sections)

@@ -7,13 +7,15 @@ Attenuation is relative: 1 is the middle of a chest without air.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.interpolate import PchipInterpolator
 
+Stroke = tuple[np.ndarray, float, float]
+"""Points (N, 2) in units, width in units, level in 0..1."""
 SIDES = (-1, 1)
 AIR = 0.68
 """Attenuation that the air of one fully inflated lung takes away."""
@@ -65,48 +67,35 @@ def cloud(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.nd
     return np.asarray(grid.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)) * 1.3
 
 
-@dataclass(frozen=True)
-class Person:
-    """What stays the same from one image of a person to the next.
-
-    Args:
-        sex: ``Male`` or ``Female``.
-        age: years.
-        fat: extra thickness of the chest wall in units.
-        height: factor on the height of the lungs.
-        heart: half width of the heart on the left, in units.
-        aorta: factor on the bulge of the aortic arch.
-        curvature: sideways bow of the spine in units.
-        breasts: attenuation of the breasts, 0 for none.
-    """
+class Person(NamedTuple):
+    """What stays the same from one image of a person to the next; lengths in units."""
 
     sex: str
     age: int
     fat: float
+    """Extra thickness of the chest wall."""
     height: float
+    """Factor on the height of the lungs."""
     heart: float
+    """Half width of the heart on the left."""
     aorta: float
+    """Factor on the bulge of the aortic arch."""
     curvature: float
+    """Sideways bow of the spine."""
     breasts: float
+    """Attenuation of the breasts, 0 for none."""
 
 
 def draw_person(rng: np.random.Generator) -> Person:
     """Draw a person at random."""
     sex = "Female" if rng.random() < 0.45 else "Male"
     age = int(np.clip(rng.normal(60, 17), 18, 90))
-    return Person(
-        sex=sex,
-        age=age,
-        fat=float(rng.uniform(0.0, 0.22)),
-        height=float(rng.uniform(0.9, 1.06)),
-        heart=float(rng.uniform(0.46, 0.57)),
-        aorta=float(0.7 + age / 120 * rng.uniform(0.6, 1.3)),
-        curvature=float(rng.normal(0, 0.025)),
-        breasts=float(rng.uniform(0.06, 0.2)) if sex == "Female" else 0.0,
-    )
+    fat, height, heart = (float(rng.uniform(*ends)) for ends in ((0.0, 0.22), (0.9, 1.06), (0.46, 0.57)))
+    aorta, curvature = float(0.7 + age / 120 * rng.uniform(0.6, 1.3)), float(rng.normal(0, 0.025))
+    breasts = float(rng.uniform(0.06, 0.2)) if sex == "Female" else 0.0
+    return Person(sex, age, fat, height, heart, aorta, curvature, breasts)
 
 
-@dataclass(frozen=True)
 class Canvas:
     """A grid of pixels in body units.
 
@@ -114,27 +103,23 @@ class Canvas:
         shape: (H, W) in pixels.
         origin: (u, v) = (0, 0) in pixels, as (x, y).
         unit: pixels a unit.
+
+    Attributes:
+        u: (1, W) float32.
+        v: (H, 1) float32.
     """
 
-    shape: tuple[int, int]
-    origin: tuple[float, float]
-    unit: float
-    u: np.ndarray = field(init=False)
-    v: np.ndarray = field(init=False)
+    def __init__(self, shape: tuple[int, int], origin: tuple[float, float], unit: float) -> None:
+        self.shape, self.origin, self.unit = shape, origin, unit
+        self.u = ((np.arange(shape[1]) + 0.5 - origin[0]) / unit).astype(np.float32)[None, :]
+        self.v = ((np.arange(shape[0]) + 0.5 - origin[1]) / unit).astype(np.float32)[:, None]
 
-    def __post_init__(self) -> None:
-        columns, rows = np.arange(self.shape[1]), np.arange(self.shape[0])
-        object.__setattr__(self, "u", ((columns + 0.5 - self.origin[0]) / self.unit).astype(np.float32)[None, :])
-        object.__setattr__(self, "v", ((rows + 0.5 - self.origin[1]) / self.unit).astype(np.float32)[:, None])
-
-    def strokes(
-        self, lines: Iterable[tuple[np.ndarray, float, float]], *, filled: bool = False, blur: float = 0.0
-    ) -> np.ndarray:
+    def strokes(self, lines: Iterable[Stroke], *, filled: bool = False, blur: float = 0.0) -> np.ndarray:
         """Draw lines or filled polygons, antialiased; where they overlap the last one wins.
 
         Args:
-            lines: (points (N, 2) in units, width in units, level in 0..1) each.
-            filled: polygons instead of lines; the width is ignored.
+            lines: lines, or outlines whose width is ignored.
+            filled: polygons instead of lines.
             blur: radius of a Gaussian blur in units.
 
         Returns:
@@ -151,8 +136,7 @@ class Canvas:
             else:
                 pen.line(pixels, fill=round(255 * level), width=max(1, round(thickness * scale)), joint="curve")
         image = image.reduce(2)
-        if blur > 0:
-            image = image.filter(ImageFilter.GaussianBlur(blur * self.unit))
+        image = image.filter(ImageFilter.GaussianBlur(blur * self.unit)) if blur > 0 else image
         return np.asarray(image, dtype=np.float32) / 255
 
 
@@ -196,10 +180,12 @@ class Anatomy:
         bottom = ramp((max(self.domes.values()) + 0.2 - v) / 0.12)
         self.mediastinum = (np.clip(1 - position * position, 0, 1) ** 0.35) * bottom
         self.silhouette = np.abs(position) < 1
-        self.profiles = {side: self._profile(side) for side in SIDES}
+        lungs = {side: self._lung(side) for side in SIDES}
+        self.profiles = {side: lungs[side][0] for side in SIDES}
+        self.outlines = {side: lungs[side][1] & ~self.silhouette for side in SIDES}
         self.air = AIR * (self.profiles[-1] + self.profiles[1]) * (1 - 0.93 * self.mediastinum)
-        self.outlines = {side: self._outline(side) for side in SIDES}
-        self.heart = self._heart_mask()
+        floor = self.domes[1] + 0.1 - 0.06 * np.cos(2.2 * (u - 0.2))
+        self.heart = self.silhouette & (v > HEART_TOP + 0.5 * (u - 0.1) ** 2) & (v < floor)
         self.body_half_width = curve(_BODY, v) + person.fat * curve(((-0.5, 0.3, 1.0), (0.15, 0.3, 1.0)), v)
         self.arms = self._arms(rng)
         self.soft = self._soft_tissue(rng)
@@ -222,26 +208,14 @@ class Anatomy:
         dome = self.domes[side] + 0.36 * outside**2.4 + 0.3 * inside**2
         return curve(_LUNG_OUTER, height) - x, x - curve(_LUNG_INNER, height), dome - v
 
-    def _profile(self, side: int) -> np.ndarray:
-        """Thickness of air of one lung, 0..1, as if no heart were there."""
-        outer, inner, dome = self.borders(side, self.canvas.u, self.canvas.v)
+    def _lung(self, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """Thickness of air of one lung, 0..1, as if no heart were there; and its mask."""
+        v, own = self.canvas.v, side * self.canvas.u > 0
+        outer, inner, dome = self.borders(side, self.canvas.u, v)
         above = 0.9 * rounded(dome / 0.09) + 0.1 * ramp(1 + dome / 0.3)
-        top = rounded(self.canvas.v / 0.5) * (self.canvas.v > 0)
-        shape = rounded(outer / 0.34) * above * top * (side * self.canvas.u > 0)
-        return (shape * rounded(inner / 0.1)).astype(np.float32)
-
-    def _outline(self, side: int) -> np.ndarray:
-        """Mask of one lung field without heart and mediastinum."""
-        outer, inner, dome = self.borders(side, self.canvas.u, self.canvas.v)
-        inside = (outer > 0) & (inner > 0) & (dome > 0) & (self.canvas.v > 0) & (side * self.canvas.u > 0)
-        return inside & ~self.silhouette
-
-    def _heart_mask(self) -> np.ndarray:
-        """Mask of the heart: the silhouette between the great vessels and the diaphragm."""
-        u, v = self.canvas.u, self.canvas.v
-        floor = self.domes[1] + 0.1 - 0.06 * np.cos(2.2 * (u - 0.2))
-        roof = HEART_TOP + 0.5 * (u - 0.1) ** 2
-        return self.silhouette & (v > roof) & (v < floor)
+        shape = rounded(outer / 0.34) * above * (rounded(v / 0.5) * (v > 0)) * own
+        inside = (outer > 0) & (inner > 0) & (dome > 0) & (v > 0) & own
+        return (shape * rounded(inner / 0.1)).astype(np.float32), inside
 
     def _soft_tissue(self, rng: np.random.Generator) -> np.ndarray:
         u, v = self.canvas.u, self.canvas.v
@@ -254,22 +228,15 @@ class Anatomy:
                 soft += self.person.breasts * np.sqrt(np.clip(1 - distance, 0, 1))
         windpipe = 0.03 * np.sin(2 * v) + self.turn * 0.5
         soft -= 0.16 * rounded((0.075 - np.abs(u - windpipe)) / 0.05) * ramp((0.66 - v) / 0.1)
-        bronchi = [
-            (np.array([[0.01, 0.6], [side * 0.24, 0.6 + drop]]), 0.07, 1.0) for side, drop in ((-1, 0.26), (1, 0.24))
-        ]
+        bronchi = [(np.array([[0.01, 0.6], end]), 0.07, 1.0) for end in ([-0.24, 0.86], [0.24, 0.84])]
         soft -= 0.1 * self.canvas.strokes(bronchi, blur=0.012)
-        if rng.random() < 0.5:
-            soft -= self._stomach(rng)
+        if rng.random() < 0.5:  # gas in the stomach, often with a level below
+            wide, high = rng.uniform(0.14, 0.28), rng.uniform(0.07, 0.15)
+            top = self.domes[1] + 0.08 + high
+            depth = 1 - ((u - rng.uniform(0.4, 0.55)) / wide) ** 2 - ((v - top) / high) ** 2
+            level = ramp((top + high * rng.uniform(0.1, 1.0) - v) / 0.03)
+            soft -= 0.4 * np.sqrt(np.clip(depth, 0, 1)) * level
         return soft
-
-    def _stomach(self, rng: np.random.Generator) -> np.ndarray:
-        """Gas under the left dome, often with a level below."""
-        u, v = self.canvas.u, self.canvas.v
-        wide, high = rng.uniform(0.14, 0.28), rng.uniform(0.07, 0.15)
-        top = self.domes[1] + 0.08 + high
-        depth = 1 - ((u - rng.uniform(0.4, 0.55)) / wide) ** 2 - ((v - top) / high) ** 2
-        level = ramp((top + high * rng.uniform(0.1, 1.0) - v) / 0.03)
-        return 0.4 * np.sqrt(np.clip(depth, 0, 1)) * level
 
     def _arms(self, rng: np.random.Generator) -> np.ndarray:
         u, v = self.canvas.u, self.canvas.v
@@ -329,7 +296,7 @@ class Anatomy:
             shift: displacement downwards in units, a number or (1, W).
 
         Returns:
-            the rows of the canvas it crosses, and its map (rows, W) there.
+            the rows of the canvas that it crosses, and its map (rows, W) there.
         """
         wide, high, tilt, center = self.rib_ring(number)
         reach = np.flatnonzero(np.abs(self.canvas.v[:, 0] - center - tilt * wide / 2) < high + tilt * wide / 2 + 0.15)
@@ -356,35 +323,28 @@ class Anatomy:
 
     def _vessels(self, rng: np.random.Generator) -> np.ndarray:
         """Branching hilar and pulmonary vessels, 0..1."""
-        lines: list[tuple[np.ndarray, float, float]] = []
+        lines: list[Stroke] = []
         for side in SIDES:
             root = np.array([side * 0.2 + self.turn, HILUM_V - 0.03 * (side > 0)])
             for angle in np.linspace(-1.3, 1.4, 10) + rng.normal(0, 0.13, 10):
                 start = root + np.array([side * rng.uniform(-0.02, 0.06), 0.13 * angle + rng.normal(0, 0.03)])
                 width = rng.uniform(0.026, 0.04) * (1.2 if angle > 0.3 else 1.0)
-                self._branch(rng, lines, start, side, float(angle), width, 6)
+                lines += self._branch(rng, start, side, float(angle), width, 6)
             hilum = root + np.stack([side * rng.uniform(0.0, 0.1, 5), np.linspace(-0.1, 0.2, 5)], axis=1)
             lines.append((hilum, 0.075, 0.8))
         lines.sort(key=lambda line: line[2])
         return self.canvas.strokes(lines, blur=0.007)
 
     def _branch(
-        self,
-        rng: np.random.Generator,
-        lines: list[tuple[np.ndarray, float, float]],
-        start: np.ndarray,
-        side: int,
-        angle: float,
-        width: float,
-        steps: int,
-    ) -> None:
+        self, rng: np.random.Generator, start: np.ndarray, side: int, angle: float, width: float, steps: int
+    ) -> Iterator[Stroke]:
         """Grow one vessel outwards; it thins, bends and gives off smaller ones."""
         turns = angle + np.cumsum(rng.normal(0, 0.22, steps))
         moves = np.stack([side * np.cos(turns), np.sin(turns)], axis=1) * rng.uniform(0.09, 0.14)
         points = np.concatenate([start[None], start + np.cumsum(moves, axis=0)])
         for step in range(steps):
             thin = width * (1 - step / (steps + 1)) ** 1.2
-            lines.append((points[step : step + 2], thin, min(1.0, 0.12 + 17 * thin)))
+            yield points[step : step + 2], thin, min(1.0, 0.12 + 17 * thin)
             if steps > 3 and step > 0:
                 fork = float(turns[step]) + rng.choice((-1, 1)) * rng.uniform(0.4, 0.8)
-                self._branch(rng, lines, points[step + 1], side, fork, 0.65 * thin, 3)
+                yield from self._branch(rng, points[step + 1], side, fork, 0.65 * thin, 3)

@@ -1,143 +1,137 @@
-"""CheXpert (Irvin et al. 2019) on disk, and anything in its layout, as a datalist.
+"""``doll prepare chexpert``: CheXpert (Irvin et al. 2019) in the forms in which it comes, or a set in its layout.
 
-Labels stay as they are: 1 positive, 0 negative, -1 uncertain, None where the CSV is blank (not mentioned).
-What an uncertain or unmentioned observation means is decided where it is used, see ``doll_monai.transforms``.
+``CheXpert-v1.0-small`` and a joined ``CheXpert-v1.0`` have ``train.csv``, ``train/`` and ``valid/``. The full set comes
+as four archives: ``CheXpert-v1.0 batch 1 (validate & csv)`` with the tables and ``valid/``, and ``batch 2 (train 1)``
+to ``batch 4 (train 3)`` with the patients of ``train/`` directly below. CheXlocalize brings validation and test images
+in ``val/`` and ``test/`` with ``val_labels.csv`` and ``test_labels.csv``.
+
+Labels stay as they are: 1 positive, 0 negative, -1 uncertain, None where the CSV is blank (not mentioned). What an
+uncertain or unmentioned observation means is decided where it is used, see ``doll_monai.transforms``.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import product
 from pathlib import Path, PurePosixPath
 
 from doll_monai.data.datalist import read_table, relative_path
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.chexpert_layout import below_dataset, find_table
-from doll_tools.prepare.patients import split_patients
+from doll_tools.prepare.chexlocalize import ground_truth_files
+from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command, raw_label
+from doll_tools.prepare.sections import in_several_pools
 
-PATH_COLUMN = "Path"
-VIEW_COLUMN = "Frontal/Lateral"
-CHECK_IMAGES = ("all", "some", "none")
-CHECKED_WITHOUT_ASKING = 5000
-CHECK_EVERY = 100
+PATH, VIEW = "Path", "Frontal/Lateral"
+TABLES = {"train.csv": "training", "valid.csv": "test"}
+CHEXLOCALIZE_TABLES = {"val_labels.csv": "validation", "test_labels.csv": "test"}
+"""Tables and the sections of their images; validation images of CheXpert come from ``train.csv``."""
+PUBLISHED: dict[str, tuple[int | None, ...]] = {
+    "train.csv": (223414, 191027, 64540),
+    "valid.csv": (234, 202, 200),
+    "val_labels.csv": (234, 202, 200),
+    "test_labels.csv": (668, None, 500),
+}
+"""Images, frontal images and patients of each table; the number of frontal test images was not found published."""
+LOOKED_FOR = 200
+"""Images that are looked for, to know where the others are."""
 
+_BATCH = re.compile(r"CheXpert-v1\.0 batch \d+ \(.+\)")
 _PATIENT = re.compile(r"patient\d+")
-_LABELS: dict[float, float] = {1.0: 1.0, 0.0: 0.0, -1.0: -1.0}
-_logger = logging.getLogger(__name__)
 
 
-def read_chexpert(
-    dataset_dir: str | os.PathLike[str], csv_name: str, *, check_images: str = "some"
-) -> list[dict[str, str | list[float | None]]]:
-    """Frontal images of one of CheXpert's CSV files; how many lateral ones are left out is logged.
+@command
+def prepare_chexpert(dataset_dir: str, chexlocalize: str | None = None, patient_overlap: str = "error") -> Prepared:
+    """Frontal images of CheXpert, of CheXlocalize's part of it, or of any data set in the same layout.
 
-    CheXpert writes its folder's name before every path (``CheXpert-v1.0-small/train/...``); see ``below_dataset``.
-    Where a table has no column of views, the test images' for instance, the file's name says frontal or lateral.
+    train.csv is split by patient into training and validation, valid.csv is test. CheXlocalize's val_labels.csv and
+    test_labels.csv give validation and test. Labels stay 1, 0, -1 and blank; what -1 and blank mean is decided in
+    training.
 
-    Args:
-        dataset_dir: the folder with ``train.csv``, ``valid.csv``, ``train/`` and ``valid/``, whatever its name.
-        csv_name: the file below ``dataset_dir``.
-        check_images: which images are looked for on disk: ``all``; ``some``, that is all of up to 5,000 images and
-            every 100th of more; ``none``, only the first.
-
-    Returns:
-        records ``{"image": path relative to dataset_dir, "label": 14 values in the order of FINDINGS}``.
-
-    Raises:
-        InputError: when the file, a column or an image is missing, a label is none of 1, 0, -1 and blank, a path leads
-            out of the data set, has no patient or occurs twice, or no row is frontal.
-    """
-    if check_images not in CHECK_IMAGES:
-        raise InputError(f"check_images is '{check_images}'; it must be one of {', '.join(CHECK_IMAGES)}.")
-    csv_path = find_table(dataset_dir, csv_name)
-    lines: dict[str, int] = {}
-    labels: list[list[float | None]] = []
-    laterals = 0
-    for line, row in read_table(csv_path, [PATH_COLUMN, *FINDINGS]):
-        where = f"{csv_path}, line {line}"
-        view = _view(row)
-        if view not in ("Frontal", "Lateral"):
-            raise InputError(f"{where}: {VIEW_COLUMN} is '{view}'; it must be Frontal or Lateral.")
-        if view == "Lateral":
-            laterals += 1
-            continue
-        path = relative_path(row[PATH_COLUMN], where)
-        if path in lines:
-            raise InputError(f"{where}: {path} occurs twice, first in line {lines[path]}.")
-        if patient_of(path) is None:
-            raise InputError(f"{where}: the path '{path}' has no folder patientNNNNN, by which the images are split.")
-        lines[path] = line
-        labels.append([raw_label(row[finding], f"{where}: {finding}") for finding in FINDINGS])
-    if not lines:
-        raise InputError(f"{csv_path} has no frontal image (and {laterals} lateral); only frontal images are used.")
-    _logger.info("%s: %d frontal images, %d lateral left out", csv_name, len(lines), laterals)
-    images = below_dataset(list(lines), dataset_dir, csv_path)
-    _check_images(images, dataset_dir, csv_path, check_images)
-    return [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
-
-
-def chexpert_datalist(
-    dataset_dir: str | os.PathLike[str],
-    validation_share: float = 0.1,
-    seed: int = 0,
-    *,
-    patient_overlap: str = "error",
-    check_images: str = "some",
-) -> dict[str, list[dict]]:
-    """Sections of CheXpert: ``train.csv`` split by patient into training and validation, ``valid.csv`` as test.
+    Examples: doll prepare chexpert --dataset_dir CheXpert-v1.0-small --output output/chexpert;
+    doll prepare chexpert --dataset_dir chexlocalize/CheXpert --chexlocalize chexlocalize/CheXlocalize
+    --output output/chexlocalize
 
     Args:
-        dataset_dir: the folder with ``train.csv`` and ``valid.csv``.
-        validation_share: share of the patients of ``train.csv`` for validation, from 0 to below 1.
-        seed: another seed, another split.
-        patient_overlap: what becomes of patients in both files: ``error``, or ``drop`` their rows of ``train.csv``.
-        check_images: see ``read_chexpert``.
-
-    Raises:
-        InputError: as ``read_chexpert``; when patients are in both files; when a section would be empty.
+        dataset_dir: folder with train.csv and valid.csv, with the four batches of the full set, or CheXlocalize's.
+        chexlocalize: folder of gt_segmentations_val.json and gt_segmentations_test.json; truth.json and, where there
+            are points, points.csv are written beside dataset.json.
+        patient_overlap: error, or drop: drop the rows of train.csv whose patient is in valid.csv too.
     """
-    number = isinstance(validation_share, (int, float)) and not isinstance(validation_share, bool)
-    if not number or not 0 <= validation_share < 1:
-        raise InputError(f"validation_share is {validation_share}; it must be a number from 0 to below 1.")
     if patient_overlap not in ("error", "drop"):
         raise InputError(f"patient_overlap is '{patient_overlap}'; it must be error or drop.")
-    train = read_chexpert(dataset_dir, "train.csv", check_images=check_images)
-    test = read_chexpert(dataset_dir, "valid.csv", check_images=check_images)
-    patients = [str(patient_of(str(record["image"]))) for record in train]
-    shared = {patient_of(str(record["image"])) for record in test}.intersection(patients)
-    if shared and patient_overlap == "error":
-        raise InputError(
-            f"{len(shared)} patients are both in train.csv and valid.csv of {dataset_dir}, such as "
-            f"{min(map(str, shared))}; correct the files, or use patient_overlap=drop to drop their rows of train.csv."
-        )
-    section_of = split_patients(
-        (patient for patient in patients if patient not in shared),
-        {"validation": validation_share, "training": 1 - validation_share},
-        seed,
-    )
-    sections: dict[str, list[dict]] = {"training": [], "validation": [], "test": list(test)}
-    for patient, record in zip(patients, train, strict=True):
-        if patient in section_of:
-            sections[section_of[patient]].append(record)
-    for section in ("training", "validation") if validation_share > 0 else ("training",):
-        if not sections[section]:
+    folder, tables = Path(dataset_dir), TABLES
+    if any((folder / name).is_file() for name in CHEXLOCALIZE_TABLES) and _table(folder, "train.csv") is None:
+        tables = {name: pool for name, pool in CHEXLOCALIZE_TABLES.items() if (folder / name).is_file()}
+    images: list[Radiograph] = []
+    counts: list[Count] = []
+    for name, pool in tables.items():
+        found, numbers = read_chexpert(folder, name, pool)
+        images, counts = images + found, counts + numbers
+    if tables is TABLES:
+        shared = in_several_pools([image.patient for image in images], [image.pool for image in images])
+        if shared and patient_overlap == "error":
             raise InputError(
-                f"No patient of {len(section_of)} in train.csv fell into {section} with validation_share "
-                f"{validation_share} and seed {seed}; choose another share or seed."
+                f"{len(shared)} patients are both in train.csv and valid.csv of {folder}, such as {shared[0]}; correct "
+                "the files, or use patient_overlap=drop to drop their rows of train.csv."
             )
-    return sections
+        images = [image for image in images if image.pool == "test" or image.patient not in set(shared)]
+    files: dict[str, bytes] = {}
+    if chexlocalize is not None:
+        files, places = ground_truth_files(Path(chexlocalize), [image.image for image in images])
+        counts += places
+    return Prepared(folder.resolve().name, folder, images, counts, files=files)
 
 
-def count_labels(records: Sequence[dict]) -> dict[str, tuple[int, int, int, int]]:
-    """For every observation, the numbers of positive, negative, uncertain and blank labels."""
-    columns = list(zip(*(record["label"] for record in records), strict=True)) or [()] * len(FINDINGS)
-    return {
-        finding: (column.count(1.0), column.count(0.0), column.count(-1.0), column.count(None))
-        for finding, column in zip(FINDINGS, columns, strict=True)
-    }
+def read_chexpert(folder: Path, name: str, pool: str | None = None) -> tuple[list[Radiograph], list[Count]]:
+    """Frontal images of one of CheXpert's tables.
+
+    Where a table has no column of views, the test images' for instance, the file's name says frontal or lateral.
+    Published numbers are given where the paths are CheXpert's own: other data sets may have its layout.
+
+    Args:
+        folder: the data set's folder.
+        name: the table's name.
+        pool: section of its images.
+
+    Returns:
+        the images; and numbers of images, frontal images and patients, the first and last with the lateral ones.
+
+    Raises:
+        InputError: when the table, a column or all images are missing, a label is none of 1, 0, -1 and blank, a path
+            leads out of the data set or has no patient, or no row is frontal.
+    """
+    csv = _table(folder, name)
+    if csv is None:
+        raise InputError(f"{folder / name} does not exist; dataset_dir must be the folder with CheXpert's CSV files.")
+    rows: list[str] = []
+    images: list[Radiograph] = []
+    for line, row in read_table(csv, [PATH, *FINDINGS]):
+        where = f"{csv}, line {line}"
+        rows.append(row[PATH])
+        view = _view(row)
+        if view not in ("Frontal", "Lateral"):
+            raise InputError(f"{where}: {VIEW} is '{view}'; it must be Frontal or Lateral.")
+        if view == "Lateral":
+            continue
+        path = relative_path(row[PATH], where)
+        patient = patient_of(path)
+        if patient is None:
+            raise InputError(f"{where}: the path '{path}' has no folder patientNNNNN, by which the images are split.")
+        values = [raw_label(row[finding], f"{where}: {finding}") for finding in FINDINGS]
+        images.append(Radiograph(path, patient, pool, values, where=where))
+    if not images:
+        raise InputError(f"{csv} has no frontal image (and {len(rows)} lateral); only frontal images are used.")
+    found = (len(rows), len(images), len(set(map(patient_of, rows))))
+    published = PUBLISHED.get(name) if rows[0].startswith("CheXpert-v1.0") else None
+    kinds = zip(("images", "frontal images", "patients"), found, published or (None,) * 3, strict=True)
+    places = _below_dataset([image.image for image in images], folder, csv)
+    return (
+        [image._replace(image=place) for image, place in zip(images, places, strict=True)],
+        [Count(f"{name}: {kind}", number, known) for kind, number, known in kinds],
+    )
 
 
 def patient_of(path: str) -> str | None:
@@ -145,55 +139,54 @@ def patient_of(path: str) -> str | None:
     return next((part for part in PurePosixPath(path).parts if _PATIENT.fullmatch(part)), None)
 
 
-def count_rows(dataset_dir: str | os.PathLike[str], csv_name: str) -> tuple[int, int, int]:
-    """Images, frontal images and patients of one of CheXpert's CSV files; images and patients with the lateral ones.
-
-    Raises:
-        InputError: when the file or its column of paths is missing.
-    """
-    images = frontal = 0
-    patients = set()
-    for _, row in read_table(find_table(dataset_dir, csv_name), [PATH_COLUMN]):
-        images += 1
-        frontal += _view(row) == "Frontal"
-        patients.add(patient_of(row[PATH_COLUMN]))
-    return images, frontal, len(patients)
-
-
 def _view(row: Mapping[str, str]) -> str:
     """Frontal or Lateral, or what stands there instead."""
-    if VIEW_COLUMN in row:
-        return row[VIEW_COLUMN]
-    name = PurePosixPath(row[PATH_COLUMN]).stem.lower()
-    return next((view for view in ("Frontal", "Lateral") if view.lower() in name), name)
+    name = PurePosixPath(row[PATH]).stem.lower()
+    return row.get(VIEW, next((view for view in ("Frontal", "Lateral") if view.lower() in name), name))
 
 
-def raw_label(cell: str, where: str) -> float | None:
-    """A label as CheXpert writes it.
+def _batches(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("CheXpert-v1.0 batch *") if _BATCH.fullmatch(path.name))
 
-    Args:
-        cell: 1, 0, -1 or blank.
-        where: file, line and column, for the error.
+
+def _table(folder: Path, name: str) -> Path | None:
+    """A table of the data set, or of the batch that has it."""
+    return next((place / name for place in (folder, *_batches(folder)) if (place / name).is_file()), None)
+
+
+def _below_dataset(paths: list[str], folder: Path, csv: Path) -> list[str]:
+    """Paths of a table relative to the data set's folder.
+
+    The first path that exists decides for all: it is taken as it is when it exists, else without its first component
+    (``CheXpert-v1.0-small/``), else with ``val`` for ``valid``. Where there are batches, each is looked for in them.
 
     Raises:
-        InputError: when it is none of these.
+        InputError: when none of the first paths exists in any form, or another one starts with another component.
     """
-    if not cell:
-        return None
-    try:
-        return _LABELS[float(cell)]
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{where} is {cell!r}; it must be 1, 0, -1 or blank.") from error
+    first = PurePosixPath(paths[0]).parts[0]
 
+    def moved(path: str, strip: bool, rename: bool) -> str:
+        parts = PurePosixPath(path).parts[int(strip) :]
+        return "/".join("val" if rename and part == "valid" else part for part in parts)
 
-def _check_images(images: list[str], dataset_dir: str | os.PathLike[str], csv_path: Path, check_images: str) -> None:
-    if check_images == "none":
-        return
-    few = check_images == "all" or len(images) <= CHECKED_WITHOUT_ASKING
-    checked = images if few else images[::CHECK_EVERY]
-    missing = [image for image in checked if not os.path.exists(os.path.join(dataset_dir, image))]
-    if missing:
+    for path, strip, rename in product(paths[:LOOKED_FOR], (False, True), (False, True)):
+        if (place := moved(path, strip, rename)) and os.path.exists(folder / place):
+            break
+    else:
+        places = {entry.name: batch.name for batch in _batches(folder) for entry in os.scandir(batch) if entry.is_dir()}
+        if places:
+            return [_in_batches(path, places) for path in paths]
         raise InputError(
-            f"{len(missing)} of {len(checked)} images looked for in {csv_path} do not exist below {dataset_dir}, "
-            f"first: {missing[0]}."
+            f"The first frontal images of {csv} do not exist below {folder}, with or without '{first}': {paths[0]}."
         )
+    for path in paths if strip else ():
+        if PurePosixPath(path).parts[0] != first:
+            raise InputError(f"{csv}: the path '{path}' does not start with '{first}' as the first one does.")
+    return [moved(path, strip, rename) for path in paths]
+
+
+def _in_batches(path: str, places: Mapping[str, str]) -> str:
+    """A path as the batch of its patient or of ``valid`` has it; one that is in none as the table has it."""
+    parts = PurePosixPath(path).parts
+    index = next((index for index, part in enumerate(parts) if part in places), None)
+    return path if index is None else "/".join((places[parts[index]], *parts[index:]))

@@ -1,4 +1,4 @@
-"""Infected areas of COVID-19: COVID-QU-Ex (Tahir et al. 2021) and QaTa-COV19-v2 (Degerli et al. 2022) as on Kaggle.
+"""``doll prepare covid``: infection in COVID-QU-Ex (Tahir et al. 2021) or QaTa-COV19-v2 (Degerli et al. 2022).
 
 COVID-QU-Ex has ``Infection Segmentation Data/Infection Segmentation Data/Train/COVID-19/images`` beside ``lung masks``
 and ``infection masks`` (the same with ``Lung Segmentation Data``, without infection; ``Val``, ``Test``; ``Non-COVID``,
@@ -8,15 +8,14 @@ in ``Test Set``. Both splits are their owners'.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.mask_folders import Found, files_by_name, in_sections
-from doll_tools.prepare.preparation import Prepared
-from doll_tools.prepare.published import Count
+from doll_tools.prepare.folder import files_by_name
+from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command
+from doll_tools.prepare.sections import in_several_pools
 
 GROUPS = ("COVID-19", "Non-COVID", "Normal")
 MASKS = {"infection": "infection masks", "lungs": "lung masks"}
@@ -26,130 +25,88 @@ POOLS = {"Train": "training", "Val": "validation", "Test": "test"}
 _PARTS = {"infection": "Infection Segmentation Data", "lungs": "Lung Segmentation Data"}
 _PUBLISHED = {"infection": {"COVID-19": 2913}, "lungs": {"COVID-19": 11956, "Non-COVID": 11263, "Normal": 10701}}
 _QATA = {"Train Set": ("training", 7145), "Test Set": ("test", 2113)}
-_SUBJECT = re.compile(r"sub-S\d+")
-
-Names = str | Sequence[str]
 
 
-def prepare(
-    dataset_dir: str | os.PathLike[str],
-    *,
-    classes: Names = "infection",
-    groups: Names | None = None,
-    training: int | None = None,
-    validation: int | None = None,
-    test: int | None = None,
-    seed: int = 0,
+@command
+def prepare_covid(
+    dataset_dir: str, classes: str | tuple[str, ...] = "infection", groups: str | tuple[str, ...] | None = None
 ) -> Prepared:
-    """Look through whichever of the two sets is in a folder.
+    """COVID-QU-Ex or QaTa-COV19-v2; which of the two it is, the folders say. The owner's split stays.
+
+    Example: doll prepare covid --dataset_dir QaTa-COV19 --output output/covid --training 5 --validation 10
 
     Args:
-        dataset_dir: the folder to which the set was unpacked, or one further down.
-        classes: ``infection``, ``lungs`` or both, separated by commas; QaTa-COV19 has infection alone.
-        groups: of COVID-QU-Ex, the groups of images to take: by default COVID-19 where infection is asked for, else all.
-            An image of another group has no infection, whether there is an empty mask or none.
-        training: number of images for training; see ``choose_sections``, as for the next ones.
-        validation: number of images for validation.
-        test: number of images for test at the most.
-        seed: another seed, another choice within the owners' splits.
-
-    Raises:
-        InputError: when neither set is there, or a class or group is unknown.
+        dataset_dir: folder to which the set was unpacked, or one further down.
+        classes: infection, lungs or both, separated by commas; lungs are in COVID-QU-Ex alone.
+        groups: of COVID-QU-Ex: COVID-19, Non-COVID, Normal; by default COVID-19 for infection, all for lungs alone. An
+            image of another group than COVID-19 has no infection, whether there is an empty mask or none.
     """
     wanted = _chosen(classes, tuple(MASKS), "classes")
     folder = Path(dataset_dir)
-    numbers = {"training": training, "validation": validation, "test": test, "seed": seed}
-    qata = _first(folder, ("", "QaTa-COV19-v2", "QaTa-COV19/QaTa-COV19-v2"), "Train Set/Images")
-    if qata is not None:
+    root = _first(folder, ("", "QaTa-COV19-v2", "QaTa-COV19/QaTa-COV19-v2"), "Train Set/Images")
+    if root is not None:
         if wanted != ["infection"]:
             raise InputError("QaTa-COV19 has masks of infection alone; leave classes out.")
-        return _qata(folder, qata, numbers)
-    part = _PARTS["infection" if "infection" in wanted else "lungs"]
+        return _qata(folder, root)
+    part = _PARTS[wanted[0]]
     root = _first(folder, ("", part, f"{part}/{part}"), f"Train/{GROUPS[0]}/images")
     if root is None:
         raise InputError(
             f"{folder} has neither '{part}/{part}/Train/{GROUPS[0]}/images' (COVID-QU-Ex) nor 'Train Set/Images' "
             "(QaTa-COV19-v2); dataset_dir must be the folder to which the set was unpacked."
         )
-    default = GROUPS[:1] if "infection" in wanted else GROUPS
-    return _qu_ex(folder, root, wanted, _chosen(default if groups is None else groups, GROUPS, "groups"), numbers)
+    return _qu_ex(folder, root, wanted, _chosen(groups or tuple(_PUBLISHED[wanted[0]]), GROUPS, "groups"))
 
 
-def _qu_ex(folder: Path, root: Path, classes: list[str], groups: list[str], numbers: dict) -> Prepared:
-    found, missing = [], []
+def _qu_ex(folder: Path, root: str, classes: list[str], groups: list[str]) -> Prepared:
+    found: list[Radiograph] = []
+    missing: list[str] = []
     counts = dict.fromkeys(groups, 0)
-    for split, pool in POOLS.items():
-        for group in groups:
-            place = root / split / group
-            if not (place / "images").is_dir():
-                missing.append(f"The folder {place / 'images'} does not exist.")
+    for (split, pool), group in product(POOLS.items(), groups):
+        place = f"{root}/{split}/{group}"
+        if not (folder / place / "images").is_dir():
+            missing.append(f"The folder {folder / place / 'images'} does not exist.")
+            continue
+        images = files_by_name(folder, f"{place}/images")
+        counts[group] += len(images)
+        masks = {name: f"{place}/{MASKS[name]}" for name in classes}
+        files = {name: files_by_name(folder, mask) if (folder / mask).is_dir() else {} for name, mask in masks.items()}
+        needed = [name for name in classes if name == "lungs" or group == "COVID-19"]
+        for key, path in images.items():
+            if lost := [name for name in needed if key not in files[name]]:
+                missing.append(f"The image {folder / path} has no mask in {folder / masks[lost[0]]}.")
                 continue
-            images = files_by_name(place / "images")
-            counts[group] += len(images)
-            masks = {name: _optional(place / MASKS[name]) for name in classes}
-            for key, path in images.items():
-                lost = [name for name in classes if key not in masks[name] and _expected(name, group)]
-                if lost:
-                    missing.append(f"The image {path} has no mask in {place / MASKS[lost[0]]}.")
-                    continue
-                files = {name: [_below(masks[name][key], folder)] if key in masks[name] else [] for name in classes}
-                found.append(Found(_below(path, folder), files, _below(path, folder), pool))
-    published = _PUBLISHED["infection" if "infection" in classes else "lungs"]
-    return Prepared(
-        "COVID-QU-Ex",
-        folder,
-        in_sections(found, **numbers),
-        counts=[Count(f"{group}, images", counts[group], published.get(group)) for group in groups],
-        classes=classes,
-        missing=missing,
-    )
+            own = {name: [there[key]] if key in there else [] for name, there in files.items()}
+            found.append(Radiograph(path, path, pool, masks=own))
+    published = _PUBLISHED[classes[0]]
+    numbers = [Count(f"{group}, images", counts[group], published.get(group)) for group in groups]
+    return Prepared("COVID-QU-Ex", folder, found, numbers, classes, missing=missing)
 
 
-def _qata(folder: Path, root: Path, numbers: dict) -> Prepared:
+def _qata(folder: Path, root: str) -> Prepared:
     found, missing, counts = [], [], []
-    people: dict[str, set[str]] = {}
     for split, (pool, published) in _QATA.items():
-        images, masks = (files_by_name(root / split / name) for name in ("Images", "Ground-truths"))
+        images, masks = (files_by_name(folder, f"{root}/{split}/{name}") for name in ("Images", "Ground-truths"))
         counts += [Count(f"{split}, images", len(images), published), Count(f"{split}, masks", len(masks), published)]
         for key, path in images.items():
-            if key not in masks:
-                missing.append(f"The mask {root / split / 'Ground-truths' / f'mask_{key}.png'} does not exist.")
-                continue
-            subject = _SUBJECT.match(key)
-            patient = subject.group() if subject else key
-            people.setdefault(pool, set()).add(patient)
-            found.append(Found(_below(path, folder), {"infection": [_below(masks[key], folder)]}, patient, pool))
-        missing += [f"The mask {path} has no image in Images." for key, path in masks.items() if key not in images]
-    shared = people.get("training", set()) & people.get("test", set())
-    return Prepared(
-        "QaTa-COV19-v2",
-        folder,
-        in_sections(found, **numbers),
-        counts=counts,
-        classes=["infection"],
-        notes=[f"{len(shared)} patients are in both sets of the owner, such as {min(shared)}."] if shared else [],
-        missing=missing,
-    )
+            if key in masks:
+                patient = key.partition("_")[0] if key.startswith("sub-S") else key
+                found.append(Radiograph(path, patient, pool, masks={"infection": [masks[key]]}))
+            else:
+                missing.append(f"The image {folder / path} has no mask in Ground-truths.")
+        missing += [
+            f"The mask {folder / masks[key]} has no image in Images." for key in sorted(masks.keys() - images.keys())
+        ]
+    shared = in_several_pools([image.patient for image in found], [image.pool for image in found])
+    notes = [f"{len(shared)} patients are in both sets of the owner, such as {shared[0]}."] if shared else []
+    return Prepared("QaTa-COV19-v2", folder, found, counts, ["infection"], notes, missing)
 
 
-def _expected(name: str, group: str) -> bool:
-    """Whether a mask must be there: infection is drawn for COVID-19 alone."""
-    return name == "lungs" or group == GROUPS[0]
+def _first(folder: Path, places: Sequence[str], inside: str) -> str | None:
+    return next((place for place in places if (folder / place / inside).is_dir()), None)
 
 
-def _optional(folder: Path) -> dict[str, Path]:
-    return files_by_name(folder) if folder.is_dir() else {}
-
-
-def _below(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
-
-
-def _first(folder: Path, places: Sequence[str], inside: str) -> Path | None:
-    return next((folder / place for place in places if (folder / place / inside).is_dir()), None)
-
-
-def _chosen(names: Names, known: Sequence[str], what: str) -> list[str]:
+def _chosen(names: str | Sequence[str], known: Sequence[str], what: str) -> list[str]:
     """Names out of the known ones, in their order."""
     wanted = {name.strip() for name in (names.split(",") if isinstance(names, str) else names)}
     unknown = sorted(wanted - set(known))

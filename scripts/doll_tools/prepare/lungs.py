@@ -1,4 +1,4 @@
-"""Lung masks of Montgomery County and Shenzhen Hospital (Jaeger et al. 2014), each as it is distributed.
+"""``doll prepare lungs``: masks of Montgomery County and Shenzhen Hospital (Jaeger et al. 2014), as distributed.
 
 Montgomery has ``MontgomerySet/CXR_png`` with ``ManualMask/leftMask`` and ``rightMask``; Shenzhen has
 ``ChinaSet_AllFiles/CXR_png``, and masks from another place (Stirenko et al. 2018) in a folder ``mask`` or ``masks``,
@@ -7,94 +7,61 @@ Montgomery has ``MontgomerySet/CXR_png`` with ``ManualMask/leftMask`` and ``righ
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from pathlib import Path
 
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.mask_folders import Found, in_sections
-from doll_tools.prepare.preparation import Prepared
-from doll_tools.prepare.published import Count
+from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command, enter, walk
 
 SETS = {"MCUCXR": ("Montgomery", 138, 138), "CHNCXR": ("Shenzhen", 662, 566)}
 """Beginning of the file names: name, images, images with masks."""
 
-_NAME = re.compile(r"(?P<image>(?P<set>MCUCXR|CHNCXR)_\d{4}_[01])(_mask)?\.png", re.IGNORECASE)
+_NAME = re.compile(r"((MCUCXR|CHNCXR)_\d{4}_[01])(_mask)?\.png", re.IGNORECASE)
 _SIDES = ("leftMask", "rightMask")
 
 
-def prepare(
-    dataset_dir: str | os.PathLike[str],
-    *,
-    training: int | None = None,
-    validation: int | None = None,
-    test: int | None = None,
-    seed: int = 0,
-) -> Prepared:
-    """Look for images and masks of both sets in a folder and all folders below it.
+@command
+def prepare_lungs(dataset_dir: str) -> Prepared:
+    """Lungs of Montgomery and Shenzhen, whichever is there; the masks of both lungs are joined.
 
-    A radiograph lies in a folder ``CXR_png``, a mask in a folder whose name has ``mask`` in it. The two masks of Montgomery
-    are joined. Each radiograph is of another patient. Images without masks are left out; see ``choose_sections`` for the rest.
+    Images lie in folders CXR_png, masks in folders whose name has "mask" in it. Images without masks are left out.
+    Other images with folders of masks: doll prepare folder.
 
-    Raises:
-        InputError: when there is no radiograph with a mask, or a radiograph or mask is there twice.
+    Example: doll prepare lungs --dataset_dir NLM --output output/lungs --training 10 --validation 10
+
+    Args:
+        dataset_dir: folder above MontgomerySet, ChinaSet_AllFiles and Shenzhen's masks.
     """
     folder = Path(dataset_dir)
     images: dict[str, str] = {}
     masks: dict[str, dict[str, str]] = defaultdict(dict)
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        inside = Path(place).name
-        for name in sorted(names):
-            match = _NAME.fullmatch(name)
-            if match is None:
-                continue
-            radiograph, path = match["radiograph"].upper(), (Path(place) / name).relative_to(folder).as_posix()
-            if "mask" in inside.lower():
-                _enter(masks[radiograph], inside if inside in _SIDES else "both", path, folder)
-            elif inside == "CXR_png":
-                _enter(images, radiograph, path, folder)
+    for path in walk(folder):
+        match, inside = _NAME.fullmatch(path.name), path.parent.name
+        if match and "mask" in inside.lower():
+            enter(masks[match[1].upper()], inside if inside in _SIDES else "both", str(path), folder)
+        elif match and inside == "CXR_png":
+            enter(images, match[1].upper(), str(path), folder)
     found, missing = [], []
-    for radiograph, image in images.items():
-        sides = masks.get(radiograph, {})
-        if not sides:
-            continue
+    for name, image in images.items():
+        sides = masks.get(name, {})
         absent = [side for side in _SIDES if side not in sides]
-        if "both" in sides:
-            found.append(Found(image, {"lungs": [sides["both"]]}, radiograph))
-        elif absent:
+        if "both" in sides or not absent:
+            lungs = [sides["both"]] if "both" in sides else [sides[side] for side in _SIDES]
+            found.append(Radiograph(image, name, masks={"lungs": lungs}))
+        elif sides:
             missing.append(f"The mask {folder / next(iter(sides.values()))} has none of the other lung in {absent[0]}.")
-        else:
-            found.append(Found(image, {"lungs": [sides[side] for side in _SIDES]}, radiograph))
     if not found:
         raise InputError(
-            f"{folder} has no radiograph in a folder CXR_png with its mask in a folder leftMask, rightMask, mask or masks; "
-            "dataset_dir must be above all of them, other images need images and masks."
+            f"{folder} has no image in a folder CXR_png with its mask in a folder leftMask, rightMask, mask or masks; "
+            "dataset_dir must be above all of them; for other images there is doll prepare folder."
         )
-    counts = []
-    for prefix, (name, number, annotated) in SETS.items():
-        there = sum(radiograph.startswith(prefix) for radiograph in images)
-        if there:
-            counts.append(Count(f"{name}, images", there, number))
-            counts.append(
-                Count(
-                    f"{name}, with masks", sum(radiograph.patient.startswith(prefix) for radiograph in found), annotated
-                )
-            )
-    return Prepared(
-        "Lungs of " + " and ".join(count.what.partition(",")[0] for count in counts[::2]),
-        folder,
-        in_sections(found, training=training, validation=validation, test=test, seed=seed),
-        counts=counts,
-        classes=["lungs"],
-        notes=[f"{len(images) - len(found) - len(missing)} images without masks left out."]
-        * (len(images) > len(found) + len(missing)),
-        missing=missing,
-    )
-
-
-def _enter(files: dict[str, str], key: str, path: str, folder: Path) -> None:
-    if key in files:
-        raise InputError(f"{folder} has {files[key]} and {path}; give a folder that has each image and mask once.")
-    files[key] = path
+    counts, names = [], []
+    for prefix, (name, published, annotated) in SETS.items():
+        if there := sum(image.startswith(prefix) for image in images):
+            names.append(name)
+            drawn = sum(image.patient.startswith(prefix) for image in found)
+            counts += [Count(f"{name}, images", there, published), Count(f"{name}, with masks", drawn, annotated)]
+    bare = len(images) - len(found) - len(missing)
+    notes = [f"{bare} images without masks left out."] if bare else []
+    return Prepared(f"Lungs of {' and '.join(names)}", folder, found, counts, ["lungs"], notes, missing)

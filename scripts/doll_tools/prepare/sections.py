@@ -1,11 +1,10 @@
-"""Which image learns, which one watches and which one is only tested: owners' splits first, else by patient."""
+"""Which images are for training, validation and test: by the owner's split first, else by patient."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.masks import limit_test, split_images
 from doll_tools.prepare.patients import patient_position, split_patients
 
 VALIDATION_SHARE = 0.1
@@ -20,77 +19,136 @@ def choose_sections(
     training: int | None = None,
     validation: int | None = None,
     test: int | None = None,
+    validation_share: float = VALIDATION_SHARE,
     seed: int = 0,
 ) -> list[str | None]:
     """Section of every image.
 
-    Where the owner gives a split it stays: its test images are never learnt from, and validation images come from its
-    training images when it has none of its own. Otherwise patients are split by a hash of seed and name. With numbers,
-    validation images stay the same and few training images are among the many, as in ``split_images``.
+    An owner's split stays: its test images are never for training, and validation images come from its training images
+    when it has none of its own. Otherwise patients are split by a hash of seed and name. With numbers, validation
+    images stay the same and few training images are among the many, as in ``split_images``.
 
     Args:
         pools: the owner's section of every image, ``training``, ``validation`` or ``test``; all None without a split.
         patients: the patient of every image.
         training: number of images for training; all that remain by default.
-        validation: number of images for validation; all of the owner's, or the images of 10 % of the patients by default.
-        test: number of images for test at the most; all that remain by default (without an owner's split, 20 % of the
-            patients).
+        validation: number of images for validation; all of the owner's, or those of a share of the patients by default.
+        test: number of images for test at the most, those whose patients come last; all by default.
+        validation_share: share of the patients for validation, from 0 to below 1.
         seed: another seed, another choice.
 
     Returns:
         for every image ``training``, ``validation``, ``test``, or None where it is left out.
 
     Raises:
-        InputError: when there are fewer images than asked for, or a number is none.
+        InputError: when there are fewer images than asked for, or a number or share is none.
     """
-    for name, number in (("training", training), ("validation", validation), ("test", test)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
-            raise InputError(f"The number of {name} images is {number}; it must be a whole number, 0 or more.")
+    _check_numbers(training=training, validation=validation, test=test)
+    number = isinstance(validation_share, (int, float)) and not isinstance(validation_share, bool)
+    if not number or not 0 <= validation_share < 1:
+        raise InputError(f"validation_share is {validation_share}; it must be a number from 0 to below 1.")
     if any(pools):
-        split = _within_pools(pools, patients, training, validation, seed)
+        split = _owners(pools, patients, validation, validation_share, seed)
+        for section, count in (("training", training), ("validation", validation)):
+            found = split.count(section)
+            if count is not None and count > found:
+                raise InputError(f"{count} {section} images are asked for, there are {found}.")
+            _keep(split, section, _ordered(patients, seed), count)
     elif training is None and validation is None:
-        shares = {"validation": VALIDATION_SHARE, "test": TEST_SHARE, "training": 1 - VALIDATION_SHARE - TEST_SHARE}
+        test_share = min(TEST_SHARE, 1 - validation_share)
+        shares = {"validation": validation_share, "test": test_share, "training": 1 - validation_share - test_share}
         section_of = split_patients(patients, shares, seed)
         split = [section_of[patient] for patient in patients]
     elif training is None or validation is None:
         raise InputError("Give both numbers, training and validation, or neither; the rest of the images is for test.")
     else:
         split = split_images(patients, training, validation, seed)
-    return split if test is None else limit_test(split, patients, test, seed)
+    _keep(split, "test", _ordered(patients, seed)[::-1], test)
+    return split
 
 
-def _within_pools(
-    pools: Sequence[str | None], patients: Sequence[str], training: int | None, validation: int | None, seed: int
-) -> list[str | None]:
-    """Training and validation images out of the owner's; the owner's test images stay test images."""
-    result: list[str | None] = ["test" if pool == "test" else None for pool in pools]
-    learnt = [index for index, pool in enumerate(pools) if pool == "training"]
-    watched = [index for index, pool in enumerate(pools) if pool == "validation"]
-    if not watched:
-        people = [patients[index] for index in learnt]
-        if validation is None:
-            shares = {"validation": VALIDATION_SHARE, "training": 1 - VALIDATION_SHARE}
-            of_patient = split_patients(people, shares, seed)
-            chosen: list[str | None] = [of_patient[patient] for patient in people]
-            if "validation" not in chosen:
+def split_images(patients: Sequence[str], training: int, validation: int, seed: int) -> list[str | None]:
+    """Section of every image; no patient has images in two sections.
+
+    Patients are taken in the order of a hash of seed and name: first for validation, so that it is the same for every
+    number of training images, then for training, so that few training images are among the many; the rest is test.
+    A patient with more images than a section still needs gives as many as it needs.
+
+    Returns:
+        for every image ``training``, ``validation``, ``test``, or None for a surplus image of a patient.
+
+    Raises:
+        InputError: when a number is no whole number >= 0, or there are fewer images than asked for.
+    """
+    _check_numbers(training=training, validation=validation)
+    images: dict[str, list[int]] = {}
+    for index in _ordered(patients, seed):
+        images.setdefault(patients[index], []).append(index)
+    groups = iter(images.values())
+    result: list[str | None] = [None] * len(patients)
+    for section, number in (("validation", validation), ("training", training)):
+        while number > 0:
+            taken = next(groups, [])[:number]
+            if not taken:
                 raise InputError(
-                    f"None of the {len(of_patient)} patients fell into validation; give validation, a number of images."
+                    f"{training} training and {validation} validation images are asked for; the {len(patients)} images "
+                    f"of {len(images)} patients do not give as many."
                 )
-        else:
-            chosen = split_images(people, 0, validation, seed)
-        watched = [index for index, section in zip(learnt, chosen, strict=True) if section == "validation"]
-        learnt = [index for index, section in zip(learnt, chosen, strict=True) if section in ("training", "test")]
-        validation = None
-    for section, indices, number in (("training", learnt, training), ("validation", watched, validation)):
-        for index in _first(indices, patients, section, number, seed):
-            result[index] = section
+            number -= len(taken)
+            for index in taken:
+                result[index] = section
+    for group in groups:
+        for index in group:
+            result[index] = "test"
     return result
 
 
-def _first(indices: list[int], patients: Sequence[str], section: str, number: int | None, seed: int) -> list[int]:
-    """So many images, those whose patients come first in the order of the seed."""
-    if number is None:
-        return indices
-    if number > len(indices):
-        raise InputError(f"{number} {section} images are asked for, there are {len(indices)}.")
-    return sorted(indices, key=lambda index: (patient_position(patients[index], seed), patients[index], index))[:number]
+def in_several_pools(patients: Sequence[str], pools: Sequence[str | None]) -> list[str]:
+    """Patients whose images lie in several of the owner's sections, sorted."""
+    found: dict[str, set[str | None]] = {}
+    for patient, pool in zip(patients, pools, strict=True):
+        found.setdefault(patient, set()).add(pool)
+    return sorted(patient for patient, sections in found.items() if len(sections - {None}) > 1)
+
+
+def _check_numbers(**numbers: int | None) -> None:
+    for name, number in numbers.items():
+        least = int(name == "test")
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < least):
+            raise InputError(f"The number of {name} images is {number}; it must be a whole number, {least} or more.")
+
+
+def _owners(
+    pools: Sequence[str | None], patients: Sequence[str], validation: int | None, share: float, seed: int
+) -> list[str | None]:
+    """The owner's sections, with validation images out of the training images where there are none."""
+    split = list(pools)
+    training = [index for index, pool in enumerate(pools) if pool == "training"]
+    if "validation" in pools or not training:
+        return split
+    people = [patients[index] for index in training]
+    if validation is not None:
+        chosen = split_images(people, 0, validation, seed)
+    else:
+        of_patient = split_patients(people, {"validation": share, "training": 1 - share}, seed)
+        for name in ("training", "validation") if share > 0 else ():
+            if name not in of_patient.values():
+                raise InputError(
+                    f"None of the {len(of_patient)} patients fell into {name}; choose another validation_share or "
+                    "seed, or give validation, a number of images."
+                )
+        chosen = [of_patient[patient] for patient in people]
+    for index, section in zip(training, chosen, strict=True):
+        split[index] = "training" if section == "test" else section
+    return split
+
+
+def _keep(split: list[str | None], section: str, order: Sequence[int], count: int | None) -> None:
+    """Leave out all images of a section but the first ones in an order."""
+    for index in [index for index in order if split[index] == section][count:] if count is not None else ():
+        split[index] = None
+
+
+def _ordered(patients: Sequence[str], seed: int) -> list[int]:
+    """Images in the order of their patients' hashes."""
+    return sorted(range(len(patients)), key=lambda at: (patient_position(patients[at], seed), patients[at], at))

@@ -104,9 +104,9 @@ def test_labels_of_chexpert_come_back(labels: list[list[str]]) -> None:
     with _file("train.csv", _csv([["Path", "Frontal/Lateral", *FINDINGS], *rows])) as path:
         (path.parent / images[0]).parent.mkdir(parents=True)
         (path.parent / images[0]).touch()
-        records = read_chexpert(path.parent, path.name, check_images="none")
-    assert [record["image"] for record in records] == images
-    assert [record["label"] for record in records] == [[LABELS[cell] for cell in row] for row in labels]
+        found, _ = read_chexpert(path.parent, path.name)
+    assert [image.image for image in found] == images
+    assert [image.values for image in found] == [[LABELS[cell] for cell in row] for row in labels]
 
 
 @quick

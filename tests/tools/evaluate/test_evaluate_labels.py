@@ -11,13 +11,13 @@ import torch
 from mlflow import MlflowClient
 from monai.bundle import ConfigParser
 
-from doll_monai.data.datalist import SECTIONS, write_datalist
+from doll_monai.data.datalist import SECTIONS
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
 from doll_tools.cli import main
 from doll_tools.evaluate.request import gradcam_layer
 from doll_tools.phantom.dataset import write_dataset
-from doll_tools.prepare.chexpert import chexpert_datalist
+from doll_tools.prepare.chexpert import prepare_chexpert
 from doll_tools.release.committee import committee_definition
 
 
@@ -26,7 +26,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A phantom, its datalist, and a committee that learnt nothing."""
     folder = tmp_path_factory.mktemp("data")
     write_dataset(folder, count=40, seed=0, size=64)
-    write_datalist(folder / "dataset.json", chexpert_datalist(str(folder)))
+    prepare_chexpert(folder, folder / "dataset.json")
     definition = committee_definition(["resnet10_narrow", "densenet_tiny"])
     (folder / "committee.json").write_text(json.dumps({"network_def": definition}))
     torch.manual_seed(0)

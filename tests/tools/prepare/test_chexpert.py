@@ -1,212 +1,291 @@
+"""CheXpert in the forms in which it is distributed, and CheXlocalize's masks and points as its ground truth."""
+
 from __future__ import annotations
 
 import csv
 import json
-import logging
-import subprocess
-import sys
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from preparing import SECTIONS, counted, picture, read_datalist, sizes, tree
 
-from doll_monai.findings import FINDINGS
+from doll_monai.data.ground_truth import GroundTruth
+from doll_monai.findings import FINDINGS, finding_index
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.chexpert import chexpert_datalist, count_labels, patient_of, read_chexpert
+from doll_tools.cli import main
+from doll_tools.prepare.chexpert import patient_of, prepare_chexpert
 
-ROOT = Path(__file__).parents[3]
-SCRIPT = ROOT / "scripts" / "prepare_chexpert.py"
-REAL = ROOT.parent / "shared" / "data" / "nih_in_chexpert_layout"
+DATA = os.environ.get("DOLL_DATA")
 HEADER = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS]
-BLANK = [""] * 14
+SMALL = "CheXpert-v1.0-small/"
+BATCHES = {f"patient{n:05d}": f"CheXpert-v1.0 batch {2 + n % 3} (train {1 + n % 3})" for n in range(40)}
+LABELS = ["1.0", "0", "-1", "", "-1.0", "1", *[""] * 8]
+READ = [1, 0, -1, None, -1, 1, *[None] * 8]
 
 
-def image(patient: int, split: str = "train", study: int = 1, prefix: str = "CheXpert-v1.0-small/") -> str:
-    return f"{prefix}{split}/patient{patient:05d}/study{study}/view1_frontal.jpg"
+def image(patient: int, split: str = "train", study: int = 1, prefix: str = SMALL, view: str = "1_frontal") -> str:
+    return f"{prefix}{split}/patient{patient:05d}/study{study}/view{view}.jpg"
 
 
-def row(path: str, labels: list[str] = BLANK, view: str = "Frontal") -> list[str]:
-    return [path, "Female", "60", view, "AP" if view == "Frontal" else "", *labels]
+def row(path: str, labels: list[str] = LABELS, view: str = "") -> list[str]:
+    return [path, "Female", "60", view or ("Lateral" if "lateral" in path else "Frontal"), "AP", *labels]
 
 
 def write_csv(path: Path, rows: list[list[str]], header: list[str] = HEADER) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
 
 
-def make_images(folder: Path, rows: list[list[str]], prefix: str = "CheXpert-v1.0-small/") -> None:
-    for cells in rows:
-        path = folder / cells[0].removeprefix(prefix)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+def small(folder: Path) -> Path:
+    """CheXpert-v1.0-small: 40 patients in train, each with a lateral image too, and 3 in valid."""
+    train = [image(patient, view=view) for patient in range(40) for view in ("1_frontal", "2_lateral")]
+    valid = [image(patient, "valid") for patient in range(90, 93)]
+    write_csv(folder / "train.csv", list(map(row, train)))
+    write_csv(folder / "valid.csv", list(map(row, valid)))
+    for path in [*train, *valid]:
+        picture(folder / path.removeprefix(SMALL))
+    return folder
+
+
+def in_batches(folder: Path) -> Path:
+    """The full set's four archives, each unpacked to a folder of its name."""
+    first = folder / "CheXpert-v1.0 batch 1 (validate & csv)"
+    train = [image(patient, prefix="CheXpert-v1.0/") for patient in range(40)]
+    valid = [image(patient, "valid", prefix="CheXpert-v1.0/") for patient in range(90, 93)]
+    write_csv(first / "train.csv", list(map(row, train)))
+    write_csv(first / "valid.csv", list(map(row, valid)))
+    for path in valid:
+        picture(first / path.partition("/")[2])
+    for path in train:
+        picture(folder / BATCHES[str(patient_of(path))] / path.split("/", 2)[2])
+    return folder
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """40 patients in train.csv, 3 in valid.csv, in a folder that does not have CheXpert's name."""
-    folder = tmp_path / "renamed"
-    train = [row(image(number), ["1.0", "0.0", "-1.0", *BLANK[3:]]) for number in range(40)]
-    valid = [row(image(number, "valid"), ["0.0"] * 14) for number in range(100, 103)]
-    make_images(folder, train + valid)
-    write_csv(folder / "train.csv", train)
-    write_csv(folder / "valid.csv", valid)
-    return folder
+    """The small set in a folder that does not have CheXpert's name."""
+    return small(tmp_path / "renamed")
 
 
-def test_labels_are_kept_as_they_are(dataset: Path) -> None:
-    write_csv(dataset / "train.csv", [row(image(0), ["1.0", "0", "-1.0", "", "-1", "1", *BLANK[6:]])])
-    (record,) = read_chexpert(dataset, "train.csv")
-    assert record["image"] == "train/patient00000/study1/view1_frontal.jpg"
-    assert record["label"] == [1.0, 0.0, -1.0, None, -1.0, 1.0, *[None] * 8]
+def test_the_small_set_is_prepared(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    before, out = tree(dataset), tmp_path / "out"
+    assert main(["prepare", "chexpert", "--dataset_dir", str(dataset), "--output", str(out)]) == 0
+    assert tree(dataset) == before
+    assert set(tree(out)) == {"dataset.json"}
+    content = read_datalist(out)
+    assert content["labels"]["2"] == "Cardiomegaly"
+    assert [record["image"] for record in content["validation"]] == [image(n, prefix="") for n in (2, 4, 9, 17, 21)]
+    assert sizes(out) == [35, 5, 3]
+    assert all(record["label"] == READ for record in content["training"])
+    printed = capsys.readouterr().out
+    assert counted(printed, "train.csv: frontal images") == ["40", "191,027", "differs"]
+    assert counted(printed, "train.csv: images") == ["80", "223,414", "differs"]
+    assert printed.rpartition("No Finding")[2].split()[:4] == ["3", "0", "0", "0"]
 
 
-def test_labels_follow_the_order_of_the_observations_not_of_the_columns(dataset: Path) -> None:
-    cells = dict(zip(HEADER, row(image(0), [str(float(i == 2)) for i in range(14)]), strict=True))
-    header = sorted(HEADER)
-    write_csv(dataset / "train.csv", [[cells[name] for name in header]], header)
-    (record,) = read_chexpert(dataset, "train.csv")
-    assert record["label"] == [float(i == 2) for i in range(14)]
+def test_four_archives_are_one_set(tmp_path: Path) -> None:
+    folder = in_batches(tmp_path / "chexpertchestxrays-u20210408")
+    prepare_chexpert(folder, tmp_path / "out.json")
+    content = read_datalist(tmp_path / "out.json")
+    images = [record["image"] for name in ("training", "validation", "test") for record in content[name]]
+    assert len(images) == 43
+    assert all((folder / path).is_file() for path in images)
+    assert f"{BATCHES['patient00005']}/patient00005/study1/view1_frontal.jpg" in images
 
 
-def test_paths_that_exist_as_they_are_stay(tmp_path: Path) -> None:
-    rows = [row(image(number)) for number in range(2)]
-    make_images(tmp_path, rows, prefix="")
-    write_csv(tmp_path / "train.csv", rows)
-    assert [record["image"] for record in read_chexpert(tmp_path, "train.csv")] == [image(0), image(1)]
+def test_check_writes_nothing_and_names_every_missing_image(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = in_batches(tmp_path / "CheXpert")
+    for patient in ("patient00007", "patient00008"):
+        (folder / BATCHES[patient] / patient / "study1/view1_frontal.jpg").unlink()
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match=r"2 of 43 images or their masks are missing or unreadable"):
+        prepare_chexpert(folder, check=True)
+    printed = capsys.readouterr().out
+    assert "patient00007/study1/view1_frontal.jpg does not exist" in printed
+    assert "patient00008/study1/view1_frontal.jpg does not exist" in printed
+    assert tree(tmp_path) == before
 
 
-def test_lateral_images_are_left_out_and_counted(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
-    lateral = row("CheXpert-v1.0-small/train/patient00001/study1/view2_lateral.jpg", view="Lateral")
-    write_csv(dataset / "train.csv", [lateral, row(image(1))])
-    with caplog.at_level(logging.INFO):
-        assert [record["image"] for record in read_chexpert(dataset, "train.csv")] == [image(1, prefix="")]
-    assert "1 frontal images, 1 lateral left out" in caplog.text
+def test_labels_follow_the_observations_not_the_order_of_columns(dataset: Path, tmp_path: Path) -> None:
+    cells = dict(zip(HEADER, row(image(90, "valid")), strict=True))
+    write_csv(dataset / "valid.csv", [[cells[name] for name in sorted(HEADER)]], sorted(HEADER))
+    prepare_chexpert(dataset, tmp_path / "out")
+    assert [record["label"] for record in read_datalist(tmp_path / "out")["test"]] == [READ]
+
+
+def test_paths_that_exist_as_they_are_stay(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    small(tmp_path / SMALL)
+    for name in ("train.csv", "valid.csv"):
+        text = (tmp_path / SMALL / name).read_text()
+        (tmp_path / name).write_text(text.replace("CheXpert-v1.0-small", "mine"))
+    (tmp_path / SMALL).rename(tmp_path / "mine")
+    prepare_chexpert(tmp_path, tmp_path / "out")
+    assert read_datalist(tmp_path / "out")["test"][0]["image"] == image(90, "valid", prefix="mine/")
+    assert counted(capsys.readouterr().out, "train.csv: images") == ["80", "-"], "another set has no published numbers"
 
 
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        (
-            [row(image(0)), row(image(1), ["", "2.0", *BLANK[2:]])],
-            r"line 3: Enlarged Cardiomediastinum is '2.0'; it must be",
-        ),
-        ([row(image(0), ["yes", *BLANK[1:]])], "line 2: No Finding is 'yes'"),
-        ([row(image(0), ["nan", *BLANK[1:]])], "line 2: No Finding is 'nan'"),
-        ([row(image(0)), row("CheXpert-v1.0-small/../../patient00001/a.jpg")], "line 3: .* leads out of the data set"),
+        ([row(image(0)), row(image(1), ["", "2.0"])], r"line 3: 7 cells for 19 columns"),
+        ([row(image(0), ["", "2.0", *LABELS[2:]])], r"line 2: Enlarged Cardiomediastinum is '2.0'; it must be"),
+        ([row(image(0), ["yes", *LABELS[1:]])], "line 2: No Finding is 'yes'"),
+        ([row(image(0), ["nan", *LABELS[1:]])], "line 2: No Finding is 'nan'"),
+        ([row(image(0)), row(f"{SMALL}../../patient00001/a.jpg")], "line 3: .* leads out of the data set"),
         ([row("/train/patient00001/a.jpg")], "line 2: .* leads out of the data set"),
-        ([row(image(0)), row(image(1)), row(image(0))], "line 4: .* occurs twice, first in line 2"),
-        ([row(image(0), view="Lateral")], "has no frontal image"),
+        ([row(image(0)), row(image(1)), row(image(0))], "line 4: .* occurs twice, first in .*train.csv, line 2"),
+        ([row(image(0), view="Lateral")], r"has no frontal image \(and 1 lateral\)"),
         ([], "has no frontal image"),
         ([row(image(0), view="frontal?")], "line 2: Frontal/Lateral is 'frontal\\?'"),
-        ([row("CheXpert-v1.0-small/train/someone/a.jpg")], "has no folder patientNNNNN"),
+        ([row(f"{SMALL}train/someone/a.jpg")], "has no folder patientNNNNN"),
         ([row(image(99))], "first frontal images of .* do not exist"),
-        ([row(image(0)), row(image(98)), row(image(99))], "2 of 3 images looked for .* first: train/patient00098"),
+        ([row(image(n)) for n in (0, 4, 98, 99)], "2 of 7 images looked for do not .* first: train/patient00098"),
         ([row(image(0)), row(image(1, prefix="other/"))], "does not start with 'CheXpert-v1.0-small'"),
+        ([row(image(92))], "1 patients are both in .*patient00092; correct the files, or use patient_overlap=drop"),
     ],
 )
-def test_a_bad_row_is_one_sentence(dataset: Path, rows: list[list[str]], sentence: str) -> None:
+def test_a_bad_row_is_one_sentence_and_nothing_is_written(
+    dataset: Path, tmp_path: Path, rows: list[list[str]], sentence: str
+) -> None:
     write_csv(dataset / "train.csv", rows)
+    picture(dataset / image(92, prefix=""))
     with pytest.raises(InputError, match=sentence) as caught:
-        read_chexpert(dataset, "train.csv")
+        prepare_chexpert(dataset, tmp_path / "out", validation_share=0.15)
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_file_or_column_is_named(dataset: Path) -> None:
-    with pytest.raises(InputError, match=r"test.csv does not exist; dataset_dir must be"):
-        read_chexpert(dataset, "test.csv")
+def test_a_missing_table_or_column_is_named(dataset: Path, tmp_path: Path) -> None:
     write_csv(dataset / "train.csv", [], [name for name in HEADER if name not in ("Edema", "Fracture")])
     with pytest.raises(InputError, match=r"train.csv has no column Edema, Fracture; it has: Path"):
-        read_chexpert(dataset, "train.csv")
+        prepare_chexpert(dataset)
+    with pytest.raises(InputError, match=r"train.csv does not exist; dataset_dir must be the folder"):
+        prepare_chexpert(tmp_path)
 
 
-def test_check_images_decides_how_many_are_looked_for(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (dataset / image(7, prefix="")).unlink()
-    assert len(read_chexpert(dataset, "train.csv", check_images="none")) == 40
-    with pytest.raises(InputError, match="1 of 40"):
-        read_chexpert(dataset, "train.csv", check_images="all")
-    monkeypatch.setattr("doll_tools.prepare.chexpert.CHECKED_WITHOUT_ASKING", 10)
-    assert len(read_chexpert(dataset, "train.csv", check_images="some")) == 40
-    with pytest.raises(InputError, match="check_images is 'few'"):
-        read_chexpert(dataset, "train.csv", check_images="few")
-
-
-def test_a_patient_is_in_one_section_only(dataset: Path) -> None:
+def test_a_patient_is_in_one_section_only(dataset: Path, tmp_path: Path) -> None:
     rows = [row(image(number, study=study)) for number in range(40) for study in (1, 2)]
-    make_images(dataset, rows)
+    for cells in rows:
+        picture(dataset / cells[0].removeprefix(SMALL))
     write_csv(dataset / "train.csv", rows)
-    sections = chexpert_datalist(dataset, 0.3, 0)
-    patients = {name: {patient_of(record["image"]) for record in records} for name, records in sections.items()}
-    assert not patients["training"] & patients["validation"]
-    assert len(sections["training"]) + len(sections["validation"]) == 80
-    assert len(sections["test"]) == 3
-
-
-def test_a_patient_in_both_files_is_refused_or_dropped_from_training(dataset: Path) -> None:
-    rows = [row(image(5, "valid"))]
-    make_images(dataset, rows)
-    write_csv(dataset / "valid.csv", rows)
-    with pytest.raises(InputError, match=r"1 patients are both in .*patient00005"):
-        chexpert_datalist(dataset)
-    sections = chexpert_datalist(dataset, patient_overlap="drop")
-    assert len(sections["training"]) + len(sections["validation"]) == 39
-    assert [record["image"] for record in sections["test"]] == ["valid/patient00005/study1/view1_frontal.jpg"]
+    write_csv(dataset / "valid.csv", [row(image(5, "valid"))])
+    picture(dataset / image(5, "valid", prefix=""))
+    prepare_chexpert(dataset, tmp_path / "out", validation_share=0.3, patient_overlap="drop")
+    content = read_datalist(tmp_path / "out")
+    training, validation, test = ({patient_of(record["image"]) for record in content[name]} for name in SECTIONS)
+    assert not training & validation
+    assert len(training | validation) == 39
+    assert test == {"patient00005"}
+    assert sum(sizes(tmp_path / "out")) == 79
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"validation_share": 1}, "validation_share is 1"),
-        ({"validation_share": -0.1}, "validation_share is -0.1"),
+        ({"validation_share": 1}, "validation_share is 1; it must be a number from 0 to below 1"),
         ({"validation_share": "some"}, "validation_share is some"),
-        ({"validation_share": 1e-6}, "fell into validation"),
+        ({"validation_share": 1e-6}, "None of the 40 patients fell into validation"),
         ({"patient_overlap": "keep"}, "patient_overlap is 'keep'"),
+        ({"chexlocalize": "."}, "chexlocalize must be the folder with them"),
     ],
 )
-def test_a_bad_option_is_one_sentence(dataset: Path, options: dict, sentence: str) -> None:
+def test_a_bad_option_is_one_sentence(dataset: Path, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        chexpert_datalist(dataset, **options)
+        prepare_chexpert(dataset, **options)
 
 
-def test_no_validation_can_be_asked_for(dataset: Path) -> None:
-    assert [len(records) for records in chexpert_datalist(dataset, 0).values()] == [40, 0, 3]
+def test_no_validation_or_few_images_can_be_asked_for(dataset: Path, tmp_path: Path) -> None:
+    prepare_chexpert(dataset, tmp_path / "none", validation_share=0)
+    prepare_chexpert(dataset, tmp_path / "few", training=5, validation=4)
+    assert sizes(tmp_path / "none") == [40, 0, 3]
+    assert sizes(tmp_path / "few") == [5, 4, 3]
 
 
-def test_labels_are_counted(dataset: Path) -> None:
-    counts = count_labels(read_chexpert(dataset, "train.csv"))
-    assert list(counts) == list(FINDINGS)
-    assert [counts[name] for name in FINDINGS[:4]] == [(40, 0, 0, 0), (0, 40, 0, 0), (0, 0, 40, 0), (0, 0, 0, 40)]
-    assert count_labels([])["Edema"] == (0, 0, 0, 0)
+NAMES = ("patient00091_study1_view1_frontal", "patient00092_study1_view1_frontal")
+LEFT, EMPTY = {"size": [4, 8], "counts": "0`0`0"}, {"size": [4, 8], "counts": "P1"}
+"""Masks of 4 rows and 8 columns: the left half, and nothing."""
 
 
-def run_script(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+@pytest.fixture
+def localized(tmp_path: Path) -> Path:
+    """CheXlocalize's files: masks of validation and test, most of them empty, and points of test."""
+    folder = tmp_path / "chexlocalize" / "CheXlocalize"
+    folder.mkdir(parents=True)
+    val = {NAMES[0]: {"Airspace Opacity": LEFT, "Edema": EMPTY}, "patient00001_study1_view2_lateral": {"Edema": LEFT}}
+    points = {NAMES[1]: {"img_size": [4, 8], "Edema": [[1, 2], [6.5, 0]]}, "patient1_study1_view1_frontal": {"X": []}}
+    contents = {"gt_segmentations_val": val, "gt_segmentations_test": {NAMES[1]: {"Edema": LEFT}}}
+    for name, content in {**contents, "hb_salient_pt_test": points}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
 
 
-def test_the_program_writes_a_datalist_and_a_table(dataset: Path, tmp_path: Path) -> None:
-    done = run_script("--dataset_dir", dataset, "--output", tmp_path / "out", "--validation_share", "0.2")
-    assert done.returncode == 0, done.stderr
-    content = json.loads((tmp_path / "out" / "dataset.json").read_text())
-    assert content["labels"]["2"] == "Cardiomegaly"
-    assert len(content["training"]) + len(content["validation"]) == 40
-    assert "test: 3 images" in done.stdout
-    assert "uncertain" in done.stdout
+def test_masks_and_points_are_the_ground_truth_of_images_that_are_used(
+    dataset: Path, localized: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    prepare_chexpert(dataset, out, chexlocalize=localized.parent)
+    assert set(tree(out)) == {"dataset.json", "truth.json", "points.csv"}
+    assert set(json.loads((out / "truth.json").read_text())) == set(NAMES)
+    images = [dataset / f"valid/patient{patient:05d}/study1/view1_frontal.jpg" for patient in (91, 92)]
+    truth = GroundTruth(out / "truth.json", dataset)
+    opacity, edema = finding_index("Lung Opacity"), finding_index("Edema")
+    assert list(truth.masks(images[0], (8, 4))) == [opacity]
+    assert truth.masks(images[0], (8, 4))[opacity].nonzero()[:, 0].unique().tolist() == [0, 1, 2, 3]
+    points = GroundTruth(out / "points.csv", dataset)
+    assert points.masks(images[1], (8, 4))[edema].nonzero().tolist() == [[1, 2], [6, 0]]
+    assert images[0] not in points
 
 
-def test_the_program_fails_with_one_sentence_and_writes_nothing(dataset: Path, tmp_path: Path) -> None:
-    write_csv(dataset / "train.csv", [row(image(0), ["7", *BLANK[1:]])])
-    done = run_script("--dataset_dir", dataset, "--output", tmp_path / "out")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("Error: ")
-    assert "line 2: No Finding is '7'; it must be 1, 0, -1 or blank." in done.stderr
-    assert not (tmp_path / "out").exists()
+def test_the_images_of_chexlocalize_are_a_data_set_alone(
+    localized: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Tables without views; paths with ``valid`` where the folder is ``val``."""
+    folder, header = tmp_path / "chexlocalize" / "CheXpert", ["Path", *sorted(FINDINGS)]
+    views = [image(91, "valid", prefix="CheXpert-v1.0/", view=view) for view in ("1_frontal", "2_lateral")]
+    write_csv(folder / "val_labels.csv", [[path, "1", *["0"] * 13] for path in views], header)
+    write_csv(folder / "test_labels.csv", [[image(92, "test", prefix=""), "1", *["0"] * 13]], header)
+    for path in (image(91, "val", prefix=""), image(92, "test", prefix="")):
+        picture(folder / path)
+    prepare_chexpert(folder, tmp_path / "out", chexlocalize=localized)
+    content = read_datalist(tmp_path / "out")
+    assert sizes(tmp_path / "out") == [0, 1, 1]
+    assert content["validation"][0]["image"] == image(91, "val", prefix="")
+    assert content["test"][0]["label"] == [float(name == "Atelectasis") for name in FINDINGS]
+    printed = capsys.readouterr().out
+    assert counted(printed, "val_labels.csv: images")[:2] == ["2", "234"]
+    assert counted(printed, "gt_segmentations_val.json: masks, not empty") == ["2", "-"]
+    assert counted(printed, "masks in images that are used") == ["2", "-"]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the development images in ../shared/data are absent")
-def test_real_images_in_the_layout_are_read() -> None:
-    sections = chexpert_datalist(REAL, 0.1, 0)
-    with open(REAL / "train.csv", newline="") as file:
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("hb_salient_pt_test", {NAMES[1]: {"Edema": [[9, 1]]}}, r"a point of Edema lies outside the image, 8 x 4"),
+        ("hb_salient_pt_test", {NAMES[1]: {"Freckle": [[1, 1]]}}, r"'Freckle' is no known finding, or its points"),
+        ("hb_salient_pt_test", {NAMES[1]: {"Edema": [1, 2]}}, r"'Edema' is no known finding, or its points"),
+        ("gt_segmentations_val", {NAMES[0]: {"Freckle": LEFT}}, r"'Freckle' is no known finding, or its size"),
+        ("gt_segmentations_val", [], r"must hold one JSON object; download CheXlocalize again"),
+    ],
+)
+def test_a_mistake_in_the_ground_truth_is_one_sentence(
+    dataset: Path, localized: Path, file: str, content: object, sentence: str
+) -> None:
+    (localized / f"{file}.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=sentence):
+        prepare_chexpert(dataset, chexlocalize=localized)
+
+
+@pytest.mark.skipif(DATA is None, reason="set DOLL_DATA to the folder of real radiographs")
+def test_real_images_in_the_layout_are_read(tmp_path: Path) -> None:
+    folder = Path(str(DATA)) / "nih_in_chexpert_layout"
+    prepare_chexpert(folder, tmp_path / "out")
+    content = read_datalist(tmp_path / "out")
+    with open(folder / "train.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(sections["training"]) + len(sections["validation"]) == len(rows)
-    assert sum(count_labels(sections[name])["Edema"][0] for name in ("training", "validation")) == sum(
-        row["Edema"] == "1.0" for row in rows
-    )
+    records = content["training"] + content["validation"]
+    assert len(records) == len(rows)
+    edema = finding_index("Edema")
+    assert sum(record["label"][edema] == 1 for record in records) == sum(row["Edema"] == "1.0" for row in rows)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from preparing import picture, read_datalist, run_program, tree
+from preparing import counted, picture, read_datalist, sizes, tree
 
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import FINDINGS, finding_index
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.nih import nih_labels, prepare
+from doll_tools.prepare.nih import nih_labels, prepare_nih
 
 ENTRIES = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -21,18 +21,18 @@ BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
 
 @pytest.fixture
 def nih(tmp_path: Path) -> Path:
-    """30 patients with two images each to learn from, 3 with one to test, over two folders of images."""
+    """30 patients with two images each to train on, 3 with one to test, over two folders of images."""
     folder = tmp_path / "CXR8"
-    rows, learnt, tested = [], [], []
+    rows, trained, tested = [], [], []
     for patient in range(1, 34):
         for follow_up in range(2 if patient <= 30 else 1):
             name = f"{patient:08d}_{follow_up:03d}.png"
             findings = "Cardiomegaly|Effusion" if patient % 2 else "No Finding"
             rows.append(f"{name},{findings},{follow_up},{patient},058Y,M,PA,2682,2749,0.143,0.143,\n")
-            (learnt if patient <= 30 else tested).append(name)
+            (trained if patient <= 30 else tested).append(name)
             picture(folder / f"images_{1 + patient % 2:03d}" / "images" / name)
     (folder / "Data_Entry_2017.csv").write_text(ENTRIES + "".join(rows))
-    (folder / "train_val_list.txt").write_text("\n".join(learnt) + "\n")
+    (folder / "train_val_list.txt").write_text("\n".join(trained) + "\n")
     (folder / "test_list.txt").write_text("\r\n".join(tested))
     boxes = ["00000031_000.png,Infiltrate,256.0,512,102.4,512,,,\n", "00000031_000.png,Mass,1000,0,60,10.24\n"]
     (folder / "BBox_List_2017.csv").write_text(BOXES + "".join(boxes))
@@ -45,17 +45,10 @@ def labels(findings: str) -> dict[str, float | None]:
 
 def test_findings_become_observations() -> None:
     found = labels("Effusion|Pleural_Thickening|Nodule|Hernia")
-    assert {name for name, value in found.items() if value == 1} == {
-        "Pleural Effusion",
-        "Pleural Other",
-        "Lung Lesion",
-        "Lung Opacity",
-    }
-    assert {name for name, value in found.items() if value is None} == {
-        "Enlarged Cardiomediastinum",
-        "Fracture",
-        "Support Devices",
-    }
+    positive = ["Lung Opacity", "Lung Lesion", "Pleural Effusion", "Pleural Other"]
+    assert [name for name, value in found.items() if value == 1] == positive
+    blank = ["Enlarged Cardiomediastinum", "Fracture", "Support Devices"]
+    assert [name for name, value in found.items() if value is None] == blank
     assert sum(value == 0 for value in found.values()) == 7
 
 
@@ -77,75 +70,62 @@ def test_unknown_findings_are_one_sentence(findings: str) -> None:
         nih_labels(findings, "here")
 
 
-def test_the_program_writes_the_datalist_and_nothing_of_the_images(
-    nih: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+def test_the_owners_test_list_stays_and_the_rest_is_split_by_patient(
+    nih: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    before = tree(nih)
-    run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--output", tmp_path / "out")
+    before, out = tree(nih), tmp_path / "out"
+    prepare_nih(nih, out)
     assert tree(nih) == before
-    assert set(tree(tmp_path / "out")) == {"dataset.json", "boxes.csv"}
-    content = read_datalist(tmp_path / "out" / "dataset.json")
+    assert set(tree(out)) == {"dataset.json", "boxes.csv"}
+    content = read_datalist(out)
     assert len(content["training"]) + len(content["validation"]) == 60
     assert {record["image"] for record in content["test"]} == {
         f"images_{1 + patient % 2:03d}/images/{patient:08d}_000.png" for patient in (31, 32, 33)
     }
-    people = [{record["image"][-16:-8] for record in content[name]} for name in ("training", "validation")]
-    assert people[1]
-    assert not people[0] & people[1]
-    record = next(record for record in content["test"] if "00000031" in record["image"])
-    assert record["label"][finding_index("Cardiomegaly")] == 1.0
-    assert record["label"][finding_index("Fracture")] is None
+    training, validation = ({r["image"][-16:-8] for r in content[name]} for name in ("training", "validation"))
+    assert validation
+    assert not training & validation
+    assert content["test"][0]["label"] == nih_labels("Cardiomegaly|Effusion", "")
     printed = capsys.readouterr().out
-    assert [line.split()[-3:] for line in printed.splitlines() if line.startswith("images in the table")] == [
-        ["63", "112,120", "differs"]
-    ]
+    assert counted(printed, "images in the table") == ["63", "112,120", "differs"]
     assert printed.count("Warning: ") == 1
+    assert "published numbers differ, such as images in the table: 63 found, 112,120 published" in printed
 
 
-def test_boxes_are_the_truth_of_images_that_are_used(
-    nih: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--output", tmp_path / "out")
+def test_boxes_are_ground_truth(nih: Path, tmp_path: Path) -> None:
+    prepare_nih(nih, tmp_path / "out")
     rows = [row.split(",") for row in (tmp_path / "out" / "boxes.csv").read_text().splitlines()[1:]]
     assert [row[2] for row in rows] == ["Infiltrate", "Mass"]
     assert all(float(row[3]) + float(row[5]) <= 1 and float(row[4]) + float(row[6]) <= 1 for row in rows)
     truth = GroundTruth(tmp_path / "out" / "boxes.csv", nih)
     masks = truth.masks(nih / "images_002/images/00000031_000.png", (100, 100))
-    assert set(masks) == {finding_index("Lung Opacity"), finding_index("Lung Lesion")}
-    assert masks[finding_index("Lung Opacity")].nonzero().min(dim=0).values.tolist() == [25, 50]
-    assert masks[finding_index("Lung Opacity")].nonzero().max(dim=0).values.tolist() == [34, 99]
-    assert masks[finding_index("Lung Lesion")].nonzero().max(dim=0).values.tolist() == [99, 0]
-
-
-def test_numbers_of_images_can_be_asked_for(nih: Path) -> None:
-    few, many = (prepare(nih, training=number, validation=6, test=2) for number in (4, 20))
-    for prepared, number in ((few, 4), (many, 20)):
-        sections = [image.section for image in prepared.images]
-        assert [sections.count(name) for name in ("training", "validation", "test")] == [number, 6, 2]
-    assert {image.image for image in few.images} < {image.image for image in many.images}
+    opacity, lesion = finding_index("Lung Opacity"), finding_index("Lung Lesion")
+    assert set(masks) == {opacity, lesion}
+    assert masks[opacity].nonzero().min(dim=0).values.tolist() == [25, 50]
+    assert masks[opacity].nonzero().max(dim=0).values.tolist() == [34, 99]
+    assert masks[lesion].nonzero().max(dim=0).values.tolist() == [99, 0]
 
 
 def test_images_that_are_not_unpacked_are_left_out_and_named_by_check(
-    nih: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    nih: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (nih / "images_001" / "images" / "00000002_000.png").unlink()
     (nih / "images_002" / "images" / "00000001_000.png").write_bytes(b"\x89PNG")
     before = tree(tmp_path)
     with pytest.raises(InputError, match=r"^2 of 63 images or their masks are missing or unreadable"):
-        run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--output", tmp_path / "out", "--check")
+        prepare_nih(nih, tmp_path / "out", check=True)
     printed = capsys.readouterr().out
     assert "The image 00000002_000.png of Data_Entry_2017.csv is in no folder" in printed
     assert "00000001_000.png cannot be read" in printed
     assert tree(tmp_path) == before
-    run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--output", tmp_path / "out")
+    prepare_nih(nih, tmp_path / "out", training=4, validation=6, test=2)
+    assert sizes(tmp_path / "out") == [4, 6, 2]
     assert "00000002_000" not in (tmp_path / "out" / "dataset.json").read_text()
 
 
-def test_check_of_a_whole_set_writes_nothing(
-    nih: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_check_of_a_whole_set_writes_nothing(nih: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     before = tree(tmp_path)
-    run_program(monkeypatch, "prepare_nih", "--dataset_dir", nih, "--check")
+    prepare_nih(nih, check=True)
     assert "All 63 images and their masks are there" in capsys.readouterr().out
     assert tree(tmp_path) == before
 
@@ -154,27 +134,29 @@ def test_check_of_a_whole_set_writes_nothing(
     ("file", "change", "sentence"),
     [
         ("Data_Entry_2017.csv", ("No Finding", "None"), r"line 4: 'None' is no finding of NIH"),
-        (
-            "Data_Entry_2017.csv",
-            ("00000002_000.png", "../../secret.png"),
-            r"line 4: '../../secret.png' occurs twice or",
-        ),
-        ("test_list.txt", ("00000031_000.png", "00000001_001.png"), r"share images or patients, such as 00000001_001"),
+        ("Data_Entry_2017.csv", ("00000002_000", "00000001_000"), r"line 4: .*00000001_000.png occurs twice, first in"),
+        ("test_list.txt", ("00000031_000.png", "00000001_001.png"), r"share images, such as 00000001_001"),
+        ("train_val_list.txt", ("00000001_001.png\n", ""), r""),
         ("BBox_List_2017.csv", ("Infiltrate", "Freckle"), r"BBox_List_2017.csv, line 2: 'Freckle' is no finding"),
         ("BBox_List_2017.csv", ("512,102.4", "5120,102.4"), r"line 2: the box lies outside an image of 1024 x 1024"),
     ],
 )
 def test_a_mistake_in_a_table_is_one_sentence(nih: Path, file: str, change: tuple[str, str], sentence: str) -> None:
     (nih / file).write_text((nih / file).read_text().replace(*change, 1))
+    if not sentence:  # an image of a patient to train on goes to the other list
+        (nih / "test_list.txt").write_text(change[0])
+        sentence = "share patients, such as 00000001; download both lists again"
     with pytest.raises(InputError, match=sentence):
-        prepare(nih)
+        prepare_nih(nih, check=True)
 
 
-def test_without_the_lists_images_are_split_by_patient(nih: Path) -> None:
+def test_without_the_lists_images_are_split_by_patient(
+    nih: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     (nih / "test_list.txt").unlink()
     with pytest.raises(InputError, match=r"train_val_list\.txt alone of NIH's two lists"):
-        prepare(nih)
+        prepare_nih(nih)
     (nih / "train_val_list.txt").unlink()
-    prepared = prepare(nih)
-    assert {image.section for image in prepared.images} == {"training", "validation", "test"}
-    assert prepared.notes == ["Without train_val_list.txt and test_list.txt all images are split by patient."]
+    prepare_nih(nih, tmp_path / "out")
+    assert all(sizes(tmp_path / "out"))
+    assert "Without train_val_list.txt and test_list.txt all images are split by patient." in capsys.readouterr().out
