@@ -9,8 +9,8 @@ from monai.engines import IterationEvents
 
 from doll_monai.handlers.engine import output_of
 from doll_monai.handlers.explainer import Explainer
-from doll_monai.networks import randomize
 from doll_monai.networks.committee import Committee, member_keys
+from doll_monai.networks.randomize import randomize
 
 
 class RandomizedExplainer:

@@ -1,4 +1,4 @@
-"""Checkpoints: whole files always, and a killed training continues as if nothing had happened."""
+"""Atomic checkpoints with exact resume."""
 
 from __future__ import annotations
 
@@ -54,16 +54,17 @@ class BestModelSaver:
 
     def __call__(self, engine: Engine) -> None:
         state = _state(engine)
-        if state.best_metric_epoch == engine.state.epoch or math.isnan(state.best_metric):
+        if state.best_metric_epoch == state.epoch or math.isnan(state.best_metric):
             save_weights(self.network.state_dict(), self.path)
 
 
 class TrainingState:
     """Saves everything a training needs to continue, each epoch, and continues from there when the file exists.
 
-    While it trains, no second training may use the folder. Random numbers are set anew at the start of each epoch from
-    ``seed`` and the epoch's number, so that a resumed training draws the same ones as an undisturbed one. Of several
-    processes, the first writes and all read.
+    MONAI's ``CheckpointSaver`` and ``CheckpointLoader`` restore no random numbers, no best metric, and take another
+    training's file. Here random numbers are set anew at the start of each epoch from ``seed`` and the epoch's number,
+    so that a resumed training draws the same ones as an undisturbed one. While it trains, no second training may use
+    the folder. Of several processes, the first writes and all read.
 
     Args:
         path: file to write.
@@ -72,7 +73,7 @@ class TrainingState:
         evaluator: validation engine whose best metric is kept.
         final_path: where the network's weights go when training is complete; None writes none.
         network: the network that ``final_path`` takes.
-        settings: values on which the training depends; a state with other values is not continued.
+        settings: values on which the training depends; a state with other values is refused.
     """
 
     def __init__(
@@ -91,40 +92,32 @@ class TrainingState:
         self.evaluator = evaluator
         self.final_path = final_path
         self.network = network
-        self._lock: AcquireReturnProxy | None = None
         self.settings = json.loads(json.dumps({"seed": seed, **(settings or {})}, default=str))
+        self._lock: AcquireReturnProxy | None = None
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer, after the handlers whose results belong to the epoch (validation, scheduler)."""
-        engine.add_event_handler(Events.STARTED, self._claim)
         engine.add_event_handler(Events.STARTED, self._resume)
-        engine.add_event_handler(Events.EPOCH_STARTED, self._seed)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._draw)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
-    def _claim(self, _engine: Engine) -> None:
+    def _resume(self, engine: Engine) -> None:
         if process_rank() == 0 and self._lock is None:
             self._lock = lock_folder(self.path.parent, "training")
-
-    def _resume(self, engine: Engine) -> None:
         if not self.path.is_file():
             return
-        content = read_checkpoint(self.path)
+        content, advice = read_checkpoint(self.path), "give a new ckpt_dir, or delete it to begin anew."
         there, here = content.get("settings", {}), self._settings(engine)
         changed = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
         if changed:
-            raise InputError(
-                f"{self.path} belongs to a training with another {', '.join(changed)}; "
-                "give a new ckpt_dir, or delete it to begin anew."
-            )
+            raise InputError(f"{self.path} belongs to a training with another {', '.join(changed)}; {advice}")
         try:
             for name, item in self.objects.items():
                 item.load_state_dict(content[name])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise InputError(
-                f"{self.path} belongs to another network or optimizer; give a new ckpt_dir, or delete it to begin anew."
-            ) from error
-        engine.state.epoch = min(content["epoch"], engine.state.max_epochs)
+            raise InputError(f"{self.path} belongs to another network or optimizer; {advice}") from error
+        engine.state.epoch = content["epoch"]
         engine.state.iteration = engine.state.epoch * (engine.state.epoch_length or 0)
         if self.evaluator is not None:
             best = _state(self.evaluator)
@@ -135,7 +128,7 @@ class TrainingState:
     def _settings(self, engine: Engine) -> dict[str, Any]:
         return {"max_epochs": engine.state.max_epochs, "epoch_length": engine.state.epoch_length, **self.settings}
 
-    def _seed(self, engine: Engine) -> None:
+    def _draw(self, engine: Engine) -> None:
         seed = self.seed + engine.state.epoch + RANK_SEED * process_rank()
         set_determinism(seed)
         set_rnd(data_loader_of(engine).dataset, seed=seed)
@@ -144,8 +137,7 @@ class TrainingState:
         if process_rank() > 0:
             return
         content: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
-        content["epoch"] = engine.state.epoch
-        content["settings"] = self._settings(engine)
+        content |= {"epoch": engine.state.epoch, "settings": self._settings(engine)}
         if self.evaluator is not None:
             best = _state(self.evaluator)
             content["best"] = (float(best.best_metric), int(best.best_metric_epoch))
@@ -160,9 +152,7 @@ class TrainingState:
 
 
 class AdapterSaver:
-    """Writes ``adapter.pt`` when training is complete: adapters and head alone, and which network they belong to.
-
-    At the start it says what share of the parameters is trained.
+    """Writes ``adapter.pt`` when training is complete, and logs at its start what share of the parameters is trained.
 
     A network that was trained as a whole has no adapter, and none is written.
 

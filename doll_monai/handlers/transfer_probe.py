@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from ignite.engine import Engine, Events
-from monai.data import Dataset, MetaTensor
+from monai.data import Dataset
 from monai.inferers import Inferer, SimpleInferer
 from monai.metrics import compute_iou
 from monai.networks.utils import eval_mode
@@ -29,18 +28,15 @@ class TransferProbe:
     Its images count as annotated images: whoever reports how well few images suffice reports on others.
 
     Args:
-        network: the network that is pre-trained.
+        network: the network that is pre-trained; the last 2-D convolution that it declares gives the classes.
         training: images with ``image`` (1, H, W) and ``label`` (T, H, W) of 0 and 1, all of one size.
         validation: the images to score, likewise.
         device: where the network is.
         inferer: runs the network; plainly by default.
-        head: module in which the last convolution is sought; None is the whole network. A module counts as last in the
-            order in which the network declares its parts.
-        penalty: weight of the squared weights beside the mean cross-entropy; features have mean 0 and deviation 1.
         batch_size: images that go through the network at once.
 
     Raises:
-        InputError: when there is no image, or no convolution in ``head``.
+        InputError: when there is no image, or no convolution in the network.
     """
 
     def __init__(
@@ -50,8 +46,6 @@ class TransferProbe:
         validation: Dataset,
         device: torch.device | str = "cpu",
         inferer: Inferer | None = None,
-        head: str | None = None,
-        penalty: float = 1e-3,
         batch_size: int = 8,
     ) -> None:
         if len(training) == 0 or len(validation) == 0:
@@ -63,8 +57,7 @@ class TransferProbe:
         self.validation = validation
         self.device = device
         self.inferer = inferer or SimpleInferer()
-        self.last = last_convolution(network, head)
-        self.penalty = penalty
+        self.last = last_convolution(network)
         self.batch_size = batch_size
 
     def attach(self, engine: Engine, name: str) -> None:
@@ -75,10 +68,10 @@ class TransferProbe:
         engine.state.metrics[name] = self.score()
 
     def score(self) -> float:
-        """Mean IoU over validation images and classes; an image without truth counts 1 if nothing is predicted, else 0."""
+        """Mean IoU over validation images and classes; an empty mask counts 1 if nothing is predicted, else 0."""
         features, label = self._features(self.training)
         target = F.interpolate(label, size=features.shape[-2:], mode="area")
-        weight, bias = fit_linear_probe(_pixels(features), _pixels(target), self.penalty)
+        weight, bias = fit_linear_probe(_pixels(features), _pixels(target))
         features, label = self._features(self.validation)
         logits = F.conv2d(features, weight[:, :, None, None], bias)
         logits = F.interpolate(logits, size=label.shape[-2:], mode="bilinear", align_corners=False)
@@ -87,37 +80,20 @@ class TransferProbe:
     def _features(self, images: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (N, C, h, w) and labels (N, T, H, W) of all images."""
         features: list[torch.Tensor] = []
-        labels: list[torch.Tensor] = []
-
-        def keep(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            features.append(inputs[0].float())
-
-        handle = self.last.register_forward_pre_hook(keep)
+        handle = self.last.register_forward_pre_hook(lambda _module, inputs: features.append(inputs[0].float()))
+        items: list[Any] = [images[number] for number in range(len(images))]
         try:
             with eval_mode(self.network):
-                for start in range(0, len(images), self.batch_size):
-                    items: list[Any] = [images[i] for i in range(start, min(start + self.batch_size, len(images)))]
-                    self.inferer(_stack(items, CommonKeys.IMAGE).to(self.device), self.network)
-                    labels.append(_stack(items, CommonKeys.LABEL).float().to(self.device))
+                for batch in _stack(items, CommonKeys.IMAGE).split(self.batch_size):
+                    self.inferer(batch.to(self.device), self.network)
         finally:
             handle.remove()
-        return torch.cat(features), torch.cat(labels)
+        return torch.cat(features), _stack(items, CommonKeys.LABEL).float().to(self.device)
 
 
-def last_convolution(network: nn.Module, head: str | None = None) -> nn.Module:
-    """The convolution that turns features into classes.
-
-    Args:
-        network: a network whose last declared 2-D convolution is the last that runs, or is so within ``head``.
-        head: name of a module; None is the whole network.
-
-    Raises:
-        InputError: when there is no such module, or no 2-D convolution in it.
-    """
-    modules = dict(network.named_modules())
-    if head is not None and head not in modules:
-        raise InputError(f"The network of network_def has no module '{head}'; give the probe's head another name.")
-    found = [module for module in modules[head or ""].modules() if isinstance(module, nn.Conv2d)]
+def last_convolution(network: nn.Module) -> nn.Module:
+    """The 2-D convolution that a network declares last; ``InputError`` when there is none."""
+    found = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     if not found:
         raise InputError("The network of network_def has no 2-D convolution in front of which a probe could be put.")
     return found[-1]
@@ -131,7 +107,7 @@ def fit_linear_probe(
     Args:
         features: (N, C).
         target: (N, T) in [0, 1].
-        penalty: weight of the squared weights of standardized features.
+        penalty: weight of the squared weights of standardized features beside the mean cross-entropy.
         iterations: L-BFGS steps at the most.
 
     Returns:
@@ -155,9 +131,8 @@ def fit_linear_probe(
     return scaled, bias.detach() - scaled @ mean
 
 
-def _stack(items: Sequence[Any], key: str) -> torch.Tensor:
-    stacked = torch.stack([torch.as_tensor(item[key]) for item in items])
-    return stacked.as_tensor() if isinstance(stacked, MetaTensor) else stacked
+def _stack(items: list[Any], key: str) -> torch.Tensor:
+    return torch.stack([torch.as_tensor(item[key]).as_subclass(torch.Tensor) for item in items])
 
 
 def _pixels(x: torch.Tensor) -> torch.Tensor:

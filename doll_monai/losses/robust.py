@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from monai.data import MetaTensor
 from torch import nn
 
-from doll_monai.findings import IGNORE
-from doll_monai.losses.partial import pixel_masks
+from doll_monai.losses.partial import known_pixels
 
 
 class NoiseRobustDiceLoss(nn.Module):
@@ -18,32 +16,28 @@ class NoiseRobustDiceLoss(nn.Module):
 
         loss(channel) = sum |p - g|^exponent / (sum p^2 + sum g^2)
 
-    The mean is over the channels that have foreground in the batch; a channel without any has no say, since its
-    quotient would fall as p grows.
+    The mean is over the channels that have foreground in the batch: the quotient of another would fall as p grows.
 
     Args:
         exponent: 2 is Dice with squares, 1 resembles the mean absolute error; 1.5 is the paper's.
-        ignore_index: pixel value that is ignored.
 
     Raises:
         ValueError: when ``exponent`` is not between 1 and 2.
     """
 
-    def __init__(self, exponent: float = 1.5, ignore_index: int = IGNORE) -> None:
+    def __init__(self, exponent: float = 1.5) -> None:
         super().__init__()
         if not 1 <= exponent <= 2:
             raise ValueError(f"exponent must be between 1 and 2, not {exponent}.")
         self.exponent = exponent
-        self.ignore_index = ignore_index
 
     def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Args: logits: (B, T, H, W). label: (B, T, H, W) with 0, 1 and ``ignore_index``. Returns: a scalar."""
-        logits, label = _plain(logits), _plain(label)
-        truth, weight, known = pixel_masks(label, self.ignore_index, 1.0, logits.dtype)
-        probability = torch.sigmoid(_without_ignored(logits, known)) * weight
-        error = (probability - truth).abs().pow(self.exponent).sum((0, 2, 3))
-        size = (probability.square() + truth).sum((0, 2, 3))
-        present = (truth.sum((0, 2, 3)) > 0).to(logits.dtype)
+        """Args: logits: (B, T, H, W). label: (B, T, H, W) with 0, 1 and 255, ignored. Returns: a scalar."""
+        logits, foreground, known = known_pixels(logits, label)
+        probability = torch.sigmoid(logits) * known
+        error = (probability - foreground).abs().pow(self.exponent).sum((0, 2, 3))
+        size = (probability.square() + foreground).sum((0, 2, 3))
+        present = (foreground.sum((0, 2, 3)) > 0).to(logits.dtype)
         return (present * error / size.clamp(min=1)).sum() / present.sum().clamp(min=1)
 
 
@@ -60,33 +54,21 @@ class GeneralizedCrossEntropyLoss(nn.Module):
     Args:
         q: towards 0 cross-entropy, 1 the mean absolute error; 0.7 is the paper's.
         background_weight: weight of a background pixel, ours.
-        ignore_index: pixel value that is ignored.
 
     Raises:
         ValueError: when ``q`` is not above 0 and at most 1.
     """
 
-    def __init__(self, q: float = 0.7, background_weight: float = 1.0, ignore_index: int = IGNORE) -> None:
+    def __init__(self, q: float = 0.7, background_weight: float = 1.0) -> None:
         super().__init__()
         if not 0 < q <= 1:
             raise ValueError(f"q must be above 0 and at most 1, not {q}.")
         self.q = q
         self.background_weight = background_weight
-        self.ignore_index = ignore_index
 
     def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Args: logits: (B, T, H, W). label: (B, T, H, W) with 0, 1 and ``ignore_index``. Returns: a scalar."""
-        logits, label = _plain(logits), _plain(label)
-        truth, weight, known = pixel_masks(label, self.ignore_index, self.background_weight, logits.dtype)
-        agreement = F.logsigmoid(_without_ignored(logits, known) * (2 * truth - 1))
-        loss = -torch.expm1(self.q * agreement) / self.q
-        return (weight * loss).sum() / weight.sum().clamp(min=1e-6)
-
-
-def _plain(x: torch.Tensor) -> torch.Tensor:
-    return x.as_tensor() if isinstance(x, MetaTensor) else x
-
-
-def _without_ignored(logits: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Zero where ignored, whatever the network said there, infinity included; so is the gradient."""
-    return torch.where(known, logits, torch.zeros_like(logits))
+        """Args: logits: (B, T, H, W). label: (B, T, H, W) with 0, 1 and 255, ignored. Returns: a scalar."""
+        logits, foreground, known = known_pixels(logits, label)
+        weight = foreground + self.background_weight * (known - foreground)
+        agreement = F.logsigmoid(logits * (2 * foreground - 1))
+        return (weight * -torch.expm1(self.q * agreement) / self.q).sum() / weight.sum().clamp(min=1e-6)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from doll_monai.networks.adapters import AdaptedNetwork
-from doll_monai.networks.weights import file_hash, load_pretrained, read_checkpoint, save_weights
+from doll_monai.networks.weights import different_weights, file_hash, load_pretrained, read_checkpoint, save_weights
 from doll_monai.utils.errors import InputError
 
-_CONTENT = {"model": Mapping, "pretrained_sha256": str, "tuning": str, "settings": Mapping}
+CONTENT = {"model": Mapping, "pretrained_sha256": str, "tuning": str, "settings": Mapping}
 
 
 def save_adapter(network: AdaptedNetwork, path: str | os.PathLike, pretrained: str | os.PathLike | None) -> None:
@@ -23,13 +23,8 @@ def save_adapter(network: AdaptedNetwork, path: str | os.PathLike, pretrained: s
     The file is a dictionary: ``model`` (the trained weights by their names in the network), ``pretrained_sha256``
     (of the pre-trained checkpoint; empty without one), ``tuning`` and ``settings`` (of ``AdaptedNetwork``).
 
-    Args:
-        network: the adapted network.
-        path: file to write.
-        pretrained: checkpoint that the network started from, or None.
-
     Raises:
-        InputError: when the network was trained as a whole, or ``pretrained`` is missing.
+        InputError: when all of the network was trained, or ``pretrained`` is missing.
     """
     if network.tuning == "full":
         raise InputError(f"A network that was trained as a whole has no adapter for {path}; save all its weights.")
@@ -53,9 +48,6 @@ def load_adapter(
         pretrained: the checkpoint that the adapter was trained on; None if there was none, then the network keeps
             its frozen weights.
 
-    Returns:
-        the network.
-
     Raises:
         InputError: when a file is missing, or the adapter belongs to another checkpoint, tuning or network.
     """
@@ -69,15 +61,7 @@ def load_adapter(
 
 @dataclass(frozen=True)
 class AdapterFile:
-    """The content of an ``adapter.pt``.
-
-    Args:
-        path: where it was read.
-        weights: what was trained, by name in the adapted network.
-        pretrained_sha256: hash of the pre-trained checkpoint; empty without one.
-        tuning: of the adapted network.
-        settings: its arguments that decide which weights are trained.
-    """
+    """The content of an ``adapter.pt``; see ``save_adapter``."""
 
     path: Path
     weights: dict[str, torch.Tensor]
@@ -87,49 +71,27 @@ class AdapterFile:
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> AdapterFile:
-        """Read a file that ``save_adapter`` wrote.
-
-        Raises:
-            InputError: when it is missing, or is no such file.
-        """
+        """Read a file that ``save_adapter`` wrote; ``InputError`` when it is missing or another file."""
         content = read_checkpoint(path)
         if not isinstance(content, Mapping) or not all(
-            isinstance(content.get(name), kind) for name, kind in _CONTENT.items()
+            isinstance(content.get(name), CONTENT[name]) for name in CONTENT
         ):
-            raise InputError(f"The file {path} is no adapter with {', '.join(_CONTENT)}; train it anew.")
-        model, sha256, tuning, settings = (content[name] for name in _CONTENT)
+            raise InputError(f"The file {path} is no adapter with {', '.join(CONTENT)}; train it anew.")
+        model, sha256, tuning, settings = (content[name] for name in CONTENT)
         return cls(Path(path), dict(model), sha256, tuning, dict(settings))
 
     def check_pretrained(self, pretrained: str | os.PathLike | None) -> None:
-        """Refuse another pre-trained checkpoint than the adapter's own.
-
-        Raises:
-            InputError: when it is another, or missing.
-        """
-        if self.pretrained_sha256 == ("" if pretrained is None else file_hash(pretrained)):
-            return
-        own = f"the one with SHA-256 {self.pretrained_sha256}" if self.pretrained_sha256 else "none"
-        raise InputError(f"{self.path} belongs to another pre-trained checkpoint than {pretrained}; give {own}.")
+        """Raise ``InputError`` when a pre-trained checkpoint (None for none) is not the adapter's own."""
+        if self.pretrained_sha256 != ("" if pretrained is None else file_hash(pretrained)):
+            own = f"the one with SHA-256 {self.pretrained_sha256}" if self.pretrained_sha256 else "none"
+            raise InputError(f"{self.path} belongs to another pre-trained checkpoint than {pretrained}; give {own}.")
 
     def check_network(self, network: AdaptedNetwork) -> None:
-        """Refuse a network whose trained part is not what the file holds.
-
-        Raises:
-            InputError: when tuning, settings, names or shapes differ.
-        """
-        there = {"tuning": self.tuning, **self.settings}
-        here = {"tuning": network.tuning, **network.settings()}
-        for name in {**there, **here}:
-            if there.get(name) != here.get(name):
-                raise InputError(
-                    f"{self.path} was trained with {name} {there.get(name)}, network_def has {here.get(name)}; "
-                    "give network_def the same."
-                )
-        state = network.trainable_state_dict()
-        wrong = sorted(set(state) ^ set(self.weights))
-        wrong += [name for name in state if name in self.weights and state[name].shape != self.weights[name].shape]
+        """Raise ``InputError`` when names or shapes of the network's trained part are others."""
+        wrong = different_weights(self.weights, network.trainable_state_dict())
         if wrong:
+            settings = ", ".join(f"{name} {value}" for name, value in {"tuning": self.tuning, **self.settings}.items())
             raise InputError(
-                f"{self.path} belongs to another network than network_def: {len(wrong)} trained weights differ, "
-                f"the first is '{wrong[0]}'; give the network_def that it was trained with."
+                f"{self.path} belongs to another network than network_def: {len(wrong)} trained weights differ, the "
+                f"first is '{wrong[0]}'; give the network_def that it was trained with: {settings}."
             )

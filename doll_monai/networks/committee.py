@@ -1,4 +1,4 @@
-"""Several classifiers as one network."""
+"""A committee: an ensemble of classifiers as one network."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import nn
 class Committee(nn.Module):
     """Mean logits of K classifiers of the same input and the same observations.
 
-    The members stay reachable as ``committee.members``: an ``EnsembleEvaluator`` runs them one by one, while the
-    committee itself is an ordinary network with one ``model.pt``.
+    ``committee.members`` are the classifiers: an ``EnsembleEvaluator`` runs them one by one, while the committee
+    itself is an ordinary network with one ``model.pt``.
 
     Args:
         members: K >= 1 networks, each ``(B, C, H, W) -> (B, T)`` logits.
@@ -29,10 +29,7 @@ class Committee(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Args: x: (B, C, H, W). Returns: (B, T) logits, the mean over the members."""
-        logits: list[torch.Tensor] = []
-        for member in self.members:
-            logits.append(member(x))
-        return torch.stack(logits).mean(dim=0)
+        return torch.stack([member(x) for member in self.members]).mean(dim=0)
 
 
 def member_keys(prefix: str, committee: Committee) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which parameters an optimizer gets, and at which rate."""
+"""A network's parameters: which are trained, at which rate, and what the network is called."""
 
 from __future__ import annotations
 
@@ -10,34 +10,26 @@ from torch import nn
 from doll_monai.utils.errors import InputError
 
 
-def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are not frozen."""
-    return [parameter for parameter in network.parameters() if parameter.requires_grad]
-
-
 class ParameterCount(NamedTuple):
     """Numbers of a network's parameters."""
 
     trainable: int
     total: int
 
-    @property
-    def share(self) -> float:
-        """Trainable part of all, 0 ... 1."""
-        return self.trainable / self.total
-
     def __str__(self) -> str:
-        return f"{self.trainable:,} of {self.total:,} parameters ({self.share:.2%})"
+        return f"{self.trainable:,} of {self.total:,} parameters ({self.trainable / self.total:.2%})"
 
 
 def count_parameters(network: nn.Module) -> ParameterCount:
     """How many of a network's parameters are trained."""
-    trainable = sum(parameter.numel() for parameter in trainable_parameters(network))
+    trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return ParameterCount(trainable, sum(parameter.numel() for parameter in network.parameters()))
 
 
 def parameter_groups(network: nn.Module, rates: Mapping[str, float], default: float) -> list[dict[str, Any]]:
-    """Optimizer groups with a learning rate of their own for some parts of a network.
+    """Optimizer groups of the trained parameters, with a learning rate of their own for some parts of a network.
+
+    MONAI's ``generate_param_groups`` takes frozen parameters too and says nothing about a part that is not there.
 
     Args:
         network: the network.
@@ -61,8 +53,7 @@ def parameter_groups(network: nn.Module, rates: Mapping[str, float], default: fl
 
 
 def describe_network(network: nn.Module) -> str:
-    """Names of a network's class and of those of its parts, as ``AdaptedNetwork(PSPNet(ResNet))``."""
+    """Names of a network's class and of those of its parts, as ``AdaptedNetwork(PSPNet(DilatedResNet))``."""
     inner = [getattr(network, name) for name in ("network", "backbone") if hasattr(network, name)]
-    inner += list(getattr(network, "members", []))
-    parts = ", ".join(describe_network(part) for part in inner)
+    parts = ", ".join(describe_network(part) for part in (*inner, *getattr(network, "members", ())))
     return type(network).__name__ + (f"({parts})" if parts else "")

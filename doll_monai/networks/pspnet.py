@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -9,38 +10,13 @@ import torch.nn.functional as F  # noqa: N812
 from monai.networks.nets import ResNet
 from torch import nn
 
-
-def trade_stride_for_dilation(stage: nn.Module, dilation: int) -> None:
-    """Turn a ResNet stage's stride into dilation, in place; weights and their names stay as they are.
-
-    The first block loses its stride and keeps the dilation of the stage before it (half of ``dilation``), as in
-    Yu et al. 2017 and torchvision.
-
-    Args:
-        stage: one of ``layer1`` ... ``layer4`` of a MONAI ResNet.
-        dilation: dilation of the stage's 3 x 3 convolutions, 2 or 4.
-    """
-    first_block = True
-    for block in stage.children():
-        for module in block.modules():
-            if not isinstance(module, nn.Conv2d):
-                continue
-            if module.stride != (1, 1):
-                module.stride = (1, 1)
-                rate = dilation // 2
-            else:
-                rate = dilation
-            if module.kernel_size == (3, 3):
-                rate = dilation // 2 if first_block and module is block.conv1 else rate
-                module.dilation = (rate, rate)
-                module.padding = (rate, rate)
-        first_block = False
+BACKBONE_PARTS = ("conv1", "bn1", "act", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
 
-class DilatedResNet(nn.Module):
-    """The convolutional part of a MONAI 2-D ResNet at output stride 8.
+class DilatedResNet(nn.Sequential):
+    """The convolutional part of a MONAI 2-D ResNet at output stride 8: (B, C, H, W) -> (B, out_channels, H/8, W/8).
 
-    Its ``state_dict`` has the keys of the classifier's without ``fc.*``, so a classifier's weights load strictly.
+    Its ``state_dict`` has the keys of the classifier's without ``fc.*``, so that a classifier's weights load strictly.
 
     Args:
         resnet: a MONAI ``ResNet`` with ``spatial_dims=2`` and ``conv1_t_stride=2``; it is taken over, not copied.
@@ -50,42 +26,31 @@ class DilatedResNet(nn.Module):
     """
 
     def __init__(self, resnet: nn.Module) -> None:
-        super().__init__()
         if not isinstance(resnet, ResNet) or not isinstance(resnet.conv1, nn.Conv2d):
             raise ValueError(f"The backbone must be a two-dimensional MONAI ResNet, not {type(resnet).__name__}.")
-        self.conv1 = resnet.conv1
-        self.bn1 = resnet.bn1
-        self.act = resnet.act
-        self.maxpool = resnet.maxpool
-        self.layer1 = resnet.layer1
-        self.layer2 = resnet.layer2
-        self.layer3 = resnet.layer3
-        self.layer4 = resnet.layer4
-        trade_stride_for_dilation(self.layer3, dilation=2)
-        trade_stride_for_dilation(self.layer4, dilation=4)
-        self.out_channels = _last_batch_norm_features(self.layer4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Args: x: (B, 1, H, W). Returns: (B, C, H/8, W/8) features."""
-        x = self.act(self.bn1(self.conv1(x)))
-        x = self.maxpool(x)
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        super().__init__(OrderedDict((name, getattr(resnet, name)) for name in BACKBONE_PARTS))
+        self.out_channels = int(resnet.in_planes)
+        _trade_stride_for_dilation(resnet.layer3, 2)
+        _trade_stride_for_dilation(resnet.layer4, 4)
 
 
-def _last_batch_norm_features(stage: nn.Module) -> int:
-    last_block = list(stage.children())[-1]
-    norms = [module for name, module in last_block.named_children() if name in ("bn2", "bn3")]
-    return int(norms[-1].num_features)  # type: ignore[arg-type]
+def _trade_stride_for_dilation(stage: nn.Module, dilation: int) -> None:
+    """Dilate the 3 x 3 convolutions of a stage instead of its stride, in place; weights and names stay.
+
+    The convolution that loses its stride keeps the dilation before it (half), as in Yu et al. 2017 and torchvision.
+    """
+    for module in stage.modules():
+        if isinstance(module, nn.Conv2d):
+            rate = dilation if module.stride == (1, 1) else dilation // 2
+            module.stride = (1, 1)
+            if module.kernel_size == (3, 3):
+                module.dilation = module.padding = (rate, rate)
 
 
 def _convolution(in_channels: int, out_channels: int, kernel_size: int, norm: bool = True) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=not norm)
-    ]
-    if norm:
-        layers.append(nn.BatchNorm2d(out_channels))
-    layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=not norm)
+    norms = [nn.BatchNorm2d(out_channels)] if norm else []
+    return nn.Sequential(convolution, *norms, nn.ReLU(inplace=True))
 
 
 class PyramidPooling(nn.Module):
@@ -146,6 +111,5 @@ class PSPNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Args: x: (B, 1, H, W). Returns: (B, T, H, W) logits."""
-        features = self.decoder(self.pyramid(self.backbone(x)))
-        logits = self.head(self.dropout(features))
+        logits = self.head(self.dropout(self.decoder(self.pyramid(self.backbone(x)))))
         return F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Networks that have forgotten what they learnt, for the sanity check of explanations."""
+"""Random networks for the model-randomization sanity check of attributions (Adebayo et al. 2018)."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ from torch import nn
 
 
 def randomize(network: nn.Module, seed: int) -> nn.Module:
-    """Draw every parameter of a network anew, and forget the statistics of its normalization layers.
+    """Draw every parameter of a network anew and reset the statistics of its normalizations, in place.
 
-    The model-randomization test (Adebayo et al., *Sanity Checks for Saliency Maps*, NeurIPS 2018): a map that looks
-    the same for such a network does not show what the network learnt. captum has no such test. Quantus 0.6.0 has one
-    (``MPRT``), but it runs a loop of its own with one target an image, restarts the random numbers for each layer, so
-    that layers of one shape get the same weights, passes over parameters of modules without ``reset_parameters``,
-    and brings OpenCV along. So each module's own ``reset_parameters`` is called here, which resets the running
-    statistics of a BatchNorm too; a parameter whose module has none becomes noise with its own mean square.
+    An attribution that stays the same for such a network does not show what the network learnt. captum has no such
+    test; that of Quantus gives layers of one shape the same weights and passes over modules without
+    ``reset_parameters``, whose parameters become noise of their own mean square here.
 
     Args:
         network: changed in place.
-        seed: another seed, other parameters; the caller's random state stays as it was.
+        seed: decides the parameters on every device; the caller's random state stays as it was.
 
     Returns:
         the network.
 
     Raises:
-        ValueError: when a module keeps its running statistics to itself, without a way to reset them.
+        ValueError: when a module has running statistics and no way to reset them.
     """
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     network.cpu()  # the same numbers on every device
@@ -35,7 +32,7 @@ def randomize(network: nn.Module, seed: int) -> nn.Module:
                 module.reset_parameters()
                 continue
             for parameter in module.parameters(recurse=False):
-                parameter.normal_(0.0, float(parameter.square().mean().sqrt()))
+                parameter.normal_(0.0, parameter.square().mean().sqrt().item())
             if any("running" in buffer for buffer, _ in module.named_buffers(recurse=False)):
                 raise ValueError(f"The statistics of {name} cannot be reset; give it a method reset_parameters.")
     return network.to(device)

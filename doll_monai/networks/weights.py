@@ -1,9 +1,11 @@
-"""Reading and writing checkpoints: always whole files, never pickled code, and one sentence when they do not fit."""
+"""Checkpoints: written atomically, read without unpickling code, and one sentence when one does not fit."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,20 +13,18 @@ from typing import Any
 import torch
 from torch import nn
 
+from doll_monai.networks.adapter_layers import within
 from doll_monai.networks.adapters import AdaptedNetwork
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 
-_MISSING = "The checkpoint {} does not exist; train the network first or give another path."
-
 StateDict = Mapping[str, torch.Tensor]
+_MISSING = "The checkpoint {} does not exist; train the network first or give another path."
+_MEMBER = re.compile(r"members\.(\d+)\.")
 
 
 def file_hash(path: str | os.PathLike) -> str:
-    """SHA-256 of a checkpoint, as hexadecimal digits.
-
-    Raises:
-        InputError: when the file is missing.
-    """
+    """SHA-256 of a checkpoint, as hexadecimal digits; ``InputError`` when the file is missing."""
     if not Path(path).is_file():
         raise InputError(_MISSING.format(path))
     digest = hashlib.sha256()
@@ -35,11 +35,7 @@ def file_hash(path: str | os.PathLike) -> str:
 
 
 def read_checkpoint(path: str | os.PathLike) -> Any:
-    """What ``torch.save`` wrote, with ``weights_only=True``, on the CPU.
-
-    Raises:
-        InputError: when the file is missing or is no checkpoint.
-    """
+    """What ``torch.save`` wrote, on the CPU; ``InputError`` when it is missing or cannot be read safely."""
     if not Path(path).is_file():
         raise InputError(_MISSING.format(path))
     try:
@@ -63,17 +59,10 @@ def read_weights(path: str | os.PathLike) -> StateDict:
 
 
 def save_weights(content: Any, path: str | os.PathLike) -> None:
-    """``torch.save`` to a temporary name, then rename: a checkpoint that exists is whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # an open file, since torch would write the temporary file's name into it: same weights, same bytes
-        with open(temporary, "wb") as stream:
-            torch.save(content, stream)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Atomic ``torch.save``; the same weights give the same bytes, whatever the file is called."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getvalue())
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike) -> nn.Module:
@@ -82,70 +71,81 @@ def load_weights(network: nn.Module, path: str | os.PathLike) -> nn.Module:
     Raises:
         InputError: when the file is missing, or was written by another network.
     """
-    load_strictly(network, read_weights(path), path)
+    _load_strictly(network, read_weights(path), path)
     return network
 
 
 def load_backbone(network: nn.Module, path: str | os.PathLike | None, member: int | None = None) -> nn.Module:
-    """Load a ResNet classifier's weights, all but its last layer, strictly into ``network.backbone``.
+    """Load a ResNet's weights, all but its last layer, strictly into ``network.backbone``.
+
+    Those of a color image are summed over the colors where the backbone takes one channel. Counters of batches
+    (``num_batches_tracked``), which old checkpoints lack, may be missing.
 
     Args:
         network: a network with a ``backbone``, such as ``PSPNet``.
-        path: the classifier's checkpoint, or a committee's when ``member`` says which of its members to take; None
-            leaves the network as it is.
+        path: checkpoint of a classifier (MONAI's or torchvision's ResNet), of a committee, or of a segmentation
+            network with such a backbone; None leaves the network as it is.
         member: number of the committee's member.
 
     Raises:
-        InputError: when the file is missing, or the classifier is another network than the backbone.
+        InputError: when the file is missing, is a committee's without that member, or is of another ResNet.
     """
     if path is None:
         return network
-    weights = read_weights(path)
-    if member is not None:
-        prefix = f"members.{member}."
-        weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    features = {name: value for name, value in weights.items() if not name.startswith("fc.")}
     backbone = getattr(network, "backbone", None)
     if not isinstance(backbone, nn.Module):
         raise InputError(f"network_def has no backbone that the classifier {path} could be loaded into; leave it out.")
-    load_strictly(backbone, features, path)
+    weights = _plain_weights(path)
+    members = sorted({int(found[1]) for found in map(_MEMBER.match, weights) if found})
+    if members and member not in members:
+        known = ", ".join(map(str, members))
+        raise InputError(f"The checkpoint {path} is a committee's; give the number of a member: {known}.")
+    prefix = f"members.{member}." if members else "backbone."
+    inner = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    state = backbone.state_dict()
+    own = {name: value for name, value in state.items() if name.endswith("num_batches_tracked")}
+    own |= {name: value for name, value in (inner or weights).items() if not within(name, "fc")}
+    first = own.get("conv1.weight")
+    if first is not None and first.shape[1] == 3 and state["conv1.weight"].shape[1] == 1:
+        own["conv1.weight"] = first.sum(dim=1, keepdim=True)
+    _load_strictly(backbone, own, path)
     return network
 
 
-def load_pretrained(network: nn.Module, path: str | os.PathLike | None) -> nn.Module:
-    """Load a pre-trained segmentation network, all but its head, into a network for another task.
+def load_pretrained(network: nn.Module, path: str | os.PathLike | None, head: str = "head") -> nn.Module:
+    """Load a pre-trained segmentation network, all but its head, strictly into a network for other classes.
 
-    Adapters and head keep their initial values. With ``path=None`` the network stays as it is (from scratch).
+    Adapters and head keep their initial values.
 
     Args:
-        network: an ``AdaptedNetwork`` or a plain network of the same architecture.
-        path: checkpoint of the pre-trained network (without adapters).
+        network: an ``AdaptedNetwork``, or a plain network of the same architecture.
+        path: checkpoint of the plain network, or of an ``AdaptedNetwork`` without adapters; None leaves the network as
+            it is (from scratch).
+        head: name of a plain network's module that belongs to the classes.
 
     Raises:
         InputError: when the file is missing or another network wrote it.
     """
     if path is None:
         return network
-    weights = read_weights(path)
     state = network.state_dict()
     if isinstance(network, AdaptedNetwork):
-        head, names = f"{network.head}.", network.pretrained_names()
+        head, names = network.head, {plain: name for name, plain in network.pretrained_names.items()}
     else:
-        head, names = "head.", {name: name for name in state if not name.startswith("head.")}
-    unknown = set(weights) - set(names.values()) - {name for name in weights if name.startswith(head)}
-    wrong = [base for name, base in names.items() if base not in weights or weights[base].shape != state[name].shape]
-    if unknown or wrong:
-        raise InputError(_other_network(path, sorted(unknown) + wrong))
-    network.load_state_dict({**state, **{name: weights[base] for name, base in names.items()}})
+        names = {name: name for name in state if not within(name, head)}
+    weights = {names.get(name, name): value for name, value in _plain_weights(path).items() if not within(name, head)}
+    own = {name: state[name] for name in state.keys() - set(names.values())}
+    _load_strictly(network, {**own, **weights}, path)
     return network
 
 
-def assemble_committee(checkpoints: Sequence[str | os.PathLike], path: str | os.PathLike) -> None:
-    """Write the committee's checkpoint from those of its members, in their order.
+def is_classifier(path: str | os.PathLike) -> bool:
+    """Whether a checkpoint is a ResNet's or a committee's, of which a segmentation network can take the backbone."""
+    return any(name == "conv1.weight" or _MEMBER.match(name) for name in _plain_weights(path))
 
-    Raises:
-        InputError: when a member's checkpoint is missing or holds no weights.
-    """
+
+def assemble_committee(checkpoints: Sequence[str | os.PathLike], path: str | os.PathLike) -> None:
+    """Write the committee's checkpoint from those of its members, in their order."""
     weights = {
         f"members.{number}.{name}": value
         for number, checkpoint in enumerate(checkpoints)
@@ -154,27 +154,23 @@ def assemble_committee(checkpoints: Sequence[str | os.PathLike], path: str | os.
     save_weights(weights, path)
 
 
-def load_strictly(network: nn.Module, weights: StateDict, path: str | os.PathLike) -> None:
-    """Load weights whose names and shapes must be the network's own.
+def different_weights(first: StateDict, second: StateDict) -> list[str]:
+    """Names that only one of two state dicts has, then those of other shapes."""
+    both = sorted(set(first) & set(second))
+    return sorted(set(first) ^ set(second)) + [name for name in both if first[name].shape != second[name].shape]
 
-    Args:
-        network: gets the weights; unchanged when they are refused.
-        weights: name to tensor.
-        path: where they were read, for the error.
 
-    Raises:
-        InputError: when a name or a shape differs.
-    """
-    state = network.state_dict()
-    wrong = sorted(set(weights) ^ set(state))
-    wrong += [name for name in state if name in weights and state[name].shape != weights[name].shape]
+def _plain_weights(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """A checkpoint's weights by their names in the network that an ``AdaptedNetwork`` holds."""
+    return {name.removeprefix("network."): value for name, value in read_weights(path).items()}
+
+
+def _load_strictly(network: nn.Module, weights: StateDict, path: str | os.PathLike) -> None:
+    """Load weights whose names and shapes must be the network's own; it is unchanged when they are refused."""
+    wrong = different_weights(weights, network.state_dict())
     if wrong:
-        raise InputError(_other_network(path, wrong))
+        raise InputError(
+            f"The checkpoint {path} belongs to another network than network_def: {len(wrong)} weights differ, "
+            f"the first is '{wrong[0]}'; give its own checkpoint or the network_def that it was trained with."
+        )
     network.load_state_dict(dict(weights))
-
-
-def _other_network(path: str | os.PathLike, wrong: Sequence[str]) -> str:
-    return (
-        f"The checkpoint {path} belongs to another network than network_def: {len(wrong)} weights differ, "
-        f"the first is '{wrong[0]}'; give its own checkpoint or the network_def that it was trained with."
-    )

@@ -13,7 +13,7 @@ from torch import nn
 
 from doll_monai.networks.adapter_file import AdapterFile
 from doll_monai.networks.adapters import AdaptedNetwork
-from doll_monai.networks.places import within
+from doll_monai.networks.adapter_layers import within
 from doll_monai.networks.weights import load_pretrained
 from doll_monai.utils.errors import InputError
 

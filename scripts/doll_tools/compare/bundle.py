@@ -11,8 +11,8 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
-from doll_monai.networks.initialization import start_from_backbone, start_from_network
 from doll_monai.networks.parameters import ParameterCount, count_parameters
+from doll_monai.networks.weights import load_backbone, load_pretrained
 from doll_monai.utils.errors import InputError, sentence_of
 from doll_monai.utils.json_object import read_json_object
 from doll_tools.compare.initializations import BACKBONE, Initialization
@@ -84,8 +84,8 @@ class TaskBundle:
         if initialization.source is None:
             return network
         if initialization.part == BACKBONE:
-            return start_from_backbone(network, initialization.source, initialization.member)
-        return start_from_network(network, initialization.source, self.config["network_def"].get("head", "head"))
+            return load_backbone(network, initialization.source, initialization.member)
+        return load_pretrained(network, initialization.source, self.config["network_def"].get("head", "head"))
 
     def command(self, names: Sequence[str], values: Mapping[str, Any]) -> list[str]:
         """The ``monai.bundle run`` command."""

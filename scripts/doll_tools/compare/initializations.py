@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from doll_monai.networks.initialization import is_classifier
-from doll_monai.networks.weights import file_hash
+from doll_monai.networks.weights import file_hash, is_classifier
 from doll_monai.utils.errors import InputError
 
 NOTHING, BACKBONE, NETWORK = "nothing", "backbone", "network"

@@ -181,7 +181,7 @@ def test_another_network_takes_no_classifier_and_no_rate_for_a_backbone(name: st
 @each_network
 def test_all_but_its_head_is_loaded_into_a_network_for_a_task(name: str, tmp_path: Path) -> None:
     pretrained, head = _build(name), HEADS[name]
-    assert last_convolution(pretrained) is last_convolution(pretrained, head)
+    assert last_convolution(pretrained) is last_convolution(pretrained.get_submodule(head))
     save_weights(pretrained.state_dict(), tmp_path / "model.pt")
     adapted = AdaptedNetwork(_build(name, out_channels=1), tuning="head", head=head)
     own = {key: value.clone() for key, value in adapted.state_dict().items()}

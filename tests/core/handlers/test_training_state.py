@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,11 @@ def _same(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(value, other[name]) for name, value in first.state_dict().items())
 
 
+def _holds(path: Path, network: nn.Module) -> bool:
+    weights = torch.load(path, weights_only=True)
+    return all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+
+
 @pytest.mark.parametrize(("kill", "workers"), [(1, 0), (2, 0), (4, 0), (2, 2)])
 def test_a_resumed_training_gives_the_same_bits(kill: int, workers: int, data, tmp_path: Path) -> None:
     undisturbed = _train(tmp_path / "whole", data, workers=workers)
@@ -132,8 +138,7 @@ def test_a_resumed_training_gives_the_same_bits(kill: int, workers: int, data, t
     torch.rand(99)
     resumed = _train(tmp_path / "killed", data, workers=workers)
     assert _same(undisturbed, resumed)
-    final = torch.load(tmp_path / "killed" / "final.pt", weights_only=True)
-    assert all(torch.equal(value, final[name]) for name, value in undisturbed.state_dict().items())
+    assert _holds(tmp_path / "killed" / "final.pt", undisturbed)
 
 
 def test_another_seed_trains_otherwise(data, tmp_path: Path) -> None:
@@ -147,29 +152,23 @@ def test_a_finished_training_is_not_trained_on(data, tmp_path: Path) -> None:
     assert file_hash(tmp_path / "model.pt") == model
 
 
-def test_a_worse_epoch_after_resuming_does_not_replace_the_best_model(data, tmp_path: Path) -> None:
-    scores = [0.5, 0.9, 0.3, 0.8]
+@pytest.mark.parametrize(("last", "best"), [(0.8, 2), (0.95, EPOCHS)])
+def test_after_resuming_only_a_better_epoch_replaces_the_best_model(last: float, best: int, data, tmp_path) -> None:
+    scores = [0.5, 0.9, 0.3, last]
     with pytest.raises(KeyboardInterrupt):
         _train(tmp_path, data, kill=3, scores=scores)
-    best = file_hash(tmp_path / "model.pt")
-    _train(tmp_path, data, scores=scores)
-    assert file_hash(tmp_path / "model.pt") == best
-
-
-def test_a_better_epoch_after_resuming_replaces_it(data, tmp_path: Path) -> None:
-    scores = [0.5, 0.9, 0.3, 0.95]
-    with pytest.raises(KeyboardInterrupt):
-        _train(tmp_path, data, kill=3, scores=scores)
+    second = file_hash(tmp_path / "model.pt")
     network = _train(tmp_path, data, scores=scores)
-    best = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert all(torch.equal(value, best[name]) for name, value in network.state_dict().items())
+    if best == 2:
+        assert file_hash(tmp_path / "model.pt") == second
+    else:
+        assert _holds(tmp_path / "model.pt", network)
 
 
 def test_a_metric_that_is_never_a_number_leaves_the_last_model(data, tmp_path: Path) -> None:
     """A small validation set may have no observation with both classes; the training was not in vain."""
     network = _train(tmp_path, data, scores=[float("nan")] * EPOCHS)
-    model = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert all(torch.equal(value, model[name]) for name, value in network.state_dict().items())
+    assert _holds(tmp_path / "model.pt", network)
 
 
 def test_a_state_that_is_no_checkpoint_is_named(data, tmp_path: Path) -> None:
@@ -186,10 +185,28 @@ def test_a_state_of_another_network_is_refused_in_one_sentence(data, tmp_path: P
         _train(tmp_path, data, network=other)
 
 
-def test_more_epochs_continue_or_are_refused_in_one_sentence(data, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("change", "name"), [({"epochs": EPOCHS + 1}, "max_epochs"), ({"seed": 1}, "seed")])
+def test_a_training_of_other_settings_is_refused(change: dict[str, int], name: str, data, tmp_path: Path) -> None:
+    """More epochs too: the learning rate of every step depends on their number."""
+    with pytest.raises(KeyboardInterrupt):
+        _train(tmp_path, data, kill=2)
+    state = file_hash(tmp_path / "training_state.pt")
+    with pytest.raises(InputError, match=rf"training_state\.pt belongs to a training with another {name}; give"):
+        _train(tmp_path, data, **change)
+    assert file_hash(tmp_path / "training_state.pt") == state
+
+
+def test_a_folder_in_which_another_training_is_at_work_is_refused(data, tmp_path: Path) -> None:
+    script = "import sys; from doll_monai.utils.folder_lock import lock_folder; "
+    script += "lock = lock_folder(sys.argv[1], 'training'); print('locked', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(InputError, match="Another training is at work in"):
+            _train(tmp_path, data)
+        other.communicate()
     _train(tmp_path, data)
-    with suppress(InputError):
-        _train(tmp_path, data, epochs=EPOCHS + 1, scores=[0.1] * (EPOCHS + 1))
 
 
 def _save_adapter(tuning: str, folder: Path) -> AdaptedNetwork:

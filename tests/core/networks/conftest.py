@@ -1,19 +1,3 @@
-"""A small PSPNet and a checkpoint of it for every test of this folder."""
+"""A checkpoint of a small PSPNet for every test of this folder."""
 
-from collections.abc import Callable
-
-import pytest
-
-import small_pspnet
-
-pretrained = small_pspnet.pretrained
-
-
-@pytest.fixture
-def train() -> Callable[..., None]:
-    return small_pspnet.train
-
-
-@pytest.fixture
-def pspnet() -> Callable[..., small_pspnet.PSPNet]:
-    return small_pspnet.small_pspnet
+from small_pspnet import pretrained as pretrained

@@ -7,7 +7,7 @@ import torch
 from monai.networks.nets import DenseNet, EfficientNetBN, ResNet
 from torch import nn
 
-from doll_monai.networks import randomize
+from doll_monai.networks.randomize import randomize
 
 
 class Token(nn.Module):

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, and one sentence when they do not fit."""
+"""Checkpoints: whole or absent, each weight to the bit from where it should be, one sentence when one does not fit."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import IO
 
 import pytest
 import torch
-from monai.networks.nets import ResNet
+from monai.networks.nets import resnet18
 from torch import nn
 
 from doll_monai.networks.adapters import AdaptedNetwork
-from doll_monai.networks.parameters import parameter_groups
 from doll_monai.networks.pspnet import PSPNet
 from doll_monai.networks.weights import (
     file_hash,
+    is_classifier,
     load_backbone,
     load_pretrained,
     load_weights,
@@ -23,138 +23,176 @@ from doll_monai.networks.weights import (
     save_weights,
 )
 from doll_monai.utils.errors import InputError
+from small_pspnet import small_pspnet, small_resnet
+
+State = dict[str, torch.Tensor]
 
 
-def _resnet(width: int = 8) -> nn.Module:
-    return ResNet(
-        "basic",
-        [1, 1, 1, 1],
-        [width] * 4,
-        spatial_dims=2,
-        n_input_channels=1,
-        num_classes=14,
-        conv1_t_stride=2,
-        bias_downsample=False,
-    )
+def _state(network: nn.Module) -> State:
+    return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def _pspnet(out_channels: int = 14, width: int = 8) -> PSPNet:
-    return PSPNet(_resnet(width), out_channels, decoder_channels=8)
+def _assert_same(first: State, second: State) -> None:
+    assert first.keys() == second.keys()
+    assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
 
 
-@pytest.fixture
-def pretrained(tmp_path: Path) -> tuple[Path, PSPNet]:
-    network = _pspnet(14)
-    path = tmp_path / "pretrained.pt"
-    save_weights(network.state_dict(), path)
-    return path, network
-
-
-@pytest.mark.parametrize("tuning", ["adapter", "head", "full"])
-def test_pretrained_weights_are_loaded_but_for_adapters_and_head(pretrained, tuning: str) -> None:
-    path, network = pretrained
-    adapted = AdaptedNetwork(_pspnet(1), tuning=tuning)
-    own = {name: value.clone() for name, value in adapted.state_dict().items()}
-    load_pretrained(adapted, path)
-    source = network.state_dict()
-    for name, value in adapted.state_dict().items():
-        if ".adapter." in name or ".head." in name:
-            assert torch.equal(value, own[name])
-        else:
-            assert torch.equal(value, source[name.removeprefix("network.").replace(".base.", ".")])
-
-
-def test_pretrained_weights_load_into_a_plain_network(pretrained) -> None:
-    path, network = pretrained
-    other = load_pretrained(_pspnet(3), path)
-    assert torch.equal(other.decoder[0].weight, network.decoder[0].weight)
-    assert other.head.weight.shape[0] == 3
-
-
-def test_without_a_checkpoint_the_network_stays_as_it_is() -> None:
-    network = _pspnet()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    load_backbone(load_pretrained(network, None), None)
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-
-
-def test_a_checkpoint_that_holds_the_weights_as_model_is_read(tmp_path: Path) -> None:
-    network = _resnet()
-    save_weights({"model": network.state_dict(), "epoch": 3}, tmp_path / "model.pt")
-    loaded = load_weights(_resnet(), tmp_path / "model.pt")
-    assert torch.equal(loaded.conv1.weight, network.conv1.weight)
+def _save(content: object, path: Path) -> Path:
+    save_weights(content, path)
+    return path
 
 
 LOADERS = [
-    pytest.param(lambda path: load_weights(_resnet(), path), id="network"),
-    pytest.param(lambda path: load_backbone(_pspnet(), path), id="backbone"),
-    pytest.param(lambda path: load_pretrained(AdaptedNetwork(_pspnet(1)), path), id="pretrained"),
+    pytest.param(lambda path: load_weights(small_resnet(), path), id="network"),
+    pytest.param(lambda path: load_backbone(small_pspnet(), path), id="backbone"),
+    pytest.param(lambda path: load_pretrained(small_pspnet(), path), id="pretrained"),
+    pytest.param(lambda path: load_pretrained(AdaptedNetwork(small_pspnet()), path), id="adapted"),
 ]
+WIDE = {**small_pspnet(14, width=16).state_dict(), **small_resnet(16).state_dict()}
 
 
 @pytest.mark.parametrize("load", LOADERS)
-def test_another_networks_checkpoint_is_refused_with_file_and_weight(load, tmp_path: Path) -> None:
-    path = tmp_path / "other.pt"
-    save_weights(nn.Linear(2, 2).state_dict(), path)
-    with pytest.raises(InputError, match=r"other\.pt belongs to another network.*the first is '.+'"):
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            nn.Linear(2, 2).state_dict(),
+            r"belongs to another network than network_def: \d+ weights differ, the first is '",
+        ),
+        (WIDE, "belongs to another network than network_def"),
+        (AdaptedNetwork(small_pspnet()).state_dict(), "belongs to another network than network_def"),
+        ([1, 2], "holds no network weights"),
+        ({"epoch": 3}, "holds no network weights"),
+        (small_resnet(), "is not a checkpoint that can be read safely"),
+        (None, "does not exist; train the network first"),
+    ],
+    ids=["other", "wide", "adapted", "list", "no-tensors", "pickled", "missing"],
+)
+def test_a_checkpoint_that_does_not_fit_is_explained(load, content: object, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "given.pt"
+    if content is not None:
+        torch.save(content, path)
+    with pytest.raises(InputError, match=rf"given\.pt {sentence}"):
         load(path)
 
 
-@pytest.mark.parametrize("load", LOADERS)
-def test_weights_of_another_width_are_refused(load, tmp_path: Path) -> None:
-    path = tmp_path / "wide.pt"
-    wide = _pspnet(14, width=16)
-    save_weights({**wide.state_dict(), **_resnet(16).state_dict()}, path)
-    with pytest.raises(InputError, match=r"wide\.pt"):
-        load(path)
+def test_a_truncated_checkpoint_is_named(tmp_path: Path) -> None:
+    path = _save(small_resnet().state_dict(), tmp_path / "short.pt")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"short\.pt is not a checkpoint"):
+        load_weights(small_resnet(), path)
 
 
 def test_a_refused_checkpoint_changes_nothing(tmp_path: Path) -> None:
-    save_weights(_resnet(16).state_dict(), tmp_path / "wide.pt")
-    network = _resnet()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    with pytest.raises(InputError, match=r"'conv1\.weight'"):
-        load_weights(network, tmp_path / "wide.pt")
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    path, network = _save(small_resnet(16).state_dict(), tmp_path / "wide.pt"), small_resnet()
+    before = _state(network)
+    with pytest.raises(InputError, match=r"'bn1\.bias'"):
+        load_weights(network, path)
+    _assert_same(network.state_dict(), before)
 
 
-def test_an_adapted_networks_checkpoint_is_not_taken_for_a_pretrained_one(tmp_path: Path) -> None:
-    save_weights(AdaptedNetwork(_pspnet(1)).state_dict(), tmp_path / "adapted.pt")
-    with pytest.raises(InputError, match=r"adapted\.pt belongs to another network"):
-        load_pretrained(AdaptedNetwork(_pspnet(1)), tmp_path / "adapted.pt")
+def test_a_checkpoint_that_holds_the_weights_as_model_is_read(tmp_path: Path) -> None:
+    network = small_resnet()
+    path = _save({"model": network.state_dict(), "epoch": 3}, tmp_path / "model.pt")
+    _assert_same(load_weights(small_resnet(), path).state_dict(), network.state_dict())
+    _assert_same(dict(read_weights(path)), network.state_dict())
 
 
-@pytest.mark.parametrize("load", LOADERS)
-def test_a_missing_checkpoint_is_named(load, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"missing\.pt does not exist"):
-        load(tmp_path / "missing.pt")
+def test_without_a_checkpoint_the_network_stays_as_it_is() -> None:
+    network = small_pspnet()
+    before = _state(network)
+    load_backbone(load_pretrained(network, None), None)
+    _assert_same(network.state_dict(), before)
 
 
-@pytest.mark.parametrize("load", LOADERS)
-def test_a_truncated_checkpoint_is_named(load, tmp_path: Path) -> None:
-    path = tmp_path / "short.pt"
-    save_weights(_resnet().state_dict(), path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(InputError, match=r"short\.pt is not a checkpoint"):
-        load(path)
+@pytest.mark.parametrize("tuning", ["adapter", "head", "full", None])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_pretrained_weights_are_loaded_but_for_adapters_and_head(tuning, wrapped: bool, tmp_path: Path) -> None:
+    """From the checkpoint of a plain network, or of one trained as a whole, into an adapted network or a plain one."""
+    pretrained = small_pspnet(14)
+    source = _state(pretrained)
+    saved = AdaptedNetwork(pretrained, tuning="full") if wrapped else pretrained
+    path = _save(saved.state_dict(), tmp_path / "pretrained.pt")
+    network = small_pspnet(1) if tuning is None else AdaptedNetwork(small_pspnet(1), tuning=tuning)
+    own = _state(network)
+    load_pretrained(network, path)
+    for name, value in network.state_dict().items():
+        plain = name.removeprefix("network.").replace(".base.", ".")
+        assert torch.equal(value, own[name] if ".adapter." in name or "head." in name else source[plain]), name
+    assert not is_classifier(path)
 
 
-def test_a_checkpoint_with_pickled_code_is_refused(tmp_path: Path) -> None:
-    torch.save(_resnet(), tmp_path / "network.pt")
-    with pytest.raises(InputError, match=r"network\.pt is not a checkpoint that can be read safely"):
-        load_weights(_resnet(), tmp_path / "network.pt")
+OPTIONS = {"spatial_dims": 2, "n_input_channels": 1, "conv1_t_stride": 2, "bias_downsample": False}
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.zeros(2)])
-def test_a_file_without_weights_is_named(content, tmp_path: Path) -> None:
-    save_weights(content, tmp_path / "list.pt")
-    with pytest.raises(InputError, match=r"list\.pt holds no network weights"):
-        read_weights(tmp_path / "list.pt")
+def _torchvision(counters: bool = True) -> State:
+    """A ResNet-18's weights, by torchvision's names and in its shapes."""
+    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7), "fc.weight": (1000, 512), "fc.bias": (1000,)}
+    norms = {"bn1": 64}
+    channels = 64
+    for stage, width in enumerate((64, 128, 256, 512), start=1):
+        for block in range(2):
+            name = f"layer{stage}.{block}"
+            shapes[f"{name}.conv1.weight"] = (width, channels, 3, 3)
+            shapes[f"{name}.conv2.weight"] = (width, width, 3, 3)
+            norms |= {f"{name}.bn1": width, f"{name}.bn2": width}
+            if channels != width:
+                shapes[f"{name}.downsample.0.weight"] = (width, channels, 1, 1)
+                norms[f"{name}.downsample.1"] = width
+            channels = width
+    for name, width in norms.items():
+        shapes |= {f"{name}.{part}": (width,) for part in ("weight", "bias", "running_mean", "running_var")}
+    state = {name: torch.rand(shape) for name, shape in shapes.items()}
+    return state | {f"{name}.num_batches_tracked": torch.tensor(7) for name in norms if counters}
+
+
+@pytest.mark.parametrize("counters", [True, False])
+def test_torchvisions_resnet_becomes_the_backbone_in_gray(counters: bool, tmp_path: Path) -> None:
+    weights = _torchvision(counters)
+    path, network = _save(weights, tmp_path / "resnet18.pth"), PSPNet(resnet18(**OPTIONS), 1, decoder_channels=8)
+    before = _state(network)
+    load_backbone(network, path)
+    gray = {**weights, "conv1.weight": weights["conv1.weight"].sum(1, keepdim=True)}
+    expected = {**before, **{f"backbone.{name}": value for name, value in gray.items() if not name.startswith("fc.")}}
+    _assert_same(network.state_dict(), expected)
+    assert is_classifier(path)
+    image = torch.rand(1, 1, 32, 32)
+    color = nn.functional.conv2d(image.expand(-1, 3, -1, -1), weights["conv1.weight"], stride=2, padding=3)
+    torch.testing.assert_close(network.backbone.conv1(image), color)
+
+
+@pytest.mark.parametrize("source", ["classifier", "committee", "network", "trained_as_a_whole"])
+def test_a_backbone_comes_from_whatever_has_one(source: str, tmp_path: Path) -> None:
+    classifier, other = small_resnet().state_dict(), small_pspnet(14)
+    content = {
+        "classifier": classifier,
+        "committee": {f"members.1.{name}": value for name, value in classifier.items()},
+        "network": other.state_dict(),
+        "trained_as_a_whole": AdaptedNetwork(other, tuning="full").state_dict(),
+    }[source]
+    path, network = _save(content, tmp_path / "source.pt"), small_pspnet()
+    own = {name: value for name, value in _state(network).items() if not name.startswith("backbone.")}
+    load_backbone(network, path, 1 if source == "committee" else None)
+    expected = other.backbone.state_dict() if source in ("network", "trained_as_a_whole") else classifier
+    loaded = {f"backbone.{name}": value for name, value in expected.items() if not name.startswith("fc.")}
+    _assert_same(network.state_dict(), own | loaded)
+
+
+@pytest.mark.parametrize("member", [None, 3])
+def test_a_committees_member_must_be_named(member: int | None, tmp_path: Path) -> None:
+    path = _save({f"members.{number}.conv1.weight": torch.zeros(1) for number in (0, 1)}, tmp_path / "committee.pt")
+    with pytest.raises(InputError, match=r"is a committee's; give the number of a member: 0, 1\."):
+        load_backbone(small_pspnet(), path, member)
+    assert is_classifier(path)
+
+
+def test_a_network_without_backbone_takes_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="network_def has no backbone"):
+        load_backbone(nn.Conv2d(1, 1, 1), _save(_torchvision(), tmp_path / "source.pt"))
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "model.pt"
-    save_weights({"weight": torch.ones(2)}, path)
+    path = _save({"weight": torch.ones(2)}, tmp_path / "model.pt")
     before = path.read_bytes()
 
     def fail(_content: object, file: IO[bytes]) -> None:
@@ -168,29 +206,9 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_saving_makes_the_folder_and_leaves_no_temporary_file(tmp_path: Path) -> None:
-    save_weights({"weight": torch.ones(2)}, tmp_path / "a" / "b" / "model.pt")
-    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["model.pt"]
-
-
-def test_file_hash_is_sha256(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"x" * 3_000_000)
-    assert file_hash(tmp_path / "file") == hashlib.sha256(b"x" * 3_000_000).hexdigest()
-
-
-def test_parameter_groups_give_each_part_its_rate_and_leave_out_frozen_parameters() -> None:
-    network = _pspnet()
-    network.decoder.requires_grad_(False)
-    groups = parameter_groups(network, {"backbone": 0.1}, 1.0)
-    assert [group["lr"] for group in groups] == [0.1, 1.0]
-    assert {id(p) for p in groups[0]["params"]} == {id(p) for p in network.backbone.parameters()}
-    assert {id(p) for p in groups[1]["params"]} == {
-        id(p) for part in (network.pyramid, network.head) for p in part.parameters()
-    }
-
-
-def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
-    network = _resnet()
-    save_weights(network.state_dict(), tmp_path / "one.pt")
-    save_weights(network.state_dict(), tmp_path / "other.pt")
-    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()
+def test_the_same_weights_give_the_same_bytes_in_a_folder_that_is_made(tmp_path: Path) -> None:
+    network = small_resnet()
+    first = _save(network.state_dict(), tmp_path / "a" / "b" / "one.pt")
+    assert first.read_bytes() == _save(network.state_dict(), tmp_path / "other.pt").read_bytes()
+    assert list(first.parent.iterdir()) == [first]
+    assert file_hash(first) == hashlib.sha256(first.read_bytes()).hexdigest()
