@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import resource
 import runpy
 import signal
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-import monai.bundle.__main__ as entry
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from PIL import Image
 
-from doll_monai.utils.errors import TRACEBACK_VARIABLE
+from doll_tools.cli import main
 from doll_tools.phantom.dataset import write_dataset
-from narrow import ROOT, read_config, smaller
+from few_images import files, on_images, write_weights
+from narrow import ROOT
 
 SIZE = 64
 CLASSIFIER, LUNGS, GENERATION = (
@@ -39,30 +38,38 @@ class Done:
 
 
 def write_world(folder: Path) -> None:
-    """Images in CheXpert's layout, others with masks, and finished results of every kind below ``done``."""
+    """Images in CheXpert's layout, another with noise, and seeded weights of three narrow networks in ``done``."""
     write_dataset(folder / "images", count=12, seed=0, size=SIZE)
-    images = folder / "new"
-    images.mkdir()
+    (folder / "new").mkdir()
     grey = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
-    Image.fromarray(grey).save(images / "image.png")
-    done = folder / "done"
-    done.mkdir()
+    Image.fromarray(grey).save(folder / "new" / "image.png")
     for bundle in (CLASSIFIER, LUNGS, GENERATION):
-        config = read_config(bundle, "inference")
-        config["network_def"] = smaller(config["network_def"])
-        if bundle == GENERATION:
-            config["network_def"]["members"] = config["network_def"]["members"][:1]
-        (folder / f"{bundle.name}.json").write_text(json.dumps({"network_def": config["network_def"]}))
-        torch.manual_seed(0)
-        network = ConfigParser(config).get_parsed_content("network_def")
-        torch.save(network.state_dict(), done / f"{bundle.name}.pt")
+        write_weights(bundle, _values(bundle, folder, "inference"))
+
+
+def _values(bundle: Path, world: Path, config: str) -> dict[str, object]:
+    values = on_images(bundle, world, world / "out", [config])
+    if "members" in values["network_def"]:
+        values["network_def"]["members"] = values["network_def"]["members"][:1]
+        values["gradcam_layers"] = values["gradcam_layers"][:1]
+    name = f"done/{bundle.name}.pt" if config == "inference" else "out/model.pt"
+    values["checkpoint"] = str(world / name)
+    return values | {"image_size": [SIZE, SIZE], "dataset_dir": str(world / "images")}
+
+
+def bundle_command(bundle: Path, world: Path, config: str = "inference", **values: object) -> list[str]:
+    """A run of a bundle with a narrow network on the world's own files."""
+    words = ["monai.bundle", "run", "--config_file", str(files(bundle, [config]))]
+    for name, value in {**_values(bundle, world, config), **values}.items():
+        words += [f"--{name}", str(value)]
+    return words
 
 
 def run(command: list[str], folder: Path, file_size: int | None = None) -> Done:
-    """Run a program of ``scripts/``, or ``monai.bundle``, in a process of its own that need not import anything.
+    """Run ``doll`` or ``monai.bundle`` in a process of its own that need not import anything.
 
     Args:
-        command: the program's name or ``monai.bundle``, and its arguments.
+        command: ``doll`` or ``monai.bundle``, and its arguments.
         folder: current folder.
         file_size: bytes above which no file may grow, as on a full disk.
     """
@@ -84,7 +91,6 @@ def run(command: list[str], folder: Path, file_size: int | None = None) -> Done:
 def _run_here(command: list[str], folder: Path, output: int, file_size: int | None) -> int:
     """Run a command in this process, as the interpreter would; returns its exit code."""
     os.chdir(folder)
-    os.environ.pop(TRACEBACK_VARIABLE, None)
     sys.stdout, sys.stderr = (os.fdopen(os.dup(output), "w", buffering=1) for _ in range(2))
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -94,16 +100,16 @@ def _run_here(command: list[str], folder: Path, output: int, file_size: int | No
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     program, *arguments = command
     try:
-        if program == "monai.bundle":
-            sys.argv = [str(entry.__file__), *arguments]
-            runpy.run_module("monai.bundle", run_name="__main__")
-        else:
-            sys.argv = [str(ROOT / "scripts" / program), *arguments]
-            runpy.run_path(sys.argv[0], run_name="__main__")
+        if program == "doll":
+            return main(arguments)
+        sys.argv = [program, *arguments]
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
     except SystemExit as stop:
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException:
-        sys.excepthook(*sys.exc_info())
+        traceback.print_exc()
         return 1
     finally:
         sys.stdout.flush()
@@ -111,18 +117,7 @@ def _run_here(command: list[str], folder: Path, output: int, file_size: int | No
     return 0
 
 
-def bundle_command(bundle: Path, world: Path, config: str = "inference", **values: object) -> list[str]:
-    """A run of a bundle with a narrow network on the world's own files."""
-    files = [str(bundle / "configs" / f"{config}.json"), str(world / f"{bundle.name}.json")]
-    given = {"bundle_root": bundle, "image_size": [SIZE, SIZE], "num_workers": 0, "batch_size": 2}
-    given |= {"checkpoint": world / "done" / f"{bundle.name}.pt", "output_dir": world / "out"}
-    words = ["monai.bundle", "run", "--config_file", str(files)]
-    for name, value in {**given, **values}.items():
-        words += [f"--{name}", str(value)]
-    return words
-
-
 def digests(folder: Path) -> dict[str, str]:
-    """Content of every file of a folder."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    """Content of every file of a folder, temporary ones included."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}

@@ -1,120 +1,179 @@
-"""What a command line gives to ``python -m monai.bundle run``."""
+"""``doll check``: are a bundle's configurations, and values given for them, right? Said before anything runs."""
 
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Mapping, Sequence
+import os
+import pydoc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser
-from monai.bundle.scripts import run
+from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, ReferenceResolver
+from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from doll_monai.utils.errors import InputError
-from doll_tools.check.configuration import check_configuration
-from doll_tools.check.values import check_values
 
-OWN = tuple(name for name in inspect.signature(run).parameters if name != "override")
-"""Arguments of ``run`` itself."""
-PROGRAM = ("monai", "bundle", "__main__.py")
-
-
-def check_command(arguments: Sequence[str] | None = None) -> None:
-    """Check what ``monai.bundle run`` was given; bundles call it in ``initialize``, before anything is made.
-
-    Checked are the values of second and further configuration files, of the command line and of ``--args_file``, then
-    the configuration that comes of them, and that the checkpoint to be loaded is there. Nothing is checked where
-    another program runs the workflow.
-
-    Args:
-        arguments: the command line; this process's when None.
-
-    Raises:
-        InputError: for the first mistake.
-    """
-    if arguments is None:
-        if Path(sys.argv[0]).parts[-3:] != PROGRAM:
-            return
-        arguments = sys.argv
-    if len(arguments) < 2 or arguments[1] not in ("run", "run_workflow"):
-        return
-    own, given = split_arguments(arguments[2:])
-    if "config_file" in own:
-        config = check_files(files_of(own["config_file"]), given, own.get("tracking"))
-        _check_checkpoints(config)
+WORKFLOWS = (
+    *(("train",), ("train", "evaluate"), ("train", "multi_gpu_train"), ("inference",)),
+    *(("inference", "evaluate"), ("inference", "evaluate", "gate")),
+)
+"""Configurations that are run together, where a bundle has them."""
+PROGRAMS = ("imports", "initialize", "run", "finalize")
+"""Ids that MONAI looks for by itself."""
+LOCATOR = ComponentLocator()
+WANTED = {bool: "true or false, not", int: "a whole number, not", float: "a number, not", str: "a text, not"}
 
 
-def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Args: arguments, as ``--name value`` or ``--name=value``. Returns: those of ``run`` itself, and the others."""
-    values: dict[str, Any] = {}
-    rest = list(arguments)
-    while rest:
-        name, equals, value = rest.pop(0).partition("=")
-        if name.startswith("-"):
-            alone = not equals and (not rest or rest[0].startswith("--"))
-            text = "True" if alone else value if equals else rest.pop(0)
-            values[name.lstrip("-").replace("-", "_")] = DefaultParseValue(text)
-    if "args_file" in values:
-        values = {**ConfigParser.load_config_file(values["args_file"]), **values}
-    own = {name: values.pop(name) for name in OWN if name in values}
-    return own, values
+class UnknownValueError(InputError):
+    """A value is given that the configuration does not have."""
 
 
-def files_of(config_file: Any) -> list[str]:
-    """Args: config_file, one file, several with commas between, or a list. Returns: their names."""
-    return config_file.split(",") if isinstance(config_file, str) else [str(file) for file in config_file]
-
-
-def check_files(files: Sequence[str], given: Mapping[str, Any], tracking: Any = None) -> dict[str, Any]:
-    """Check values against some configuration files, and what the later files change of the first.
+def check(
+    bundle: str, config_file: str | Sequence[str] | None = None, tracking: str | None = None, **values: Any
+) -> None:
+    """Check a bundle as ``python -m monai.bundle run`` would be given the same values; nothing runs.
 
     Args:
-        files: configuration files.
-        given: id to value, such as those of a command line.
-        tracking: tracking settings, a file or the word mlflow; their ids may be given too.
-
-    Returns:
-        the merged configuration with the values.
+        bundle: the bundle's folder, such as bundles/lung_cxr_segmentation.
+        config_file: one file or a list of files; without it all of the bundle's own workflows are checked.
+        tracking: tracking settings, a file or the word mlflow.
+        values: any value of the configuration, as --image_size [192,192] --network_def::tuning lora.
 
     Raises:
-        InputError: when a file is missing or a value is wrong.
+        InputError: for the first mistake; a value that only some of the workflows have is right.
     """
-    for file in files:
-        if not Path(file).is_file():
+    configs = Path(bundle) / "configs"
+    if not (configs / "metadata.json").is_file():
+        raise InputError(f"{bundle} is no bundle: it has no configs/metadata.json.")
+    workflows = [[str(configs / f"{name}.json") for name in names] for names in WORKFLOWS]
+    workflows = [files for files in workflows if all(map(os.path.isfile, files))]
+    if config_file is not None:
+        workflows = [config_file.split(",") if isinstance(config_file, str) else list(config_file)]
+        values.setdefault("bundle_root", bundle)
+    elif (configs / "train.json").is_file():
+        workflows.remove([str(configs / "inference.json"), str(configs / "evaluate.json")])
+    unknown: list[UnknownValueError] = []
+    for files in workflows:
+        try:
+            _check_files(files, values, tracking)
+            print(f"{' and '.join(Path(file).name for file in files)}: right")
+        except UnknownValueError as error:
+            unknown.append(error)
+    if len(unknown) == len(workflows):
+        raise unknown[0]
+
+
+def _check_files(files: Sequence[str], given: Mapping[str, Any], tracking: str | None) -> None:
+    for file in [*files, *([tracking] if tracking and tracking not in DEFAULT_EXP_MGMT_SETTINGS else [])]:
+        if not os.path.isfile(file):
             raise InputError(f"The configuration file {file} does not exist.")
-    changes = [ConfigParser.load_config_file(file) for file in files]
-    also = _tracking_ids(tracking)
-    for number in range(1, len(files)):
-        before = ConfigParser.load_config_files(list(files[:number]))
-        check_values(before, changes[number], also, where=_names(files[:number]), named=[*changes[number:], given])
-    merged = ConfigParser.load_config_files(list(files))
-    check_values(merged, given, also, where=_names(files))
-    parser = ConfigParser(merged)
+    settings = DEFAULT_EXP_MGMT_SETTINGS.get(str(tracking)) or ConfigParser.load_config_files(tracking or {})
+    tracked: dict[str, Any] = settings.get("configs", {})
+    contents = [ConfigParser.load_config_file(file) for file in files]
+    naming = [text for content in [*contents, given] for text in _texts(content)]
+    for number, added in enumerate([*contents[1:], given], start=1):
+        parser = ConfigParser({**tracked, **ConfigParser.load_config_files(list(files[:number]))})
+        check_values(parser, added, naming, " and ".join(Path(file).name for file in files[:number]))
     parser.update(dict(given))
-    config: dict[str, Any] = parser.get()
-    check_configuration(config)
-    return config
-
-
-def _names(files: Sequence[str]) -> str:
-    return " and ".join(Path(file).name for file in files)
-
-
-def _tracking_ids(tracking: Any) -> list[str]:
-    if tracking is None:
-        return []
-    if isinstance(tracking, str) and not Path(tracking).is_file():
-        if tracking != "mlflow":
-            raise InputError(f"The tracking settings {tracking} do not exist; give a file, or mlflow.")
-        return ["tracking_uri", "experiment_name", "run_name", "save_execute_config", "output_dir"]
-    return list(ConfigParser.load_config_files(tracking)["configs"])
-
-
-def _check_checkpoints(config: dict[str, Any]) -> None:
-    """A checkpoint that the network is made with must be there before hours are spent on caching images."""
-    if "load_weights(" in str(config.get("network")):
-        path = ConfigParser(config).get_parsed_content("checkpoint")
-        if not Path(path).is_file():
+    for name, value in _walk(parser.get()):
+        if isinstance(value, dict) and "_target_" in value:
+            for argument in value:
+                _check_argument(name, value, argument)
+    loads = any("load_weights(" in text and "@checkpoint" in text for text in _texts(parser.get()))
+    if loads and not {"checkpoint", "bundle_root"}.isdisjoint(given):
+        path = parser.get_parsed_content("checkpoint")
+        if not os.path.isfile(path):
             raise InputError(f"The checkpoint {path} does not exist; give --checkpoint, or train one first.")
+
+
+def check_values(parser: ConfigParser, given: Mapping[str, Any], naming: Iterable[str], where: str) -> None:
+    """Check values that replace those of a configuration, or are added to it.
+
+    A new value must be an argument that its component takes, an entry of a table of free names, or named as ``@id`` by
+    one of the texts ``naming``. ``where`` is what the configuration is called in an error.
+
+    Raises:
+        InputError: for the first value that is not known, or is of another kind.
+    """
+    named = [f"{reference}::" for text in naming for reference in ReferenceResolver.match_refs_pattern(text)]
+    for key, value in given.items():
+        name = ReferenceResolver.normalize_id(key).removeprefix("+")
+        above, _, last = name.rpartition("::")
+        parent = parser.get(above) if above else None
+        if name in parser:
+            _check_kind(name, parser[name], [] if key.startswith("+") else value)
+        elif isinstance(parent, dict) and "_target_" in parent:
+            _check_argument(above, parent, last)
+        elif not any(reference.startswith(f"{name}::") for reference in named):
+            table = isinstance(parent, dict) and not any(isinstance(item, (dict, list)) for item in parent.values())
+            if not table and not _is_beyond(parser, name) and name not in PROGRAMS:
+                known = [other for other, _ in _walk(parser.get())]
+                raise UnknownValueError(f"There is no value '{name}' in {where}.{_near(name, known)}")
+
+
+def _check_argument(name: str, component: Mapping[str, Any], argument: str) -> None:
+    """Refuse an argument that the target of a component does not take."""
+    target = component["_target_"]
+    if _is_reference(target):
+        return
+    found: Any = pydoc.locate(str(ConfigComponent(component, locator=LOCATOR).resolve_module_name()))
+    if not callable(found):
+        raise InputError(f"There is no '{target}' to be found; correct its name, or install the package that has it.")
+    if argument in ConfigComponent.non_arg_keys:
+        return
+    parameters = inspect.signature(found).parameters
+    any_name = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    if argument not in parameters and not any_name:
+        raise InputError(f"{target} ('{name}') takes no '{argument}'.{_near(argument, parameters)}")
+
+
+def _check_kind(name: str, known: Any, value: Any) -> None:
+    """Compare a value with the one that it replaces; what is null, computed or named elsewhere may become anything.
+
+    A table may stand for a number or a text: a value for each observation.
+    """
+    if known is None or _is_reference(known) or _is_reference(value):
+        return
+    number = isinstance(value, int) and not isinstance(value, bool)
+    right = {
+        bool: str(value).lower() in ("true", "false"),
+        int: number,
+        float: number or isinstance(value, (float, dict)),
+        str: isinstance(value, (str, os.PathLike, dict)),
+    }.get(type(known), not isinstance(value, (bool, str)))
+    if isinstance(known, list) and known and all(isinstance(item, (int, float)) for item in known):
+        right = isinstance(value, (list, tuple)) and [isinstance(item, (int, float)) for item in value] == [True] * len(
+            known
+        )
+    if not right:
+        wanted = WANTED.get(type(known), "a list or block of the configuration, not")
+        raise InputError(f"The value '{name}' is {known!r}; it must be {wanted} {value!r}.")
+
+
+def _walk(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every id of a configuration with its value, outer ones first."""
+    yield name, value
+    items: Any = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in items:
+        yield from _walk(child, f"{name}::{key}" if name else str(key))
+
+
+def _texts(config: Any) -> list[str]:
+    return [value for _, value in _walk(config) if isinstance(value, str)]
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("$", "@", "%"))
+
+
+def _is_beyond(parser: ConfigParser, name: str) -> bool:
+    """Whether an id lies in what an expression or another file gives, which is not known before it is evaluated."""
+    parts = name.split("::")
+    return any(_is_reference(parser.get("::".join(parts[:depth]))) for depth in range(1, len(parts)))
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from monai.bundle import ConfigParser
@@ -10,65 +14,46 @@ from monai.data import CacheDataset, DataLoader, Dataset
 from monai.transforms import Compose
 
 from doll_monai.transforms.reading import LoadRadiographd
-from doll_monai.utils.errors import InputError, explained, sentence_of, switch
+from doll_monai.utils.errors import INTERRUPTED, TRACEBACK_VARIABLE, InputError, explained, sentence_of, switch
 
 
 @pytest.mark.parametrize(("value", "expected"), [(True, True), (False, False), ("true", True), ("False", False)])
-def test_a_switch_is_read_however_it_was_written(value, expected: bool) -> None:
+def test_a_switch_is_read_however_it_was_written(value: object, expected: bool) -> None:
     assert switch(value) is expected
 
 
 @pytest.mark.parametrize("value", ["yes", 2, None])
-def test_what_is_no_switch_is_refused(value) -> None:
+def test_what_is_no_switch_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="ig_compile must be true or false"):
         switch(value, "ig_compile")
 
 
-def _raised(action) -> BaseException:
-    with pytest.raises(Exception) as info:  # noqa: PT011 - MONAI's wrapping is what is tested
-        action()
-    return info.value
+def _expression(records: list[dict[str, str]]) -> object:
+    config = {
+        "imports": ["$import doll_monai.bundle as doll"],
+        "data": "$doll.load_datalist('absent.json', 'test', '.')",
+    }
+    return ConfigParser({**config, "dataset": {"_target_": "Dataset", "data": "@data"}}).get_parsed_content("dataset")
 
 
-@pytest.fixture
-def missing(tmp_path: Path) -> tuple[list[dict[str, str]], str]:
-    path = tmp_path / "no image.png"
-    return [{"image": str(path)}], f"The image {path} does not exist; correct the datalist or dataset_dir."
+READ = Compose([LoadRadiographd("image")])
 
 
-def test_sentence_is_found_behind_a_transform(missing) -> None:
-    records, sentence = missing
-    error = _raised(lambda: Compose([LoadRadiographd("image")])(records[0]))
-    assert not isinstance(error, InputError)
-    assert sentence_of(error) == sentence
-
-
-def test_sentence_is_found_behind_a_cache(missing) -> None:
-    records, sentence = missing
-    error = _raised(lambda: CacheDataset(records, Compose([LoadRadiographd("image")]), num_workers=1, progress=False))
-    assert sentence_of(error) == sentence
-
-
-def test_sentence_is_found_behind_a_configuration_expression(tmp_path: Path) -> None:
-    parser = ConfigParser(
-        {
-            "imports": ["$import doll_monai.bundle as doll"],
-            "data": f"$doll.load_datalist({str(tmp_path / 'absent.json')!r}, 'training', '.')",
-            "dataset": {"_target_": "Dataset", "data": "@data"},
-        }
-    )
-    error = _raised(lambda: parser.get_parsed_content("dataset"))
-    assert not isinstance(error, InputError)
-    sentence = sentence_of(error)
-    assert sentence is not None
-    assert sentence.startswith(f"{tmp_path / 'absent.json'} does not exist")
-
-
-def test_sentence_is_found_behind_a_data_loaders_process(missing) -> None:
-    records, sentence = missing
-    loader = DataLoader(Dataset(records, Compose([LoadRadiographd("image")])), num_workers=1)
-    error = _raised(lambda: next(iter(loader)))
-    assert sentence_of(error) == sentence
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda records: READ(records[0]),
+        lambda records: CacheDataset(records, READ, num_workers=1, progress=False),
+        lambda records: next(iter(DataLoader(Dataset(records, READ), num_workers=1))),
+        _expression,
+    ],
+    ids=["transform", "cache", "process of a data loader", "expression"],
+)
+def test_a_sentence_is_found_behind_what_wraps_it(action, tmp_path: Path) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI's wrapping is what is tested
+        action([{"image": str(tmp_path / "absent.json")}])
+    assert not isinstance(caught.value, InputError)
+    assert "absent.json does not exist" in str(sentence_of(caught.value))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("bug"), ValueError("the words InputError: in a text"), KeyError("a")])
@@ -82,24 +67,51 @@ def test_a_circle_of_causes_ends() -> None:
     assert sentence_of(first) is None
 
 
-@pytest.mark.parametrize(
-    ("error", "raised", "code"),
-    [
-        (InputError("The folder is gone."), SystemExit, "Error: The folder is gone."),
-        (KeyboardInterrupt(), SystemExit, 130),
-        (RuntimeError("bug"), RuntimeError, None),
-    ],
-)
-def test_a_bundle_run_ends_with_the_sentence_and_other_programs_see_the_error(
-    error: BaseException, raised: type[BaseException], code: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @explained
-    def fail() -> None:
-        raise error
+@explained
+def _fail(error: BaseException) -> None:
+    raise RuntimeError("applying transform") from error if isinstance(error, InputError) else error
 
-    with pytest.raises(type(error)):
-        fail()
-    monkeypatch.setattr("doll_monai.utils.errors.is_bundle_run", lambda: True)
-    with pytest.raises(raised) as caught:
-        fail()
-    assert getattr(caught.value, "code", None) == code
+
+def test_an_error_is_raised_as_it_is_in_other_programs() -> None:
+    with pytest.raises(RuntimeError, match="applying transform"):
+        _fail(InputError("The image is upside down."))
+
+
+@pytest.fixture
+def bundle_run(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """This process looks as ``python -m monai.bundle`` does."""
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", SimpleNamespace(name="monai.bundle.__main__"))
+    monkeypatch.delenv(TRACEBACK_VARIABLE, raising=False)
+    return monkeypatch
+
+
+def test_a_bundle_run_ends_with_the_sentence_alone(bundle_run: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="^Error: The image is upside down.$"):
+        _fail(InputError("The image is upside down."))
+    with pytest.raises(KeyError):
+        explained(dict.__getitem__)({}, "a bug")
+    bundle_run.setenv(TRACEBACK_VARIABLE, "1")
+    with pytest.raises(RuntimeError, match="applying transform"):
+        _fail(InputError("The image is upside down."))
+
+
+def test_an_interruption_is_explained(bundle_run: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        explained(interrupted)()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == f"{INTERRUPTED}\n"
+
+
+def test_the_interpreter_ends_with_the_sentence(tmp_path: Path) -> None:
+    config = {
+        "imports": ["$import doll_monai.bundle as doll"],
+        "run": ["$doll.load_datalist('absent.json', 'test', '.')"],
+    }
+    (tmp_path / "run.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "run.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: absent.json does not exist")
