@@ -18,10 +18,9 @@ from doll_monai.utils.json_object import read_json_object
 from doll_tools.compare.initializations import BACKBONE, Initialization
 from doll_tools.pipeline.stages import bundle_run
 
+TRAINING, SCORING = ("train",), ("train", "evaluate")
 OURS = {"train": Path(__file__).with_name("train.json"), "evaluate": Path(__file__).with_name("score.json")}
 """What the benchmark adds to the last configuration of a run."""
-TRAINING = ("train",)
-SCORING = ("train", "evaluate")
 OUR_VALUES = (
     *("bundle_root", "dataset_dir", "label_dir", "datalist", "section", "output_dir", "ckpt_dir", "checkpoint"),
     *("pretrained", "seed", "max_epochs", "iterations_per_epoch", "classes", "elsewhere"),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
@@ -18,8 +17,7 @@ CELLS, RECORD, CURVE, SCORES = "cells", "cell.json", "curve.csv", "scores"
 """Folder of all cells; files of a finished cell, and the folder of its scores."""
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """What one training is."""
 
     initialization: str
@@ -35,27 +33,18 @@ class Cell:
 
 def grid(initializations: Sequence[str], tunings: Sequence[str], shots: Sequence[int], seeds: int) -> list[Cell]:
     """All cells, seed by seed, so that an unfinished grid has pairs to compare."""
-    return [
-        Cell(initialization, tuning, count, seed)
-        for seed, count, initialization, tuning in itertools.product(range(seeds), shots, initializations, tunings)
-    ]
+    cells = itertools.product(range(seeds), shots, initializations, tunings)
+    return [Cell(initialization, tuning, count, seed) for seed, count, initialization, tuning in cells]
 
 
 def values_of(cell: Cell, patterns: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A cell's own overrides, from ``INITIALIZATION/TUNING`` (``*`` is anything) to values; the last match wins."""
-    values: dict[str, Any] = {}
-    for pattern, overrides in patterns.items():
-        if fnmatchcase(f"{cell.initialization}/{cell.tuning}", pattern):
-            values.update(overrides)
-    return values
+    matching = [values for pattern, values in patterns.items() if fnmatchcase("/".join(cell[:2]), pattern)]
+    return {name: value for values in matching for name, value in values.items()}
 
 
 def epochs(iterations: int) -> tuple[int, int]:
-    """Epochs (one point of the curve each) and iterations in each, whose product is the number of iterations.
-
-    Raises:
-        InputError: when it is above 20 and no multiple of 20.
-    """
+    """Epochs (a point of the curve each) and iterations in each; ``InputError`` when that is no whole number."""
     points = min(POINTS, iterations)
     if iterations < 1 or iterations % points:
         raise InputError(f"iterations must be a multiple of {POINTS}, or fewer, not {iterations}.")
@@ -63,11 +52,7 @@ def epochs(iterations: int) -> tuple[int, int]:
 
 
 def read_cells(folder: Path) -> dict[str, dict[str, Any]]:
-    """Name of each finished cell of a comparison's folder to its record.
-
-    Raises:
-        InputError: when a record cannot be read or is of an earlier version.
-    """
+    """Name of each finished cell of a comparison's folder to its record; ``InputError`` for an unreadable one."""
     records = {path.parent.name: read_json_object(path) for path in sorted((folder / CELLS).glob(f"*/{RECORD}"))}
     for name, record in records.items():
         if "initialization" not in record:

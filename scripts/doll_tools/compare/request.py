@@ -14,20 +14,10 @@ from doll_monai.networks.parameters import ParameterCount
 from doll_monai.networks.weights import file_hash
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
+from doll_tools.compare import split
 from doll_tools.compare.bundle import SCORING, TRAINING, TaskBundle
 from doll_tools.compare.cells import Cell, epochs, grid, values_of
-from doll_tools.compare.initializations import Initialization, parse_initializations
-from doll_tools.compare.split import (
-    INDEX,
-    SALT,
-    SHARES,
-    Radiograph,
-    check_apart,
-    data_hash,
-    first_shots,
-    read_images,
-    sections_of,
-)
+from doll_tools.compare.initializations import parse_initializations
 from doll_tools.folders import bundles_folder
 from doll_tools.prepare.masks import parse_classes
 
@@ -72,20 +62,13 @@ class ComparisonRequest:
         self.setup.classes = list(self.columns)
         for values in (self.values, *self.cell_values.values()):
             self.setup.check_values(values)
-        self.images = read_images(self.task_data, self.columns)
-        self.sections = sections_of(self.images)
-        first_shots(self.sections["training"], max(self.shots), 0)
+        self.images = split.read_images(self.task_data, self.columns)
+        self.sections = split.sections_of(self.images)
+        split.first_shots(self.sections["training"], max(self.shots), 0)
         self._read_elsewhere()
-        self.initial = {
-            one.name: one
-            for one in parse_initializations(self.initializations, self.pretrained, self.classifier, self.member)
-        }
+        self.initial = parse_initializations(self.initializations, self.pretrained, self.classifier, self.member)
         self.cells = grid(list(self.initial), self.tunings, self.shots, self.seeds)
         self._build_networks()
-
-    def initialization(self, cell: Cell) -> Initialization:
-        """The initialization of a cell."""
-        return self.initial[cell.initialization]
 
     def own_values(self, cell: Cell) -> dict[str, Any]:
         """The values that a cell does not share with all others."""
@@ -104,12 +87,11 @@ class ComparisonRequest:
         return {
             **{name: getattr(self, name) for name in names},
             "classes": {name: "+".join(columns) for name, columns in self.columns.items()},
-            "network": file_hash(self.network) if self.network else None,
             "configurations": {path.name: file_hash(path) for path in sorted(configs)},
-            "split": {"salt": SALT, **SHARES},
+            "split": {"salt": split.SALT, **split.SHARES},
             "images": {section: len(images) for section, images in self.sections.items()},
-            "task_data": data_hash(self.task_data, self.images),
-            "test_data": data_hash(self.test_data, self.elsewhere) if self.test_data else None,
+            "task_data": split.data_hash(self.task_data, self.images),
+            "test_data": split.data_hash(self.test_data, self.elsewhere) if self.test_data else None,
         }
 
     def _check_numbers(self) -> None:
@@ -120,29 +102,26 @@ class ComparisonRequest:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, not {value}.")
         epochs(self.iterations)
-        for name, example in (("shots", "1,5,10"), ("tunings", "full,adapter")):
-            given = getattr(self, name)
+        for name, given in (("shots", self.shots), ("tunings", self.tunings)):
             if not given or len(set(given)) < len(given):
-                raise InputError(f"{name} must be different ones, such as {example}, not {','.join(map(str, given))}.")
+                raise InputError(f"{name} must be different ones, not {','.join(map(str, given))}.")
         for pattern in self.cell_values:
             if "/" not in pattern:
-                raise InputError(
-                    f"'{pattern}' names no cells; write INITIALIZATION/TUNING, such as doll/full or */full."
-                )
+                raise InputError(f"'{pattern}' names no cells; write INITIALIZATION/TUNING, such as */full.")
 
     def _read_elsewhere(self) -> None:
         """Columns and images of the data from elsewhere; nowhere the same image in two sections."""
         self.elsewhere_columns: dict[str, tuple[str, ...]] = {}
-        self.elsewhere: list[Radiograph] = []
+        self.elsewhere: list[split.Radiograph] = []
         sections = {name: (self.task_data, images) for name, images in self.sections.items()}
         if self.test_data is not None:
             self.elsewhere_columns = _columns(self.test_data, self.test_classes, list(self.columns), some=True)
             unknown = sorted(set(self.elsewhere_columns) - set(self.columns))
             if unknown:
                 raise InputError(f"The class {unknown[0]} of test_classes is none of: {', '.join(self.columns)}.")
-            self.elsewhere = read_images(self.test_data, self.elsewhere_columns)
+            self.elsewhere = split.read_images(self.test_data, self.elsewhere_columns)
             sections["elsewhere"] = self.test_data, self.elsewhere
-        check_apart(sections)
+        split.check_apart(sections)
 
     def _build_networks(self) -> None:
         """Build every network once: that it can be, that its checkpoint fits, and how many parameters it has."""
@@ -155,15 +134,11 @@ class ComparisonRequest:
                 known[network] = self.setup.parameters(cell.tuning, values)
             self.parameters[cell.initialization, cell.tuning] = known[network]
             if cell.tuning == self.tunings[0]:
-                self.setup.initialized(self.initialization(cell), values, 0)
+                self.setup.initialized(self.initial[cell.initialization], values, 0)
 
 
 def read_cell_values(path: Path | None) -> dict[str, dict[str, Any]]:
-    """Overrides of some cells from a JSON file.
-
-    Raises:
-        InputError: when it is not an object of objects.
-    """
+    """Overrides of some cells from a JSON file; ``InputError`` when it is not an object of objects."""
     content = {} if path is None else read_json_object(path)
     for pattern, values in content.items():
         if not isinstance(values, dict):
@@ -177,14 +152,11 @@ def _columns(
     """Mask columns of each class: those given, else the column of its name or its halves; ``some`` may be missing."""
     if classes is not None:
         return parse_classes(classes)
-    _, header = next(read_table(folder / INDEX, ()), (0, {}))
-    found: dict[str, tuple[str, ...]] = {}
-    for name in names:
-        parts = (name,) if name in header else HALVES.get(name, ())
-        if parts and all(part in header for part in parts):
-            found[name] = parts
-        elif not some:
-            raise InputError(f"{folder / INDEX} has no column {name}; say by --classes which columns the classes are.")
-    if not found:
-        raise InputError(f"{folder / INDEX} has none of the columns {', '.join(names)}; give --test_classes.")
+    index = folder / split.INDEX
+    _, header = next(read_table(index, ()), (0, {}))
+    options = {name: (name,) if name in header else HALVES.get(name, (name,)) for name in names}
+    found = {name: parts for name, parts in options.items() if all(part in header for part in parts)}
+    missing = [name for name in names if name not in found]
+    if missing and not (some and found):
+        raise InputError(f"{index} has no column {missing[0]}; say by --classes which columns the classes are.")
     return found

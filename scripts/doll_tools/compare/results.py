@@ -1,4 +1,4 @@
-"""The finished cells of a folder as tables: scores, means with intervals, paired differences."""
+"""The finished cells of a folder as tables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ from doll_tools.compare.cells import CELLS, CURVE, SCORES, read_cells
 from doll_tools.compare.initializations import KNOWN
 from doll_tools.compare.statistics import SEEDED, differences, iterations_to_95, summarize, with_class_means
 
-RESULTS, IMAGES, CURVES, SUMMARY, DIFFERENCES = (
-    f"{name}.csv" for name in ("results", "images", "curves", "summary", "differences")
-)
-COLUMNS = [
-    *("task", *SEEDED, "class", *METRICS),
-    *("trainable_parameters", "total_parameters", "seconds", "iterations_to_95", "split"),
-]
+RESULTS, IMAGES, CURVES = "results.csv", "images.csv", "curves.csv"
+SUMMARY, DIFFERENCES = "summary.csv", "differences.csv"
+PARAMETERS = ("trainable_parameters", "total_parameters")
+COLUMNS = ["task", *SEEDED, "class", *METRICS, *PARAMETERS, "seconds", "iterations_to_95", "split"]
 """Columns of ``results.csv``."""
 
 
@@ -28,27 +25,24 @@ class Results:
     """What the finished cells of a comparison's folder measured, from all commands that worked in it.
 
     Attributes:
-        cells: one row a cell: ``task``, ``initialization``, ``tuning``, ``shots``, ``seed``, its own ``values``,
-            parameters, ``seconds``, ``name``, ``iterations_to_95``.
+        cells: the records of cells, one row each, with ``name`` and ``iterations_to_95``.
         images: one row a cell, image and class: the cell, ``split``, ``image``, ``patient``, ``class`` and the scores.
         curves: one row a cell and validation: the cell, ``iteration``, ``iou``, ``dice``; means over valid images.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        cells, images, curves = [], [], []
+        cells, images, curves = [], [pd.DataFrame()], [pd.DataFrame()]
         for name, record in sorted(read_cells(folder).items(), key=lambda item: _place(item[1])):
             scores = folder / CELLS / name / SCORES / FILE
-            if not scores.is_file():
-                continue
-            curve = pd.read_csv(folder / CELLS / name / CURVE)
-            key = {column: record[column] for column in SEEDED}
-            cells.append({**record, "iterations_to_95": iterations_to_95(curve), "name": name})
-            images.append(pd.read_csv(scores, dtype={"image": str, "patient": str, "class": str}).assign(**key))
-            curves.append(curve.assign(**key))
+            if scores.is_file():
+                curve = pd.read_csv(folder / CELLS / name / CURVE)
+                key = {column: record[column] for column in SEEDED}
+                cells.append({**record, "iterations_to_95": iterations_to_95(curve), "name": name})
+                images.append(pd.read_csv(scores, dtype={"image": str, "patient": str, "class": str}).assign(**key))
+                curves.append(curve.assign(**key))
         self.cells = pd.DataFrame(cells)
-        self.images = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
-        self.curves = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
+        self.images, self.curves = (pd.concat(tables, ignore_index=True) for tables in (images, curves))
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -70,9 +64,9 @@ class Results:
         """Write ``results.csv``, ``images.csv`` and ``curves.csv`` anew; nothing while no cell is finished."""
         if self.cells.empty:
             return []
-        columns = [*SEEDED, "split", "image", "patient", "class", *METRICS]
+        images = self.images[[*SEEDED, "split", "image", "patient", "class", *METRICS]]
         curves = self.curves[[*SEEDED, "iteration", "iou", "dice"]]
-        return self._write({RESULTS: self.table, IMAGES: self.images[columns], CURVES: curves})
+        return self._write({RESULTS: self.table, IMAGES: images, CURVES: curves})
 
     def write_statistics(self) -> list[Path]:
         """Write ``summary.csv`` and ``differences.csv``."""

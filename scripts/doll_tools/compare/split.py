@@ -31,8 +31,7 @@ class Radiograph:
 def read_images(folder: Path, classes: Mapping[str, Sequence[str]]) -> list[Radiograph]:
     """The images of a folder's ``index.csv``; the patient is the image itself where the table has no such column.
 
-    Raises:
-        InputError: when the table or a column is missing, a path leads out of the folder or a patient is blank.
+    ``InputError`` when the table or a column is missing, a path leads out of the folder or a patient is blank.
     """
     index = folder / INDEX
     columns = [column for group in classes.values() for column in group]
@@ -51,27 +50,18 @@ def read_images(folder: Path, classes: Mapping[str, Sequence[str]]) -> list[Radi
 
 
 def sections_of(images: Sequence[Radiograph]) -> dict[str, list[Radiograph]]:
-    """The images of each section, in the table's order; a patient is in one section alone.
-
-    Raises:
-        InputError: when a section is empty.
-    """
+    """The images of each section (``InputError`` when one is empty), in order; a patient is in one section alone."""
     section = split_patients([image.patient for image in images], SHARES, SALT)
     result = {name: [image for image in images if section[image.patient] == name] for name in SHARES}
     for name, members in result.items():
         if not members:
-            raise InputError(
-                f"{len(images)} images of {len(section)} patients leave none for {name}; give more images."
-            )
+            counts = f"{len(images)} images of {len(section)} patients"
+            raise InputError(f"{counts} leave none for {name}; give more images.")
     return result
 
 
 def first_shots(training: Sequence[Radiograph], shots: int, seed: int) -> list[Radiograph]:
-    """The first images of a seed's order: with more shots the same images and some more.
-
-    Raises:
-        InputError: when there are fewer.
-    """
+    """The first images of a seed's order, with more shots the same and more; ``InputError`` when there are fewer."""
     if shots > len(training):
         raise InputError(f"{shots} shots are asked for; there are {len(training)} training images.")
     return sorted(training, key=lambda image: (patient_position(image.image, seed), image.image))[:shots]
@@ -96,11 +86,7 @@ def check_apart(sections: Mapping[str, tuple[Path, Sequence[Radiograph]]]) -> No
 
 
 def data_hash(folder: Path, images: Sequence[Radiograph]) -> str:
-    """Hash of the images, their patients and masks.
-
-    Raises:
-        InputError: when a file is missing.
-    """
+    """Hash of the images, their patients and masks; ``InputError`` when a file is missing."""
     digest = hashlib.sha256()
     for image in images:
         digest.update(f"{image.image}:{image.patient}:{_hash(folder / image.image)}".encode())

@@ -17,18 +17,15 @@ from doll_tools.compare.request import ComparisonRequest
 from doll_tools.compare.split import INDEX, Radiograph, first_shots
 from doll_tools.pipeline.stages import Stage
 
-TASK, ELSEWHERE = "task", "elsewhere"
-INITIALIZATIONS = "initializations"
-"""Folder of the checkpoints that cells are initialized with."""
+TASK, ELSEWHERE, INITIALIZATIONS = "task", "elsewhere", "initializations"
+"""Folders of labels, and of the checkpoints that cells are initialized with."""
 
 
 class ComparisonStages:
     """Makes the stages of a request, and the files that they read."""
 
     def __init__(self, request: ComparisonRequest) -> None:
-        self.request = request
-        self.setup = request.setup
-        self.output = request.output
+        self.request, self.setup, self.output = request, request.setup, request.output
         self._elsewhere_datalist = self.output / "datalists" / "elsewhere.json"
 
     def preparing(self) -> list[Stage]:
@@ -52,8 +49,8 @@ class ComparisonStages:
         for cell in request.cells:
             path = self._checkpoint(cell)
             if path is not None and not path.is_file():
-                values = request.cell_overrides(cell)
-                network = self.setup.initialized(request.initialization(cell), values, cell.seed)
+                initial = request.initial[cell.initialization]
+                network = self.setup.initialized(initial, request.cell_overrides(cell), cell.seed)
                 save_weights(network.state_dict(), path)
 
     def training(self, cell: Cell) -> Stage:
@@ -71,8 +68,7 @@ class ComparisonStages:
     def scoring(self, cell: Cell) -> Stage:
         """The scoring of a trained cell; not tracked, its scores go to the training's run."""
         folder = self.folder(cell) / SCORES
-        values = {**self._common(cell), "output_dir": folder}
-        values["checkpoint"] = self.folder(cell) / "model.pt"
+        values = {**self._common(cell), "output_dir": folder, "checkpoint": self.folder(cell) / "model.pt"}
         inputs = [*self.setup.configs(SCORING), self._datalist(cell.shots, cell.seed)]
         if self.request.test_data is not None:
             inputs.append(self._elsewhere_datalist)
@@ -109,19 +105,14 @@ class ComparisonStages:
     def _records(self, name: str, images: Sequence[Radiograph]) -> list[dict[str, str]]:
         """Records of images with the label files that were prepared."""
         prepared = read_json_object(self.output / name / "dataset.json")["test"]
-        labels = {record["image"]: record["label"] for record in prepared}
-        return [
-            {"image": one.image, "label": labels[one.image], "name": one.image, "patient": one.patient}
-            for one in images
-        ]
+        labels = {record["image"]: {"label": record["label"], "name": record["image"]} for record in prepared}
+        return [{"image": one.image, **labels[one.image], "patient": one.patient} for one in images]
 
     def _datalist(self, shots: int, seed: int) -> Path:
         return self.output / "datalists" / f"shots{shots}_seed{seed}.json"
 
     def _checkpoint(self, cell: Cell) -> Path | None:
         """What a cell is initialized with; what is not the backbone's is drawn by the seed, so there is one a seed."""
-        initialization = self.request.initialization(cell)
-        if initialization.source is None:
-            return None
-        seed = f"_seed{cell.seed}" if initialization.part == BACKBONE else ""
-        return self.output / INITIALIZATIONS / f"{initialization.name}{seed}.pt"
+        initial = self.request.initial[cell.initialization]
+        seed = f"_seed{cell.seed}" if initial.part == BACKBONE else ""
+        return self.output / INITIALIZATIONS / f"{cell.initialization}{seed}.pt" if initial.source else None

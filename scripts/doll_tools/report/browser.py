@@ -15,7 +15,7 @@ from PIL import Image
 
 from doll_monai.findings import BACKGROUND, FOREGROUND, IGNORE, finding_index
 from doll_monai.transforms.pictures import read_image, read_mask
-from doll_tools.report.labels import LabeledImage, Labels, score
+from doll_tools.report.labels import LabeledImage, Labels
 
 Progress = Callable[[list[LabeledImage]], Iterable[LabeledImage]]
 
@@ -67,8 +67,7 @@ def _image(labels: Labels, image: LabeledImage) -> dict[str, Any] | None:
     picture, label = read_image(labels.folder.chexpert / image.image), read_mask(labels.label(image.image))
     if picture is None or label is None:
         return None
-    known = labels.truth_masks(image.image, label.shape[1:])
-    score(image, label, known)
+    known = labels.score(image, label)
     maps = labels.maps(image.image)
     rows = _map_rows(maps)
     return {

@@ -33,32 +33,23 @@ Rows = list[dict[str, Any]]
 
 
 def find_comparisons(run: RunFolder, given: Path | None) -> list[Path]:
-    """Folders of comparisons: the given one or those in it, or those in the run's own ``comparisons``.
-
-    Raises:
-        InputError: when the given folder holds none.
-    """
+    """The given folder of a comparison, else those in it (``InputError`` for none); or the run's own, if any."""
     root = run.root / FOLDER if given is None else given
     found = [root, *sorted(root.iterdir())] if root.is_dir() else []
     names = (SUMMARY, DIFFERENCES, CURVES, SETTINGS)
     folders = [folder for folder in found if all((folder / name).is_file() for name in names)]
     if given is not None and not folders:
-        raise InputError(
-            f"{given} holds no finished comparison; give an output folder of doll compare, or a folder of such folders."
-        )
+        raise InputError(f"{given} holds no finished comparison; give an output of doll compare, or a folder of such.")
     return folders
 
 
 def read_comparison(folder: Path) -> dict[str, Any]:
-    """What the page shows of a comparison.
+    """What the page shows of a comparison; ``InputError`` when a table is broken.
 
     Returns:
         ``task``; ``about``, a sentence; ``scores`` and ``differences``, rows of the tables of these names; ``curves``;
         ``sheets``, picture and text of the best, the median and the worst test image of each initialization and tuning;
         ``commands``, one training of each.
-
-    Raises:
-        InputError: when a table is broken.
     """
     settings = read_json_object(folder / SETTINGS)
     summary = read_table(folder / SUMMARY, ["initialization", "tuning", "seeds", "dice", *INTERVALS])

@@ -91,6 +91,14 @@ class Labels:
             return {}
         return {channel: np.asarray(mask).T for channel, mask in masks.items()}
 
+    def score(self, image: LabeledImage, label: np.ndarray) -> dict[int, np.ndarray]:
+        """Set the ``iou`` of each pair with ground truth by the image's label, (14, H, W); its ``truth_masks``."""
+        known = self.truth_masks(image.image, label.shape[1:])
+        for pair in image.pairs:
+            if pair.channel in known:
+                pair.iou = round(iou(label[pair.channel] == FOREGROUND, known[pair.channel]), 3)
+        return known
+
     def label(self, image: str) -> Path:
         """An image's label file."""
         return self.folder.root / "labels" / "labels" / f"{Path(image).with_suffix('').as_posix()}.nii.gz"
@@ -98,10 +106,3 @@ class Labels:
     def maps(self, image: str) -> Path:
         """The picture of the members' maps of an image, which is there for some images alone."""
         return self.folder.root / "labels" / "maps" / f"{Path(image).with_suffix('').as_posix()}.png"
-
-
-def score(image: LabeledImage, label: np.ndarray, known: dict[int, np.ndarray]) -> None:
-    """Set each pair's ``iou``, of the label (14, H, W) with the ground truth, channel to (H, W) bool."""
-    for pair in image.pairs:
-        if pair.channel in known:
-            pair.iou = round(iou(label[pair.channel] == FOREGROUND, known[pair.channel]), 3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +41,12 @@ def write_report(
 ) -> Path:
     """Write the page of a run and return its path; ``doll_tools.report.command`` says what the arguments are.
 
-    Raises:
-        InputError: when the folder is no run, a table in it is broken, there is no comparison where one was named, or
-            the page cannot be written.
+    ``InputError`` when the folder is no run, a table in it is broken, or no comparison is where one was named.
     """
     path = Path(output)
     path = path / "report.html" if path.is_dir() else path
     folder = RunFolder(run)
     found = [read_comparison(place) for place in find_comparisons(folder, comparisons)]
-    values = {"run": folder.root, "output": path, "comparisons": comparisons, "images": images}
-    options = [text for name, value in values.items() if value is not None for text in (f"--{name}", str(value))]
-    page = render(folder, found, shlex.join(["doll", "report", *options]), images, progress)
-    write_atomic(path, page.encode())
-    return path
-
-
-def render(
-    folder: RunFolder, comparisons: Sequence[dict[str, Any]], command: str, images: int, progress: Progress
-) -> str:
-    """The page as text."""
     summary = summarize(folder)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("doll_tools.report", "."),
@@ -70,9 +56,11 @@ def render(
     )
     environment.filters |= {"figure": figure, "duration": duration, "verbatim": Markup, "words": words}
     environment.filters |= {"interval": interval, "clear_of_zero": clear_of_zero, "data_uri": data_uri}
+    values = {"run": folder.root, "output": path, "comparisons": comparisons, "images": images}
+    options = [text for name, value in values.items() if value is not None for text in (f"--{name}", str(value))]
     labels = Labels(folder)
     stages = [stage for stage in folder.stages if stage.get("command")]
-    return environment.get_template(TEMPLATE).render(
+    page = environment.get_template(TEMPLATE).render(
         name=folder.root.resolve().name,
         task=folder.task,
         synthetic=(folder.chexpert / "phantom.json").is_file(),
@@ -88,15 +76,17 @@ def render(
             part: [stage for stage in stages if str(stage.get("name")).startswith(beginnings)]
             for part, beginnings in MADE_BY.items()
         },
-        command=command,
+        command=shlex.join(["doll", "report", *options]),
         roc=roc_curves(folder),
         distributions=distributions(folder),
         browser=label_browser(labels, images, progress),
         label_rows=label_rows(labels),
         task_rows=task_rows(folder),
         curves=training_curves(folder),
-        comparisons=comparisons,
+        comparisons=found,
     )
+    write_atomic(path, page.encode())
+    return path
 
 
 def _data(folder: RunFolder, name: str) -> str:

@@ -44,15 +44,9 @@ class RunFolder:
         self.stages: list[dict[str, Any]] = list(self.pipeline.get("stages") or [])
 
     def table(self, name: str, columns: tuple[str, ...] = (), header: Any = "infer") -> pd.DataFrame | None:
-        """A CSV file below the folder; None when it is missing or has no row.
+        """A CSV file below the folder, without a header where that is None; None when it is missing or has no row.
 
-        Args:
-            name: its path.
-            columns: those that it must have.
-            header: None of a file without a header.
-
-        Raises:
-            InputError: when it is no table, or lacks a column.
+        ``InputError`` when it is no table, or lacks one of the columns.
         """
         path = self.root / name
         try:

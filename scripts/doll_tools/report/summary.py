@@ -20,12 +20,8 @@ def summarize(run: str | os.PathLike[str] | RunFolder) -> dict[str, Any]:
     Returns:
         ``classifier``: ``mean_auroc``, ``auroc`` (observation to value), ``observations`` (number in the mean).
         ``labels``: ``count``, ``unreadable`` (images without a label), ``completeness_error_median``, and those of
-        ``localization_summary``.
-        The task's name: ``dice_adapter``, ``dice_scratch``, ``iou_adapter``, ``iou_scratch``, ``images``.
-        ``seconds``: stage to seconds; ``seconds_total``.
-
-    Raises:
-        InputError: when the folder is no run, or a table in it is broken.
+        ``localization_summary``. The task's name: ``dice_adapter``, ``dice_scratch``, ``iou_adapter``,
+        ``iou_scratch``, ``images``. ``seconds``: stage to seconds; ``seconds_total``.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     seconds = {str(stage.get("name")): finite(stage.get("seconds")) for stage in folder.stages}

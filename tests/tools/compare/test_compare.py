@@ -43,7 +43,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         json.dumps({"network_def::network::backbone": backbone, "network_def::network::decoder_channels": 8})
     )
     setup = TaskBundle(ROOT / "bundles", "lung_cxr_segmentation", folder / "network.json")
-    network = setup.initialized(Initialization("scratch", "nothing"), {}, 7)
+    network = setup.initialized(Initialization(), {}, 7)
     save_weights(network.state_dict(), folder / "pretrained.pt")
     return folder
 

@@ -34,7 +34,7 @@ def _scores() -> pd.DataFrame:
     rows = []
     for cell, more in zip(CELLS, (0.0, 0.2), strict=True):
         for number in range(6):
-            row = {**vars(cell), "split": "test" if number < 5 else "valid", "image": f"image{number}.png"}
+            row = {**cell._asdict(), "split": "test" if number < 5 else "valid", "image": f"image{number}.png"}
             rows += [{**row, "class": kind, "iou": (number + 1) / 10 + more} for kind in ("lungs", "heart")]
     return pd.DataFrame(rows)
 

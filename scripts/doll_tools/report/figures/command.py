@@ -46,11 +46,7 @@ def figure(name: str, run: str, output: str, comparisons: str | None = None, dpi
 
 
 def write_figure(name: str, run: RunFolder, path: Path, comparisons: Path | None = None, dpi: int = 130) -> Path:
-    """Draw and write one of ``NAMES``; see ``figure``.
-
-    Raises:
-        InputError: when something that the figure shows is missing.
-    """
+    """Draw and write one of ``NAMES``, see ``figure``; ``InputError`` when something that it shows is missing."""
     with matplotlib.rc_context(STYLE):
         if name == "overview":
             drawn = draw_overview(run)

@@ -21,11 +21,7 @@ KEY = "Labels: foreground tinted, ignored pixels dashed; ground truth: blue."
 
 
 def picture_of(path: Path) -> np.ndarray:
-    """An image as (H, W, 3) ``uint8``.
-
-    Raises:
-        InputError: when it cannot be read.
-    """
+    """An image as (H, W, 3) ``uint8``; ``InputError`` when it cannot be read."""
     image = read_image(path, SIDE)
     if image is None:
         raise InputError(f"The image {path} cannot be read; give the images that the run was made from.")
@@ -33,11 +29,7 @@ def picture_of(path: Path) -> np.ndarray:
 
 
 def mask_of(path: Path) -> np.ndarray:
-    """A label file, (T, H, W) ``uint8``.
-
-    Raises:
-        InputError: when it cannot be read.
-    """
+    """A label file, (T, H, W) ``uint8``; ``InputError`` when it cannot be read."""
     mask = read_mask(path)
     if mask is None:
         raise InputError(f"{path} cannot be read; delete it and make it again.")

@@ -13,7 +13,7 @@ from doll_monai.transforms.pictures import read_mask
 from doll_monai.utils.errors import InputError
 from doll_monai.visualize.pictures import TRUTH_COLOR, outline
 from doll_tools.report.figures.drawing import KEY, labeled, mask_of, note_of, picture_of, show
-from doll_tools.report.labels import LabeledImage, Labels, Pair, score
+from doll_tools.report.labels import LabeledImage, Labels, Pair
 from doll_tools.report.run_folder import RunFolder
 
 COLUMNS = 6
@@ -22,20 +22,16 @@ Found = tuple[LabeledImage, Pair]
 
 
 def scored_pairs(labels: Labels) -> tuple[str, list[Found]]:
-    """All pairs with a label and ground truth, of images that the classifiers were not trained on if there are any.
+    """The sections shown, and their pairs with label and ground truth (``InputError`` without any), with their IoU.
 
-    Returns:
-        the name of the images' sections, and the pairs with their IoU.
-
-    Raises:
-        InputError: when there is none.
+    Images that the classifiers were not trained on, if there are any.
     """
     found: list[Found] = []
     for image in labels.images():
         if labels.known(image.image):
             label = read_mask(labels.label(image.image))
             if label is not None:
-                score(image, label, labels.truth_masks(image.image, label.shape[1:]))
+                labels.score(image, label)
                 found += [(image, pair) for pair in image.pairs if pair.iou is not None]
     unseen = [item for item in found if item[0].section != "training"]
     if not found:

@@ -18,11 +18,7 @@ Panel = tuple[np.ndarray, str, str]
 
 
 def draw_overview(run: RunFolder) -> Figure:
-    """The figure; parts that the run does not have are left out.
-
-    Raises:
-        InputError: when the run has no label.
-    """
+    """The figure; parts that the run does not have are left out. ``InputError`` when it has no label."""
     labels = Labels(run)
     images = labels.images()
     if not images:

@@ -38,9 +38,6 @@ def draw_pretraining(folders: Sequence[Path], output: Path) -> Figure:
     Args:
         folders: comparisons, one a task, that kept the weights of ``scratch/full`` and ``doll/full``.
         output: folder for the predicted masks.
-
-    Raises:
-        InputError: when a cell or its weights are missing, or a prediction fails.
     """
     columns = 1 + len(NAMES)
     figure = Figure(figsize=(1.7 * columns * len(RANKS), 1.9 * len(folders) + 0.4), layout="constrained")
@@ -70,13 +67,7 @@ def chosen_images(
 ) -> dict[str, tuple[str, list[float]]]:
     """Rank to image and each cell's IoU, mean over classes; ordered by the mean over cells, which favors none.
 
-    Args:
-        images: scores, a row an image, class and cell.
-        cells: those whose IoU counts.
-        known: images that may be chosen, of the test images alone.
-
-    Raises:
-        InputError: when a cell has none of these images.
+    Of the test images those may be chosen that are ``known``; ``InputError`` when a cell has none of them.
     """
     images = images[(images["split"] == TEST) & images["image"].isin(list(known))]
     means = []
@@ -93,11 +84,7 @@ def chosen_images(
 
 
 def predict(folder: Path, cells: Sequence[Cell], images: Sequence[str], output: Path) -> Path:
-    """Write the masks of some images by the weights that cells kept; the folder of the images.
-
-    Raises:
-        InputError: when a cell kept no weights or a command fails.
-    """
+    """Write the masks of some images by the weights that cells kept, else ``InputError``; the folder of the images."""
     for cell in cells:
         place, weights = (output / cell.name).resolve(), (folder / CELLS / cell.name / "model.pt").resolve()
         if not weights.is_file():
