@@ -58,7 +58,7 @@ class LocalizationScorer(PairTable):
         maps = {name: np.asarray(item[key][channel].cpu()) for name, key in self.sources.items()}
         prior = self._prior.map(patient_of(image), channel, region.shape)
         scored = maps if prior is None else {**maps, LOCATION_PRIOR: prior}
-        scores = {
+        scores: dict[str, tuple[list[float], float]] = {
             name: (iou_at_shares(values, region, self.shares), int(hit(values, region)))
             for name, values in scored.items()
         }

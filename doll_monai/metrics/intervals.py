@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -15,8 +13,8 @@ Interval = tuple[float, float, float]
 
 def crossed_interval(
     values: npt.ArrayLike,
-    patients: Sequence[object] | npt.NDArray,
-    seeds: Sequence[object] | npt.NDArray | None = None,
+    patients: npt.ArrayLike,
+    seeds: npt.ArrayLike | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
@@ -35,15 +33,16 @@ def crossed_interval(
     Returns:
         mean, lower and upper end; all NaN without a value, the ends NaN with a single patient.
     """
-    values = np.asarray(values, float)
-    kept = ~np.isnan(values)
+    rows = np.asarray(values, dtype=float)
+    kept = ~np.isnan(rows)
     if not kept.any():
         return float("nan"), float("nan"), float("nan")
-    values, mean = values[kept], float(values[kept].mean())
-    codes = [np.zeros(len(values), int) if seeds is None else _codes(seeds, kept), _codes(patients, kept)]
+    rows, mean = rows[kept], float(rows[kept].mean())
+    labels = (np.zeros(len(kept)) if seeds is None else np.asarray(seeds), np.asarray(patients))
+    codes = tuple(np.unique(label[kept], return_inverse=True)[1] for label in labels)
     sums, counts = (np.zeros([int(code.max()) + 1 for code in codes]) for _ in range(2))
-    np.add.at(sums, tuple(codes), values)
-    np.add.at(counts, tuple(codes), 1)
+    np.add.at(sums, codes, rows)
+    np.add.at(counts, codes, 1)
     if sums.shape[1] < 2:
         return mean, float("nan"), float("nan")
     generator = np.random.default_rng(seed)
@@ -53,8 +52,3 @@ def crossed_interval(
     total, number = (((by_seed @ table) * by_patient).sum(axis=1) for table in (sums, counts))
     low, high = np.quantile(total[number > 0] / number[number > 0], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return mean, float(low), float(high)
-
-
-def _codes(labels: Sequence[object] | npt.NDArray, kept: npt.NDArray) -> npt.NDArray:
-    """Labels as numbers from 0 on."""
-    return np.unique(np.asarray(labels)[kept], return_inverse=True)[1]

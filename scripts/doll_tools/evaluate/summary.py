@@ -84,7 +84,8 @@ def at_shares(rows: pd.DataFrame, shares: dict[str, float]) -> pd.DataFrame:
 
 
 def _best_share(rows: pd.DataFrame) -> float:
-    return float(rows.groupby("share")["iou"].mean().sort_index().idxmax())
+    means = rows.groupby("share", as_index=False)["iou"].mean()
+    return float(means["share"].iloc[int(means["iou"].to_numpy().argmax())])
 
 
 def _by_observation(chosen: dict[str, pd.DataFrame]) -> dict[str, dict[str, float | int]]:

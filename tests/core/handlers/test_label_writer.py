@@ -136,6 +136,7 @@ def test_every_image_has_a_label_where_its_folder_is_mirrored(reference, images,
     expected = {f"labels/{path.relative_to(images).with_suffix('.nii.gz')}" for path in images.rglob("*.png")}
     assert {name for name in reference if name.startswith("labels/")} == expected
     assert {"dataset.json", "labels.csv", "provenance.json"} < set(reference)
+    assert not [name for name in reference if "tmp" in Path(name).name]
     for section, records in sections.items():
         loaded = load_datalist(output / "dataset.json", section, images, output)
         assert [record["image"] for record in loaded] == [record["image"] for record in records]
@@ -235,10 +236,6 @@ def test_two_images_with_one_label_file_are_refused(images, tmp_path: Path) -> N
     records = [{"image": str(images / name), "label": [0.0] * 14} for name in ("image.png", "image.jpg")]
     with pytest.raises(InputError, match=r"image\.nii\.gz"):
         LabelStore(tmp_path, images, {"training": records}, chunk_size=2, provenance={}).claim()
-
-
-def test_nothing_but_whole_files_is_left(reference) -> None:
-    assert not [name for name in reference if "tmp" in Path(name).name]
 
 
 def test_of_two_runs_with_other_settings_that_start_at_once_one_is_refused(images, sections, tmp_path: Path) -> None:
