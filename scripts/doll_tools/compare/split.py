@@ -10,7 +10,7 @@ from pathlib import Path
 from doll_monai.data.datalist import read_table, relative_path
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.masks import PATIENT_COLUMN
-from doll_tools.prepare.patients import patient_position, split_patients
+from doll_tools.prepare.sections import patient_position, patient_section
 
 SALT = 240108469
 """Put before every patient's name when it is hashed. Another number, another split: it must never change."""
@@ -51,7 +51,7 @@ def read_images(folder: Path, classes: Mapping[str, Sequence[str]]) -> list[Radi
 
 def sections_of(images: Sequence[Radiograph]) -> dict[str, list[Radiograph]]:
     """The images of each section (``InputError`` when one is empty), in order; a patient is in one section alone."""
-    section = split_patients([image.patient for image in images], SHARES, SALT)
+    section = {image.patient: patient_section(image.patient, SHARES, SALT) for image in images}
     result = {name: [image for image in images if section[image.patient] == name] for name in SHARES}
     for name, members in result.items():
         if not members:

@@ -12,12 +12,11 @@ Masks are PNG of the image's size with 0 and 255. The CSV files come last, ``tra
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -28,11 +27,17 @@ from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_tools.phantom.anatomy import Person, draw_person
 from doll_tools.phantom.image import Radiograph, draw_image, draw_lateral
+from doll_tools.prepare.preparation import csv_file
 
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
-TRUTH_COLUMNS = ("Path", "finding", "mask")
-INDEX_COLUMNS = ("id", "image", "patient", "right_lung", "left_lung", "heart", "clavicles", "infection", "licence")
-STRUCTURES = ("right_lung", "left_lung", "heart", "clavicles")
+STRUCTURES = ("right_lung", "left_lung", "heart", "clavicles", "infection")
+TABLES = {
+    "truth": ("Path", "finding", "mask"),
+    "index": ("id", "image", "patient", *STRUCTURES, "licence"),
+    "valid": COLUMNS,
+    "train": COLUMNS,
+}
+"""Columns of the CSV files, in the order in which they are written."""
 LICENCE = "Apache-2.0"
 """Licence of the drawn images: that of this package."""
 
@@ -46,16 +51,8 @@ JPEG_QUALITY = 92
 _STREAM_IMAGE, _STREAM_PERSON, _STREAM_STUDY, _STREAM_LABELS, _STREAM_LATERAL = range(5)
 
 
-@dataclass(frozen=True)
-class Study:
-    """One visit of a patient.
-
-    Args:
-        image: number of its frontal image, from 0.
-        patient: number of the patient, from 0.
-        study: 1 or 2.
-        split: ``train`` or ``valid``.
-    """
+class Study(NamedTuple):
+    """One visit of a patient: numbers of its frontal image and its patient from 0, 1 or 2; ``train`` or ``valid``."""
 
     image: int
     patient: int
@@ -103,7 +100,7 @@ def write_dataset(
         raise InputError(f"'{root}' is a file; choose a folder for --output.")
     if (root / "train.csv").exists():
         raise InputError(f"'{root}' already holds a data set (train.csv); choose another folder or delete it.")
-    rows: dict[str, list[list[str]]] = {"train": [], "valid": [], "truth": [], "index": []}
+    rows: dict[str, list[list[str]]] = {name: [] for name in TABLES}
     counts = dict.fromkeys(("train", "valid", "patients", "laterals", "masks", *FINDINGS), 0)
     for study in Bar(list(plan(count, seed, valid_share)), name="phantom images", quiet=quiet):
         person = draw_person(np.random.default_rng([seed, _STREAM_PERSON, study.patient]))
@@ -114,12 +111,10 @@ def write_dataset(
         counts["masks"] += len(image.masks)
         for name in FINDINGS:
             counts[name] += int(image.labels[name])
-    _write_csv(root / "truth.csv", TRUTH_COLUMNS, rows["truth"])
-    _write_csv(root / "index.csv", INDEX_COLUMNS, rows["index"])
-    _write_csv(root / "valid.csv", COLUMNS, rows["valid"])
     settings = {"count": count, "seed": seed, "size": size, "valid_share": valid_share}
     write_atomic(root / "phantom.json", (json.dumps({"synthetic": True, **settings}) + "\n").encode())
-    _write_csv(root / "train.csv", COLUMNS, rows["train"])
+    for name, columns in TABLES.items():
+        write_atomic(root / f"{name}.csv", csv_file(columns, rows[name]))
     return counts
 
 
@@ -143,9 +138,8 @@ def report_labels(rng: np.random.Generator, image: Radiograph) -> list[str]:
     labels = []
     for name, draw in zip(FINDINGS, rng.random(len(FINDINGS)), strict=True):
         if image.labels[name] == 1:
-            uncertain = 0.0 if name in ("No Finding", "Support Devices") else 0.05
-            if image.severities.get(name, 1.0) < 0.5 and uncertain:
-                uncertain = 0.3
+            uncertain = 0.3 if image.severities.get(name, 1.0) < 0.5 else 0.05
+            uncertain = 0.0 if name in ("No Finding", "Support Devices") else uncertain
             labels.append("-1.0" if draw < uncertain else "1.0")
         elif name == "No Finding":
             labels.append("")
@@ -181,12 +175,12 @@ def _write_study(
     rows[study.split].append([path, person.sex, str(person.age), "Frontal", radiograph.projection, *labels])
     for name, mask in radiograph.masks.items():
         target = f"truth/{study.folder}/view1_frontal/{name.lower().replace(' ', '_')}.png"
-        _write_image(root / target, _grey(mask))
+        _write_image(root / target, mask)
         rows["truth"].append([path, name, target])
     parts = radiograph.structures | {"infection": radiograph.masks.get("Pneumonia", np.zeros_like(radiograph.body))}
-    targets = {name: f"masks/{study.folder}/view1_frontal/{name}.png" for name in (*STRUCTURES, "infection")}
+    targets = {name: f"masks/{study.folder}/view1_frontal/{name}.png" for name in STRUCTURES}
     for name, target in targets.items():
-        _write_image(root / target, _grey(parts[name]))
+        _write_image(root / target, parts[name])
     name = f"{study.patient_name}_study{study.study}"
     rows["index"].append([name, image, study.patient_name, *targets.values(), LICENCE])
     rng = np.random.default_rng([seed, _STREAM_LATERAL, study.image])
@@ -198,23 +192,7 @@ def _write_study(
     return lateral
 
 
-def _grey(mask: np.ndarray) -> np.ndarray:
-    return mask.astype(np.uint8) * 255
-
-
 def _write_image(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".jpg":
-        Image.fromarray(image).save(path, quality=JPEG_QUALITY)
-    else:
-        Image.fromarray(image).save(path, compress_level=1)
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table under a temporary name, then rename it, so that a killed run leaves no half of it."""
-    draft = path.with_name(path.name + ".part")
-    with draft.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
-    os.replace(draft, path)
+    options = {"quality": JPEG_QUALITY} if path.suffix == ".jpg" else {"compress_level": 1}
+    Image.fromarray(image if image.dtype == np.uint8 else image.astype(np.uint8) * 255).save(path, **options)

@@ -19,18 +19,9 @@ OPACITIES = ("Lung Lesion", "Edema", "Consolidation", "Pneumonia", "Atelectasis"
 """Observations that are a Lung Opacity too, as in the hierarchy of CheXpert."""
 
 RATES: dict[str, float] = {
-    "Enlarged Cardiomediastinum": 0.15,
-    "Cardiomegaly": 0.24,
-    "Lung Opacity": 0.08,
-    "Lung Lesion": 0.16,
-    "Edema": 0.15,
-    "Consolidation": 0.15,
-    "Pneumonia": 0.14,
-    "Atelectasis": 0.15,
-    "Pneumothorax": 0.18,
-    "Pleural Effusion": 0.22,
-    "Pleural Other": 0.13,
-    "Fracture": 0.15,
+    **{"Enlarged Cardiomediastinum": 0.15, "Cardiomegaly": 0.24, "Lung Opacity": 0.08, "Lung Lesion": 0.16},
+    **{"Edema": 0.15, "Consolidation": 0.15, "Pneumonia": 0.14, "Atelectasis": 0.15, "Pneumothorax": 0.18},
+    **{"Pleural Effusion": 0.22, "Pleural Other": 0.13, "Fracture": 0.15},
 }
 """Share of the images with any disease that has each finding; Lung Opacity is for one that is nothing more specific."""
 
@@ -49,7 +40,7 @@ FAINTEST = 0.02
 class Change:
     """What one finding does to the image; every map is (H, W).
 
-    Args:
+    Attributes:
         mask: where the change is notable, bool.
         fill: share of the air that is replaced, 0..1.
         added: attenuation added (or, where negative, removed).
@@ -57,9 +48,9 @@ class Change:
     """
 
     mask: np.ndarray
-    fill: np.ndarray | None = None
-    added: np.ndarray | None = None
-    collapse: np.ndarray | None = None
+    fill: np.ndarray | float = 0.0
+    added: np.ndarray | float = 0.0
+    collapse: np.ndarray | float = 0.0
 
 
 def choose_findings(rng: np.random.Generator) -> dict[str, float]:
@@ -76,11 +67,8 @@ def choose_findings(rng: np.random.Generator) -> dict[str, float]:
             chosen = [name for name, draw in zip(names, draws, strict=True) if draw < RATES[name]]
     if not pure and rng.random() < DEVICE_SHARE / (1 - PURE_SHARE):
         chosen.append("Support Devices")
-    return {name: _severity(rng) for name in chosen}
-
-
-def _severity(rng: np.random.Generator) -> float:
-    return float(rng.uniform(0.3, 0.5) if rng.random() < SUBTLE_SHARE else rng.uniform(0.65, 1.0))
+    ends = ((0.3, 0.5) if rng.random() < SUBTLE_SHARE else (0.65, 1.0) for _ in chosen)
+    return {name: float(rng.uniform(*severities)) for name, severities in zip(chosen, ends, strict=True)}
 
 
 def notable(change: np.ndarray) -> np.ndarray:
@@ -108,12 +96,6 @@ def _side(rng: np.random.Generator) -> int:
     return int(rng.choice(SIDES))
 
 
-def _within(anatomy: Anatomy, side: int) -> np.ndarray:
-    """1 on one side's half of the chest, (1, W) bool."""
-    mask: np.ndarray = side * anatomy.canvas.u > 0
-    return mask
-
-
 def enlarged_cardiomediastinum(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
     """The anatomy was widened already; the mask is the upper mediastinum from the inlet to the top of the heart."""
     v = anatomy.canvas.v
@@ -132,7 +114,7 @@ def lung_opacity(rng: np.random.Generator, anatomy: Anatomy, severity: float) ->
     radii = (rng.uniform(0.25, 0.4), rng.uniform(0.25, 0.45))
     wobble = 0.15 * cloud(rng, anatomy.canvas.shape, 8)
     return _filling(
-        anatomy, (0.15 + 0.35 * severity) * _blob(anatomy, center, radii, wobble, 0.9) * _within(anatomy, side)
+        anatomy, (0.15 + 0.35 * severity) * _blob(anatomy, center, radii, wobble, 0.9) * (side * anatomy.canvas.u > 0)
     )
 
 
@@ -197,7 +179,7 @@ def consolidation(rng: np.random.Generator, anatomy: Anatomy, severity: float) -
     ]
     bronchi = anatomy.canvas.strokes([(way, 0.028, 1.0) for way in ways], blur=0.006)
     fill = (0.4 + 0.52 * severity) * patch * (1 - 0.35 * bronchi)
-    return _filling(anatomy, fill * _within(anatomy, side))
+    return _filling(anatomy, fill * (side * anatomy.canvas.u > 0))
 
 
 def pneumonia(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
@@ -218,7 +200,7 @@ def pneumonia(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Ch
         )
         size = rng.uniform(0.2, 0.28) * (0.75 + 0.35 * severity)
         radii = (size * rng.uniform(0.85, 1.1), size * rng.uniform(0.95, 1.4))
-        fill = np.maximum(fill, _blob(anatomy, center, radii, wobble, 0.7) * _within(anatomy, side))
+        fill = np.maximum(fill, _blob(anatomy, center, radii, wobble, 0.7) * (side * anatomy.canvas.u > 0))
     return _filling(anatomy, (0.22 + 0.55 * severity) * fill * texture)
 
 
@@ -239,7 +221,7 @@ def atelectasis(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> 
     top = dome - 0.2 - 0.32 * severity
     edge = v - top - rng.uniform(0.45, 0.8) * np.abs(side * u - 0.15)
     fade = 1 + 0.1 * cloud(rng, anatomy.canvas.shape, 16)
-    return _filling(anatomy, (0.35 + 0.5 * severity) * ramp(edge / 0.07) * fade * _within(anatomy, side))
+    return _filling(anatomy, (0.35 + 0.5 * severity) * ramp(edge / 0.07) * fade * (side * anatomy.canvas.u > 0))
 
 
 def pneumothorax(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
@@ -270,7 +252,7 @@ def pleural_effusion(rng: np.random.Generator, anatomy: Anatomy, severity: float
         level = anatomy.domes[side] + 0.2 - 0.95 * amount
         x = np.clip(side * u, 0, 1.1)
         surface = level - (0.1 + 0.3 * amount) * x**3 + 0.12 * (1 - x)
-        fluid = ramp((v - surface) / 0.09) * _within(anatomy, side)
+        fluid = ramp((v - surface) / 0.09) * (side * anatomy.canvas.u > 0)
         fill = np.maximum(fill, fluid)
         mask |= (fluid > 0.4) & anatomy.outlines[side]
     return Change(mask=mask, fill=0.96 * fill)
@@ -288,7 +270,7 @@ def pleural_other(rng: np.random.Generator, anatomy: Anatomy, severity: float) -
     if rng.random() < 0.35:
         thick = np.maximum(thick, (0.1 + 0.16 * severity) * ramp((0.3 - v) / 0.12))
     layer = ramp((thick - outer) / 0.025) * ramp(outer / 0.02 + 1) * ramp(dome / 0.03)
-    layer *= np.clip((v + 0.01) * 50, 0, 1) * _within(anatomy, side) * (1 - anatomy.mediastinum)
+    layer *= np.clip((v + 0.01) * 50, 0, 1) * (side * anatomy.canvas.u > 0) * (1 - anatomy.mediastinum)
     added = (0.1 + 0.16 * severity) * layer * (1 + 0.25 * cloud(rng, anatomy.canvas.shape, 30))
     fill = 0.7 * layer
     change = added + fill * anatomy.air
@@ -327,18 +309,10 @@ def support_devices(rng: np.random.Generator, anatomy: Anatomy, severity: float)
 
 
 DRAW: dict[str, Callable[[np.random.Generator, Anatomy, float], Change]] = {
-    "Enlarged Cardiomediastinum": enlarged_cardiomediastinum,
-    "Cardiomegaly": cardiomegaly,
-    "Lung Opacity": lung_opacity,
-    "Lung Lesion": lung_lesion,
-    "Edema": edema,
-    "Consolidation": consolidation,
-    "Pneumonia": pneumonia,
-    "Atelectasis": atelectasis,
-    "Pneumothorax": pneumothorax,
-    "Pleural Effusion": pleural_effusion,
-    "Pleural Other": pleural_other,
-    "Fracture": fracture,
-    "Support Devices": support_devices,
+    draw.__name__.replace("_", " ").title(): draw
+    for draw in (
+        *(enlarged_cardiomediastinum, cardiomegaly, lung_opacity, lung_lesion, edema, consolidation, pneumonia),
+        *(atelectasis, pneumothorax, pleural_effusion, pleural_other, fracture, support_devices),
+    )
 }
 """Every finding that is drawn, in the order of CheXpert."""

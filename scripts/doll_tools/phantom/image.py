@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -16,11 +16,10 @@ MIN_MASK_SHARE = 2e-4
 """A finding with a smaller mask (hidden by others, or off the image) is neither drawn nor labeled."""
 
 
-@dataclass
-class Radiograph:
-    """A frontal radiograph and its truth; masks are (H, W) bool.
+class Radiograph(NamedTuple):
+    """A frontal radiograph and its ground truth; masks are (H, W) bool.
 
-    Args:
+    Attributes:
         image: (H, W) uint8, bright is dense.
         masks: finding to mask, for the positive findings but No Finding.
         structures: masks of ``right_lung``, ``left_lung``, ``heart`` and ``clavicles``; right is the patient's.
@@ -35,12 +34,11 @@ class Radiograph:
     structures: dict[str, np.ndarray]
     body: np.ndarray
     labels: dict[str, float]
-    severities: dict[str, float] = field(default_factory=dict)
-    projection: str = "PA"
+    severities: dict[str, float]
+    projection: str
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """Where the image lies on the larger canvas: size (H, W) and rotation in degrees."""
 
     shape: tuple[int, int]
@@ -49,14 +47,12 @@ class Frame:
 
     def cut(self, values: np.ndarray, resample: Image.Resampling = Image.Resampling.NEAREST) -> np.ndarray:
         """Rotate a map of the canvas about its center and cut the image out."""
-        image = Image.fromarray(values)
         left, top = (values.shape[1] - self.shape[1]) / 2, (values.shape[0] - self.shape[0]) / 2
         angle = np.deg2rad(self.degrees)
         cosine, sine = float(np.cos(angle)), float(np.sin(angle))
         x, y = self.shape[1] / 2, self.shape[0] / 2
         matrix = (cosine, -sine, left + x - cosine * x + sine * y, sine, cosine, top + y - sine * x - cosine * y)
-        size = (self.shape[1], self.shape[0])
-        return np.asarray(image.transform(size, Image.Transform.AFFINE, matrix, resample))
+        return np.asarray(Image.fromarray(values).transform(self.shape[::-1], Image.Transform.AFFINE, matrix, resample))
 
     def cut_mask(self, mask: np.ndarray) -> np.ndarray:
         """The same for a mask, (H, W) bool."""
@@ -77,13 +73,13 @@ def draw_image(rng: np.random.Generator, size: int = 320, person: Person | None 
     person = person or draw_person(general)
     portable = bool(general.random() < 0.5)
     severities = choose_findings(choice)
-    frame = draw_frame(general, size)
-    anatomy = draw_anatomy(chest, person, frame.canvas, severities, portable)
+    frame = _draw_frame(general, size)
+    anatomy = _draw_anatomy(chest, person, frame.canvas, severities, portable)
     changes = {name: DRAW[name](disease, anatomy, severity) for name, severity in severities.items()}
-    changes = keep_visible(changes, anatomy)
-    attenuation = frame.cut(compose(detail, anatomy, changes), Image.Resampling.BILINEAR)
+    changes = _keep_visible(changes, anatomy)
+    attenuation = frame.cut(_compose(detail, anatomy, changes), Image.Resampling.BILINEAR)
     body = frame.cut_mask(anatomy.body)
-    image, open_field = expose(exposure, attenuation, frame, portable)
+    image, open_field = _expose(exposure, attenuation, frame, portable)
     body &= open_field
     masks = {name: frame.cut_mask(change.mask) & body for name, change in changes.items()}
     united = [masks[name] for name in ("Lung Opacity", *OPACITIES) if name in masks]
@@ -102,7 +98,7 @@ def draw_image(rng: np.random.Generator, size: int = 320, person: Person | None 
     return Radiograph(image, masks, structures, body, labels, severities, "AP" if portable else "PA")
 
 
-def draw_frame(rng: np.random.Generator, size: int) -> Frame:
+def _draw_frame(rng: np.random.Generator, size: int) -> Frame:
     """Draw the image's proportions, and how the patient lies on it."""
     longer = round(size * rng.uniform(1.0, 1.22))
     height, width = (longer, size) if rng.random() < 0.5 else (size, longer)
@@ -113,7 +109,7 @@ def draw_frame(rng: np.random.Generator, size: int) -> Frame:
     return Frame((height, width), canvas, float(np.clip(rng.normal(0, 1.8), -4, 4)))
 
 
-def draw_anatomy(
+def _draw_anatomy(
     rng: np.random.Generator, person: Person, canvas: Canvas, severities: dict[str, float], portable: bool
 ) -> Anatomy:
     """Draw the chest, its heart and mediastinum already as large as the findings want them."""
@@ -130,40 +126,29 @@ def draw_anatomy(
     )
 
 
-def keep_visible(changes: dict[str, Change], anatomy: Anatomy) -> dict[str, Change]:
+def _keep_visible(changes: dict[str, Change], anatomy: Anatomy) -> dict[str, Change]:
     """Let air and fluid of the pleural space hide the findings of the lung, and drop what is no longer to be seen."""
-    if "Pneumothorax" in changes:
-        space = changes["Pneumothorax"].collapse
-        assert space is not None
-        for name in ("Lung Opacity", *OPACITIES):
-            if name in changes:
-                change = changes[name]
-                change.fill = change.fill * (1 - space) if change.fill is not None else None
-                change.mask = change.mask & (space < 0.5)
-    if "Pneumothorax" in changes and "Pleural Effusion" in changes:
-        air, fluid = changes["Pneumothorax"], changes["Pleural Effusion"]
-        assert air.collapse is not None
-        assert air.added is not None
-        assert fluid.fill is not None
+    air, fluid = changes.get("Pneumothorax"), changes.get("Pleural Effusion")
+    for name in ("Lung Opacity", *OPACITIES) if air else ():
+        if air and name in changes:
+            changes[name].fill = changes[name].fill * (1 - air.collapse)
+            changes[name].mask = changes[name].mask & (air.collapse < 0.5)
+    if air and fluid:
         air.collapse, air.added = air.collapse * (1 - fluid.fill), air.added * (1 - fluid.fill)
         air.mask = air.mask & (fluid.fill < 0.5)
     least = MIN_MASK_SHARE * anatomy.body.size
     return {name: change for name, change in changes.items() if np.count_nonzero(change.mask) >= least}
 
 
-def compose(rng: np.random.Generator, anatomy: Anatomy, changes: dict[str, Change]) -> np.ndarray:
+def _compose(rng: np.random.Generator, anatomy: Anatomy, changes: dict[str, Change]) -> np.ndarray:
     """Sum chest and findings: attenuation (H, W) float32."""
     texture = 1 + 0.045 * cloud(rng, anatomy.canvas.shape, 40) + 0.03 * cloud(rng, anatomy.canvas.shape, 12)
     kept = np.ones(anatomy.canvas.shape, np.float32)
-    added = np.zeros(anatomy.canvas.shape, np.float32)
-    collapse = np.zeros(anatomy.canvas.shape, np.float32)
+    added, collapse = np.zeros_like(kept), np.zeros_like(kept)
     for change in changes.values():
-        if change.fill is not None:
-            kept *= 1 - change.fill
-        if change.added is not None:
-            added += change.added
-        if change.collapse is not None:
-            collapse = np.maximum(collapse, change.collapse)
+        kept *= 1 - change.fill
+        added += change.added
+        collapse = np.maximum(collapse, change.collapse)
     inflated = np.clip(anatomy.air / AIR * 2.5, 0, 1)
     vessels = 0.2 * anatomy.vessels * inflated * (0.35 + 0.65 * kept) * (1 - collapse)
     air = anatomy.air * kept * ((1 - collapse) * 0.9 * texture + collapse * 1.2)
@@ -171,7 +156,7 @@ def compose(rng: np.random.Generator, anatomy: Anatomy, changes: dict[str, Chang
     return (np.clip(total, 0.02, None) * anatomy.body + added).astype(np.float32)
 
 
-def expose(
+def _expose(
     rng: np.random.Generator, attenuation: np.ndarray, frame: Frame, portable: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Grey values of an image: exposure, contrast, blur, noise, marker and collimator.
@@ -192,23 +177,17 @@ def expose(
     blurred = blurred.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.8) * frame.shape[1] / 320))
     grey = np.asarray(blurred, dtype=np.float32) / 255
     grey = grey + noise * (0.5 + np.sqrt(grey))
-    grey = burn_marker(rng, grey, portable)
-    field_mask = collimate(rng, frame)
-    grey = np.where(field_mask, grey, rng.uniform(0.0, 0.03))
-    return (np.clip(grey, 0, 1) * 255).astype(np.uint8), field_mask
-
-
-def collimate(rng: np.random.Generator, frame: Frame) -> np.ndarray:
-    """Mask (H, W) of the open field: some images have one or more dark borders."""
-    height, width = frame.shape
-    mask = np.ones(frame.shape, bool)
-    if rng.random() < 0.35:
+    grey = _burn_marker(rng, grey, portable)
+    (height, width), open_field = frame.shape, np.zeros(frame.shape, bool)
+    top = bottom = left = right = 0
+    if rng.random() < 0.35:  # one or more dark borders
         top, bottom, left, right = (rng.uniform(0, 0.045, 4) * (rng.random(4) < 0.6) * min(frame.shape)).astype(int)
-        mask[:top], mask[height - bottom :], mask[:, :left], mask[:, width - right :] = False, False, False, False
-    return mask
+    open_field[top : height - bottom, left : width - right] = True
+    grey = np.where(open_field, grey, rng.uniform(0.0, 0.03))
+    return (np.clip(grey, 0, 1) * 255).astype(np.uint8), open_field
 
 
-def burn_marker(rng: np.random.Generator, grey: np.ndarray, portable: bool) -> np.ndarray:
+def _burn_marker(rng: np.random.Generator, grey: np.ndarray, portable: bool) -> np.ndarray:
     """Burn the side letter into the upper corner of its side, sometimes with a word below."""
     height, width = grey.shape
     left = rng.random() < 0.6
@@ -216,19 +195,13 @@ def burn_marker(rng: np.random.Generator, grey: np.ndarray, portable: bool) -> n
     x = width * (rng.uniform(0.85, 0.92) if left else rng.uniform(0.04, 0.1))
     y = height * rng.uniform(0.03, 0.12)
     stamp = Image.new("L", (width, height))
-    pen = ImageDraw.Draw(stamp)
-    letter = max(7, round(0.06 * min(height, width)))
+    pen, letter = ImageDraw.Draw(stamp), max(7, round(0.06 * min(height, width)))
     pen.text((x, y), text[0], fill=255, font=_font(letter))
-    if len(text) > 1:
-        place = min(x, width - 2.6 * letter)
-        pen.text((place, y + 1.2 * letter), text[2:], fill=255, font=_font(max(6, letter // 2)))
-    drawn = np.asarray(stamp, dtype=np.float32) / 255
-    return grey + (0.97 - grey) * drawn
+    pen.text((min(x, width - 2.6 * letter), y + 1.2 * letter), text[2:], fill=255, font=_font(max(6, letter // 2)))
+    return grey + (0.97 - grey) * (np.asarray(stamp, dtype=np.float32) / 255)
 
 
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+_font = lru_cache(maxsize=8)(ImageFont.load_default)
 
 
 def draw_lateral(rng: np.random.Generator, size: int = 320) -> np.ndarray:

@@ -77,7 +77,8 @@ def prepare_chexpert(dataset_dir: str, chexlocalize: str | None = None, patient_
                 f"{len(shared)} patients are both in train.csv and valid.csv of {folder}, such as {shared[0]}; correct "
                 "the files, or use patient_overlap=drop to drop their rows of train.csv."
             )
-        images = [image for image in images if image.pool == "test" or image.patient not in set(shared)]
+        dropped = set(shared)
+        images = [image for image in images if image.pool == "test" or image.patient not in dropped]
     files: dict[str, bytes] = {}
     if chexlocalize is not None:
         files, places = ground_truth_files(Path(chexlocalize), [image.image for image in images])
@@ -100,8 +101,7 @@ def read_chexpert(folder: Path, name: str, pool: str | None = None) -> tuple[lis
         the images; and numbers of images, frontal images and patients, the first and last with the lateral ones.
 
     Raises:
-        InputError: when the table, a column or all images are missing, a label is none of 1, 0, -1 and blank, a path
-            leads out of the data set or has no patient, or no row is frontal.
+        InputError: when the table, a column or all images are missing, a cell is wrong, or no row is frontal.
     """
     csv = _table(folder, name)
     if csv is None:
@@ -159,9 +159,6 @@ def _below_dataset(paths: list[str], folder: Path, csv: Path) -> list[str]:
 
     The first path that exists decides for all: it is taken as it is when it exists, else without its first component
     (``CheXpert-v1.0-small/``), else with ``val`` for ``valid``. Where there are batches, each is looked for in them.
-
-    Raises:
-        InputError: when none of the first paths exists in any form, or another one starts with another component.
     """
     first = PurePosixPath(paths[0]).parts[0]
 

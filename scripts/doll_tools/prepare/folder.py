@@ -52,19 +52,16 @@ def prepare_folder(
     return _find_masks(Path(dataset_dir), images, parse_classes(masks), patient, empty_if_absent)
 
 
-def files_by_name(
-    folder: Path, inside: str = ".", suffixes: Sequence[str] = PICTURES, words: Sequence[str] = ("mask",)
-) -> dict[str, str]:
+def files_by_name(folder: Path, inside: str, suffixes: Sequence[str] = PICTURES) -> dict[str, str]:
     """Files of a folder and of those below it, by name.
 
     Args:
         folder: the data set's folder.
         inside: the folder in it.
         suffixes: how the files' names end.
-        words: what is taken off the names, with ``_`` or ``-`` behind it at the beginning, or before it at the end.
 
     Returns:
-        path without suffix, relative to the inner folder, to path relative to the outer one.
+        path without suffix and ``mask``, relative to the inner folder, to path relative to the outer one.
 
     Raises:
         InputError: when there is no such folder, or two files have the same name.
@@ -76,11 +73,12 @@ def files_by_name(
         suffix = max((end for end in suffixes if path.name.lower().endswith(end)), key=len, default=None)
         if suffix is not None:
             key = path.with_name(path.name[: -len(suffix)])
-            enter(files, _without(words, key), (PurePosixPath(inside) / path).as_posix(), folder)
+            enter(files, _without(("mask",), key), (PurePosixPath(inside) / path).as_posix(), folder)
     return files
 
 
 def _without(words: Sequence[str], key: PurePosixPath) -> str:
+    """A path without words at the beginning or end of its name, with ``_`` or ``-`` between."""
     any_word = "|".join(map(re.escape, words))
     name = re.sub(rf"^({any_word})[_-]|[_-]({any_word})$", "", key.name, flags=re.IGNORECASE)
     return (key.parent / name).as_posix()

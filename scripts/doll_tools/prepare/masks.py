@@ -17,14 +17,11 @@ _LARGEST = {"|b1": 1, "|u1": 255, "<u2": 65535, ">u2": 65535, "<i4": 65535}
 
 
 def parse_classes(classes: str | Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Classes and the columns or folders of masks whose union each is.
+    """Classes, in the order of the label's channels, and the columns or folders of masks whose union each is.
 
     Args:
         classes: ``lungs=right_lung+left_lung,heart=heart``, or a sequence of such parts (``fire`` makes a
             tuple of some), or a mapping. ``heart`` alone is ``heart=heart``.
-
-    Returns:
-        class to columns; the order of the classes is the order of the label's channels.
 
     Raises:
         InputError: when a part cannot be read or a class occurs twice.

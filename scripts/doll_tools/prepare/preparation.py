@@ -135,8 +135,7 @@ def finish(
 ) -> None:
     """Print what was found, put it in sections and write ``dataset.json``, labels and further files.
 
-    All masks are read before the first file is written, so a mistake leaves nothing behind. The options beside the data
-    set are explained in ``OPTIONS``.
+    All masks are read before the first file is written, so a mistake leaves nothing behind. See ``OPTIONS``.
 
     Raises:
         InputError: when an image or mask is missing or unreadable, sizes do not fit, an image is there twice, or there

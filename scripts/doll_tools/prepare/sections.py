@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.patients import patient_position, split_patients
 
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.2
@@ -55,10 +56,8 @@ def choose_sections(
                 raise InputError(f"{count} {section} images are asked for, there are {found}.")
             _keep(split, section, _ordered(patients, seed), count)
     elif training is None and validation is None:
-        test_share = min(TEST_SHARE, 1 - validation_share)
-        shares = {"validation": validation_share, "test": test_share, "training": 1 - validation_share - test_share}
-        section_of = split_patients(patients, shares, seed)
-        split = [section_of[patient] for patient in patients]
+        shares = {"validation": validation_share, "test": TEST_SHARE, "training": 1}
+        split = [patient_section(patient, shares, seed) for patient in patients]
     elif training is None or validation is None:
         raise InputError("Give both numbers, training and validation, or neither; the rest of the images is for test.")
     else:
@@ -67,15 +66,31 @@ def choose_sections(
     return split
 
 
+def patient_section(patient: str, shares: Mapping[str, float], seed: int) -> str:
+    """Section of a patient, by a hash of its name alone: patients that come or go move nobody else.
+
+    Args:
+        patient: the name.
+        shares: section to share of the patients, met on average; the last section takes what remains.
+        seed: another seed, another split.
+    """
+    ends = accumulate(shares.values())
+    position = patient_position(patient, seed)
+    return next((section for section, end in zip(shares, ends, strict=True) if position < end), list(shares)[-1])
+
+
+def patient_position(patient: str, seed: int) -> float:
+    """A patient's place in [0, 1), from the SHA-256 of seed and name: the same on every machine."""
+    digest = hashlib.sha256(f"{seed}:{patient}".encode()).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+
+
 def split_images(patients: Sequence[str], training: int, validation: int, seed: int) -> list[str | None]:
     """Section of every image; no patient has images in two sections.
 
     Patients are taken in the order of a hash of seed and name: first for validation, so that it is the same for every
     number of training images, then for training, so that few training images are among the many; the rest is test.
-    A patient with more images than a section still needs gives as many as it needs.
-
-    Returns:
-        for every image ``training``, ``validation``, ``test``, or None for a surplus image of a patient.
+    A patient with more images than a section still needs gives as many as it needs, the others' section is None.
 
     Raises:
         InputError: when a number is no whole number >= 0, or there are fewer images than asked for.
@@ -130,14 +145,13 @@ def _owners(
     if validation is not None:
         chosen = split_images(people, 0, validation, seed)
     else:
-        of_patient = split_patients(people, {"validation": share, "training": 1 - share}, seed)
+        chosen = [patient_section(patient, {"validation": share, "training": 1}, seed) for patient in people]
         for name in ("training", "validation") if share > 0 else ():
-            if name not in of_patient.values():
+            if name not in chosen:
                 raise InputError(
-                    f"None of the {len(of_patient)} patients fell into {name}; choose another validation_share or "
+                    f"None of the {len(set(people))} patients fell into {name}; choose another validation_share or "
                     "seed, or give validation, a number of images."
                 )
-        chosen = [of_patient[patient] for patient in people]
     for index, section in zip(training, chosen, strict=True):
         split[index] = "training" if section == "test" else section
     return split

@@ -47,12 +47,7 @@ def prepare_masks(
 
 
 def find_findings(dataset_dir: str, csv: str, image: str, patient: str | None) -> Prepared:
-    """Images of a table of findings; see ``prepare_folder``.
-
-    Raises:
-        InputError: when a column is missing or there twice, a label or section is none, a section is blank in some rows
-            only, or a patient is in several.
-    """
+    """Images of a table of findings; see ``prepare_folder``."""
     images: list[Radiograph] = []
     columns: dict[str, int] = {}
     others: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.sections import choose_sections, split_images
+from doll_tools.prepare.sections import choose_sections, patient_section, split_images
 
 PATIENTS = [f"p{number // 2}" for number in range(60)]
 TRIPLES = [f"p{number // 3}" for number in range(60)]
@@ -79,3 +79,11 @@ def test_sections_have_exactly_the_images_asked_for_and_share_no_patient() -> No
 def test_numbers_that_cannot_be_met_are_one_sentence(pools: list, options: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         choose_sections(pools, PATIENTS, **options)
+
+
+def test_shares_are_met_on_average_and_the_section_is_the_same_on_every_machine() -> None:
+    shares = {"validation": 0.1, "training": 0.9}
+    split = [patient_section(f"patient{number:05d}", shares, 0) for number in range(2000)]
+    assert 0.08 < split.count("validation") / len(split) < 0.12
+    assert split != [patient_section(f"patient{number:05d}", shares, 1) for number in range(2000)]
+    assert [patient_section(name, {"x": 0.5, "y": 0.5}, 0) for name in "abcd"] == ["y", "y", "y", "x"]
