@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,22 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from monai.handlers import MLFlowHandler
 from monai.utils import CommonKeys
 from monai.utils.misc import path_to_sqlite_uri, path_to_uri
+from skimage.util import montage
 
 from doll_monai.handlers.engine import output_of
-from doll_monai.handlers.tracked_parameters import shown_name, shown_parameters
-from doll_monai.handlers.tracked_pictures import is_pictured, picture_of, together
 from doll_monai.utils.json_object import read_json_object
 from doll_monai.utils.mlflow_tags import NOTE, TRAINING
+from doll_monai.visualize.pictures import compared
 
 SQLITE = "sqlite:///"
 PICTURES = "overlays"
-PLACE = f"{PICTURES} (Model metrics; a slider goes through the epochs, the last is {PICTURES}.png below Artifacts)"
+EACH = 16
+"""Of this many validations, and of as many after them, each is pictured."""
 
 
 def default_tracking_uri() -> str:
@@ -53,29 +56,27 @@ def bundle_task(bundle_root: str | os.PathLike) -> str:
 
 
 def executed_configuration(path: str | None, output_dir: str | os.PathLike) -> str | None:
-    """The file in which MONAI kept the merged configuration of this run.
-
-    Args:
-        path: where it was asked to be; MONAI writes a name of its own where none was given.
-        output_dir: where MONAI puts the latter.
-
-    Returns:
-        the file, or None when none was written.
-    """
+    """The file in which MONAI kept the merged configuration: ``path``, or one below ``output_dir``; None if neither."""
     if path is None or os.path.isfile(path):
         return path
     written = Path(output_dir).glob("config_*.json")
     return str(max(written, key=os.path.getmtime, default="")) or None
 
 
+def is_pictured(number: int) -> bool:
+    """Whether the validation of this number, from 0 on, is among those that are shown with a slider."""
+    stride = 1 << max(0, (number // EACH).bit_length() - 1)
+    return number % stride == 0
+
+
 class TrackedRun(MLFlowHandler):
-    """MONAI's ``MLFlowHandler`` that also logs scores by class, a picture of predictions, and the checkpoint.
+    """MONAI's ``MLFlowHandler`` that also logs parameters, scores by class, a picture of predictions, the checkpoint.
 
     Args:
-        parameters: what the run depends on; a continued run keeps those that it has.
+        parameters: what the run depends on, logged under their ids; a continued run keeps those that it has.
         classes: names of the channels. Metrics with details by channel (such as MONAI's ``MeanDice``) are logged as
             ``dice_lungs``, beside their mean.
-        overlays: number of images of the first batch that are drawn at each validation, label outlined in blue,
+        overlays: number of images of the first batch that are drawn at each validation, ground truth outlined in blue,
             prediction dashed in orange, where predictions are images; 0 draws none. The last picture is the artifact
             ``overlays.png``. All are shown with a slider through the epochs, from the 33rd validation on every second,
             from the 65th on every fourth and so on: of 160 validations 68, two small files each.
@@ -104,7 +105,6 @@ class TrackedRun(MLFlowHandler):
         self.registered_model = registered_model
         self._drawn: list[np.ndarray] = []
         self._pictured = 0
-        self._described = False
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer or an evaluator, as the last of its handlers."""
@@ -113,25 +113,32 @@ class TrackedRun(MLFlowHandler):
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._draw)
 
     def start(self, engine: Engine) -> None:
-        """Find or make the run and log the parameters that it does not have."""
+        """Find or make the run; log the parameters and the description that it does not have."""
         super().start(engine)
-        if self.experiment is not None:
-            for tag, value in TRAINING.items():
-                self.client.set_experiment_tag(self.experiment.experiment_id, tag, value)
-        missing = dict(self.parameters)
-        self._delete_exist_param_in_dict(missing)
-        self._log_params(missing)
+        if self.experiment is None or self.cur_run is None:
+            return
+        for tag, value in TRAINING.items():
+            self.client.set_experiment_tag(self.experiment.experiment_id, tag, value)
+        run_id = self.cur_run.info.run_id
+        known = self.client.get_run(run_id).data
+        missing = [Param(name, str(value)) for name, value in self.parameters.items() if name not in known.params]
+        self.client.log_batch(run_id, params=missing)
+        if NOTE not in known.tags:
+            self.client.set_tag(run_id, NOTE, self.description)
 
     def epoch_completed(self, engine: Engine) -> None:
         """Log metrics, those by class, and the picture."""
         super().epoch_completed(engine)
-        step = self.global_epoch_transform(engine.state.epoch)
-        details = self._by_class(getattr(engine.state, "metric_details", {}))
-        if details:
-            self._log_metrics(details, step)
-        self._describe(getattr(engine.state, "key_metric_name", None))
-        if self._drawn and self.cur_run is not None:
-            run_id, picture = self.cur_run.info.run_id, together(self._drawn)
+        if self.cur_run is None:
+            return
+        run_id, step = self.cur_run.info.run_id, self.global_epoch_transform(engine.state.epoch)
+        now, details = int(1000 * time.time()), getattr(engine.state, "metric_details", {})
+        scores = class_means(details, self.classes)
+        self.client.log_batch(run_id, [Metric(name, value, now, step) for name, value in scores.items()])
+        if self._drawn:
+            picture = montage(
+                np.stack(self._drawn), channel_axis=-1, fill=(0, 0, 0)
+            )  # MLflow shows 256 pixels at first
             self.client.log_image(run_id, picture, f"{PICTURES}.png")
             if is_pictured(self._pictured):
                 self.client.log_image(run_id, picture, key=PICTURES, step=step)
@@ -141,58 +148,36 @@ class TrackedRun(MLFlowHandler):
     def complete(self) -> None:
         """Log artifacts, and register the checkpoint."""
         super().complete()
-        if self.cur_run is None or self.checkpoint is None or not os.path.isfile(self.checkpoint):
+        name, path = self.registered_model, self.checkpoint
+        if self.cur_run is None or name is None or path is None or not os.path.isfile(path):
             return
-        if self.registered_model is not None:
-            run_id = self.cur_run.info.run_id
-            self.client.log_artifact(run_id, str(self.checkpoint), "model")
-            self._register(self.registered_model, run_id)
-
-    def _log_params(self, params: dict[str, Any]) -> None:
-        super()._log_params(shown_parameters(params))
-
-    def _delete_exist_param_in_dict(self, param_dict: dict) -> None:
-        if self.cur_run is None:
-            return
-        logged = self.client.get_run(self.cur_run.info.run_id).data.params
-        for name in [name for name in param_dict if shown_name(name) in logged]:
-            del param_dict[name]
-
-    def _describe(self, key_metric: str | None) -> None:
-        """Say once what the run is and what to look at first, unless somebody has said more."""
-        if self.cur_run is None or self._described:
-            return
-        self._described = True
-        said = self.client.get_run(self.cur_run.info.run_id).data.tags.get(NOTE, "")
-        places = [*([PLACE] if self._drawn else []), *([f"the metric {key_metric}"] if key_metric else [])]
-        if not said or (said == self.description and places):
-            look = f"Look first at {'; then at '.join(places)}." if places else ""
-            self.client.set_tag(self.cur_run.info.run_id, NOTE, f"{self.description} {look}".strip())
-
-    def _register(self, name: str, run_id: str) -> None:
+        run_id = self.cur_run.info.run_id
+        self.client.log_artifact(run_id, str(path), "model")
         try:
             self.client.create_registered_model(name, description=self.description or None)
         except MlflowException:
             self.client.get_registered_model(name)  # it is there already, or else this says what is wrong
         self.client.create_model_version(name, source=f"runs:/{run_id}/model", run_id=run_id)
 
-    def _by_class(self, details: Mapping[str, Any]) -> dict[str, float]:
-        """``dice_lungs``: mean over the images whose value is a number."""
-        scores = {}
-        for name, values in details.items():
-            if not isinstance(values, torch.Tensor) or values.ndim != 2 or values.shape[1] != len(self.classes):
-                continue
-            for label, column in zip(self.classes, values.T, strict=True):
+    def _draw(self, engine: Engine) -> None:
+        output = output_of(engine)
+        if self._drawn or not isinstance(output, list):
+            return
+        for item in output[: self.overlays]:
+            image, prediction, label = (item.get(key) for key in (CommonKeys.IMAGE, CommonKeys.PRED, CommonKeys.LABEL))
+            if image is not None and prediction is not None and prediction.ndim == 3:
+                gray = (np.asarray(image.cpu())[0].T.clip(0, 1) * 255).astype(np.uint8)
+                truth = None if label is None or label.ndim != 3 else np.asarray(label.cpu())
+                self._drawn.append(compared(np.stack([gray] * 3, -1), truth, np.asarray(prediction.cpu())))
+
+
+def class_means(details: Mapping[str, Any], classes: Sequence[str]) -> dict[str, float]:
+    """``{"dice_lungs": 0.9}``: means of metrics (images, classes) over the images whose value is a number."""
+    scores = {}
+    for name, values in details.items():
+        if isinstance(values, torch.Tensor) and values.ndim == 2 and values.shape[1] == len(classes):
+            for label, column in zip(classes, values.T, strict=True):
                 known = column[~column.isnan()]
                 if len(known):
                     scores[f"{name}_{label.replace(' ', '_')}"] = float(known.mean())
-        return scores
-
-    def _draw(self, engine: Engine) -> None:
-        if self._drawn:
-            return
-        output = output_of(engine)
-        for radiograph in output[: self.overlays] if isinstance(output, list) else ():
-            image, prediction = radiograph.get(CommonKeys.IMAGE), radiograph.get(CommonKeys.PRED)
-            if image is not None and prediction is not None and prediction.ndim == 3:
-                self._drawn.append(picture_of(image, radiograph.get(CommonKeys.LABEL), prediction))
+    return scores
