@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from doll_monai.utils.errors import switch
@@ -74,8 +75,8 @@ def compare(
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     keep = switch(keep_weights, "keep_weights")
     request = ComparisonRequest(
-        task_data=path_argument(task_data),
-        output=path_argument(output),
+        task_data=Path(str(task_data)).resolve(),
+        output=Path(str(output)).resolve(),
         shots=[int(count) if str(count).isdecimal() else count for count in list_argument(shots)],
         seeds=seeds,
         initializations=list_argument(initializations),

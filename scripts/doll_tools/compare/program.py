@@ -150,7 +150,7 @@ class Comparison:
         contents[PAGE] = page(self.request.settings, results).encode()
         for name, content in contents.items():
             write_atomic(self.output / name, content)
-        scores = {}
+        scores: dict[str, float] = {}
         for row in results.summary[results.summary["class"] == ALL].to_dict("records"):
             cell = f"{row['split']}.{row['initialization']}.{row['tuning']}.shots{row['shots']}"
             scores |= {f"{cell}.{metric}": float(row[metric]) for metric in METRICS}

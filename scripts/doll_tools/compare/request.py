@@ -154,7 +154,9 @@ def _columns(
         return parse_classes(classes)
     index = folder / split.INDEX
     _, header = next(read_table(index, ()), (0, {}))
-    options = {name: (name,) if name in header else HALVES.get(name, (name,)) for name in names}
+    options: dict[str, tuple[str, ...]] = {
+        name: (name,) if name in header else HALVES.get(name, (name,)) for name in names
+    }
     found = {name: parts for name, parts in options.items() if all(part in header for part in parts)}
     missing = [name for name in names if name not in found]
     if missing and not (some and found):

@@ -50,7 +50,7 @@ def differences(images: pd.DataFrame) -> pd.DataFrame:
     on_valid = valid.groupby(CELL, sort=False)["iou"].mean().reset_index()
     rows = []
     for key, part in images.groupby(["split", "shots", "class"], sort=False):
-        cells = dict(iter(part.groupby(["initialization", "tuning"], sort=False)))
+        cells: dict[Any, pd.DataFrame] = dict(iter(part.groupby(["initialization", "tuning"], sort=False)))
         best = on_valid[on_valid["shots"] == key[1]]
         best = best.loc[best.groupby("initialization", sort=False)["iou"].idxmax()]
         pairs = [(a, b, "") for a, b in itertools.combinations(cells, 2) if (a[0] == b[0]) != (a[1] == b[1])]
@@ -77,6 +77,6 @@ def _scores(table: pd.DataFrame) -> dict[str, Any]:
     """Mean and interval of each score over seeds and patients, and how many seeds and images they are of."""
     row: dict[str, Any] = {"seeds": table["seed"].nunique(), "images": table["image"].nunique()}
     for metric in METRICS:
-        ends = crossed_interval(table[metric], table["patient"], table["seed"])
+        ends = crossed_interval(table[metric], list(table["patient"]), list(table["seed"]))
         row |= zip((metric, f"{metric}_low", f"{metric}_high"), ends, strict=True)
     return row

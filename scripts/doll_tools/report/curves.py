@@ -62,7 +62,7 @@ def svg(drawn: Figure | Axes, text: str) -> str:
         drawn: the figure, or axes of it.
         text: what a reader who does not see it is told; it must differ from figure to figure of a page.
     """
-    figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
+    figure: Any = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
     drawing = rendered(figure, ("svg",), salt=text, transparent=True)["svg"].decode()
     drawing = drawing[drawing.index("<svg") :].replace(TEXT, "currentColor").replace(ACCENT, "var(--accent)")
     label = text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

@@ -22,7 +22,7 @@ def _table(values: list[list[float]], **columns: object) -> pd.DataFrame:
 
 
 def _images() -> pd.DataFrame:
-    """Two starts; the tuning that is best on valid images is not the one that is best on test images."""
+    """Two initializations; the tuning that is best on valid images is not the one that is best on test images."""
     parts = []
     scores = {
         ("scratch", "full"): (0.2, 0.3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ from doll_tools.report.figures.pretraining import draw_pretraining
 from doll_tools.report.run_folder import RunFolder
 
 NAMES = ("overview", "labels", "pretraining", "curves")
-STYLE = {"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
+STYLE: Any = {"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def figure(name: str, run: str, output: str, comparisons: str | None = None, dpi: int = 130) -> None:
