@@ -68,22 +68,20 @@ def cloud(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.nd
 
 
 class Person(NamedTuple):
-    """What stays the same from one image of a person to the next; lengths in units."""
+    """What stays the same from one image of a person to the next.
+
+    Thickness of fat, half width of the heart and sideways bow of the spine are in units, height of the lungs and bulge
+    of the aortic arch are factors, breasts an attenuation.
+    """
 
     sex: str
     age: int
     fat: float
-    """Extra thickness of the chest wall."""
     height: float
-    """Factor on the height of the lungs."""
     heart: float
-    """Half width of the heart on the left."""
     aorta: float
-    """Factor on the bulge of the aortic arch."""
     curvature: float
-    """Sideways bow of the spine."""
     breasts: float
-    """Attenuation of the breasts, 0 for none."""
 
 
 def draw_person(rng: np.random.Generator) -> Person:
@@ -97,16 +95,12 @@ def draw_person(rng: np.random.Generator) -> Person:
 
 
 class Canvas:
-    """A grid of pixels in body units.
+    """A grid of pixels in body units, ``u`` (1, W) and ``v`` (H, 1) float32.
 
     Args:
         shape: (H, W) in pixels.
         origin: (u, v) = (0, 0) in pixels, as (x, y).
         unit: pixels a unit.
-
-    Attributes:
-        u: (1, W) float32.
-        v: (H, 1) float32.
     """
 
     def __init__(self, shape: tuple[int, int], origin: tuple[float, float], unit: float) -> None:
@@ -115,15 +109,9 @@ class Canvas:
         self.v = ((np.arange(shape[0]) + 0.5 - origin[1]) / unit).astype(np.float32)[:, None]
 
     def strokes(self, lines: Iterable[Stroke], *, filled: bool = False, blur: float = 0.0) -> np.ndarray:
-        """Draw lines or filled polygons, antialiased; where they overlap the last one wins.
+        """Draw lines or, filled, polygons, antialiased: (H, W) float32 in 0..1; where they overlap the last one wins.
 
-        Args:
-            lines: lines, or outlines whose width is ignored.
-            filled: polygons instead of lines.
-            blur: radius of a Gaussian blur in units.
-
-        Returns:
-            (H, W) float32 in 0..1.
+        ``blur`` is the radius of a Gaussian blur in units.
         """
         height, width = self.shape
         image = Image.new("L", (2 * width, 2 * height))
@@ -158,11 +146,10 @@ class Anatomy:
         rng: np.random.Generator,
         person: Person,
         canvas: Canvas,
-        *,
-        inspiration: float = 0.0,
-        turn: float = 0.0,
-        heart_scale: float = 1.0,
-        widening: float = 0.0,
+        inspiration: float,
+        turn: float,
+        heart_scale: float,
+        widening: float,
     ) -> None:
         self.person, self.canvas, self.turn = person, canvas, turn
         self.domes = {
@@ -289,11 +276,9 @@ class Anatomy:
         return 0.14 * plates + 0.09 * edges
 
     def rib(self, number: int, shift: np.ndarray | float = 0.0) -> tuple[slice, np.ndarray]:
-        """Attenuation of one pair of ribs, each a tilted ring: the rear arc above, the front arc below, fainter.
+        """Attenuation of a pair of ribs, each a tilted ring: the rear arc above, the front arc below, fainter.
 
-        Args:
-            number: 0 is the first rib.
-            shift: displacement downwards in units, a number or (1, W).
+        ``shift`` is a displacement downwards in units, a number or (1, W).
 
         Returns:
             the rows of the canvas that it crosses, and its map (rows, W) there.

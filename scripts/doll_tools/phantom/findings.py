@@ -56,15 +56,13 @@ class Change:
 def choose_findings(rng: np.random.Generator) -> dict[str, float]:
     """Choose the findings of an image and the severity of each, 0..1 (below 0.5: subtle)."""
     pure = rng.random() < PURE_SHARE
-    names = list(RATES)
+    names, rates = list(RATES), np.array(list(RATES.values()))
     chosen: list[str] = []
     if rng.random() >= NORMAL_SHARE:
         if pure:
-            rates = np.array(list(RATES.values()))
             chosen = [names[rng.choice(len(names), p=rates / rates.sum())]]
         while not chosen:
-            draws = rng.random(len(names))
-            chosen = [name for name, draw in zip(names, draws, strict=True) if draw < RATES[name]]
+            chosen = [names[index] for index in np.flatnonzero(rng.random(len(names)) < rates)]
     if not pure and rng.random() < DEVICE_SHARE / (1 - PURE_SHARE):
         chosen.append("Support Devices")
     ends = ((0.3, 0.5) if rng.random() < SUBTLE_SHARE else (0.65, 1.0) for _ in chosen)
@@ -113,9 +111,8 @@ def lung_opacity(rng: np.random.Generator, anatomy: Anatomy, severity: float) ->
     center = (side * rng.uniform(0.45, 0.7), rng.uniform(0.4, 1.3))
     radii = (rng.uniform(0.25, 0.4), rng.uniform(0.25, 0.45))
     wobble = 0.15 * cloud(rng, anatomy.canvas.shape, 8)
-    return _filling(
-        anatomy, (0.15 + 0.35 * severity) * _blob(anatomy, center, radii, wobble, 0.9) * (side * anatomy.canvas.u > 0)
-    )
+    patch = (0.15 + 0.35 * severity) * _blob(anatomy, center, radii, wobble, 0.9)
+    return _filling(anatomy, patch * (side * anatomy.canvas.u > 0))
 
 
 def lung_lesion(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
@@ -173,10 +170,8 @@ def consolidation(rng: np.random.Generator, anatomy: Anatomy, severity: float) -
         sharp = (fissure - anatomy.canvas.v) / 0.03 + 0.3 * side * anatomy.canvas.u
         patch = patch * ramp(sharp if height < 1 else -sharp)
     root = (side * 0.25, HILUM_V)
-    ways = [
-        smooth([root, (side * x, height), (side * (x + rng.normal(0, 0.2)), height + rng.normal(0, 0.25))])
-        for _ in range(4)
-    ]
+    ends = [(side * (x + rng.normal(0, 0.2)), height + rng.normal(0, 0.25)) for _ in range(4)]
+    ways = [smooth([root, (side * x, height), end]) for end in ends]
     bronchi = anatomy.canvas.strokes([(way, 0.028, 1.0) for way in ways], blur=0.006)
     fill = (0.4 + 0.52 * severity) * patch * (1 - 0.35 * bronchi)
     return _filling(anatomy, fill * (side * anatomy.canvas.u > 0))
@@ -184,20 +179,16 @@ def consolidation(rng: np.random.Generator, anatomy: Anatomy, severity: float) -
 
 def pneumonia(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
     """Uneven, mottled patches: one focus, or several at the outer edges of both lungs."""
-    texture = np.clip(
-        0.75 + 0.3 * cloud(rng, anatomy.canvas.shape, 22) + 0.2 * cloud(rng, anatomy.canvas.shape, 44), 0.4, 1.3
-    )
+    texture = 0.75 + 0.3 * cloud(rng, anatomy.canvas.shape, 22) + 0.2 * cloud(rng, anatomy.canvas.shape, 44)
+    texture = np.clip(texture, 0.4, 1.3)
     wobble = 0.32 * cloud(rng, anatomy.canvas.shape, 12)
     both = rng.random() < 0.5
     first = _side(rng)
     sides = [first, -first, first][: rng.integers(2, 4)] if both else [first]
     fill = np.zeros(anatomy.canvas.shape, np.float32)
     for side in sides:
-        center = (
-            (side * rng.uniform(0.66, 0.82), rng.uniform(0.65, 1.4))
-            if both
-            else (side * rng.uniform(0.42, 0.7), rng.uniform(0.8, 1.4))
-        )
+        x = rng.uniform(0.66, 0.82) if both else rng.uniform(0.42, 0.7)
+        center = (side * x, rng.uniform(0.65 if both else 0.8, 1.4))
         size = rng.uniform(0.2, 0.28) * (0.75 + 0.35 * severity)
         radii = (size * rng.uniform(0.85, 1.1), size * rng.uniform(0.95, 1.4))
         fill = np.maximum(fill, _blob(anatomy, center, radii, wobble, 0.7) * (side * anatomy.canvas.u > 0))
@@ -237,8 +228,7 @@ def pneumothorax(rng: np.random.Generator, anatomy: Anatomy, severity: float) ->
     line = np.exp(-((inside / 0.014) ** 2))
     room = np.clip(anatomy.profiles[side] * 5, 0, 1) * (1 - anatomy.mediastinum)
     collapse = (1 - lung) * anatomy.outlines[side]
-    mask = (collapse > 0.5) & anatomy.outlines[side]
-    return Change(mask=mask, collapse=collapse, added=0.1 * line * room * anatomy.outlines[side])
+    return Change(mask=collapse > 0.5, collapse=collapse, added=0.1 * line * room * anatomy.outlines[side])
 
 
 def pleural_effusion(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:
@@ -272,9 +262,7 @@ def pleural_other(rng: np.random.Generator, anatomy: Anatomy, severity: float) -
     layer = ramp((thick - outer) / 0.025) * ramp(outer / 0.02 + 1) * ramp(dome / 0.03)
     layer *= np.clip((v + 0.01) * 50, 0, 1) * (side * anatomy.canvas.u > 0) * (1 - anatomy.mediastinum)
     added = (0.1 + 0.16 * severity) * layer * (1 + 0.25 * cloud(rng, anatomy.canvas.shape, 30))
-    fill = 0.7 * layer
-    change = added + fill * anatomy.air
-    return Change(mask=notable(change), fill=fill, added=added)
+    return Change(mask=notable(added + 0.7 * layer * anatomy.air), fill=0.7 * layer, added=added)
 
 
 def fracture(rng: np.random.Generator, anatomy: Anatomy, severity: float) -> Change:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from scipy.ndimage import binary_dilation
 
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
+from doll_tools.cli import main
 from doll_tools.phantom.dataset import write_dataset
 from doll_tools.phantom.findings import DRAW, OPACITIES
 from doll_tools.phantom.image import Radiograph, draw_image
@@ -45,19 +44,14 @@ def _digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
-    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
-        write_dataset(tmp_path / name / "set", count=10, seed=seed, size=64)
-    first, second, other = (_digests(tmp_path / name / "set") for name in "abc")
+def test_same_seed_gives_the_same_bytes_and_images_do_not_depend_on_their_number(tmp_path: Path, folder: Path) -> None:
+    for name, seed, count in (("a", 3, 12), ("b", 3, 12), ("c", 6, 10)):
+        write_dataset(tmp_path / name / "Phantom-small", count=count, seed=seed, size=64)
+    first, second, other = (_digests(tmp_path / name / "Phantom-small") for name in "abc")
+    many, image = _digests(folder), "train/patient00001/study1/view1_frontal.jpg"
     assert first == second
-    image = "train/patient00001/study1/view1_frontal.jpg"
     assert first[image] != other[image]
-
-
-def test_a_image_does_not_depend_on_the_number_of_images(tmp_path: Path, folder: Path) -> None:
-    write_dataset(tmp_path / "Phantom-small", count=12, seed=3, size=64)
-    few, many = _digests(tmp_path / "Phantom-small"), _digests(folder)
-    assert all(many[name] == digest for name, digest in few.items() if not name.endswith((".csv", ".json")))
+    assert all(many[name] == digest for name, digest in first.items() if not name.endswith((".csv", ".json")))
 
 
 def test_masks_have_the_images_size_and_lie_inside_the_body(images: list[Radiograph]) -> None:
@@ -78,17 +72,12 @@ def test_every_finding_occurs_and_has_a_mask_exactly_where_it_is_positive(images
         assert all(mask.any() for mask in image.masks.values())
 
 
-def test_no_finding_allows_devices_only(images: list[Radiograph]) -> None:
+def test_no_finding_allows_devices_only_and_lung_opacity_unites_the_specific_ones(images: list[Radiograph]) -> None:
     for image in images:
-        diseases = set(image.masks) - {"Support Devices"}
-        assert image.labels["No Finding"] == float(not diseases)
-    assert 0.15 < np.mean([image.labels["No Finding"] for image in images]) < 0.4
-
-
-def test_lung_opacity_is_the_union_of_the_specific_ones(images: list[Radiograph]) -> None:
-    for image in images:
+        assert image.labels["No Finding"] == float(not set(image.masks) - {"Support Devices"})
         for name in set(OPACITIES) & set(image.masks):
             assert not (image.masks[name] & ~image.masks["Lung Opacity"]).any()
+    assert 0.15 < np.mean([image.labels["No Finding"] for image in images]) < 0.4
 
 
 @pytest.mark.parametrize("name", sorted(set(DRAW) - {"Support Devices"}))
@@ -132,18 +121,17 @@ def test_pneumothorax_is_darker_than_the_lung_of_the_other_side(images: list[Rad
     assert np.mean(differences) > 5
 
 
-def test_csv_files_have_the_columns_and_paths_of_chexpert(folder: Path) -> None:
-    columns = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS]
+def test_csv_files_have_the_columns_and_paths_of_chexpert_and_share_no_patient(folder: Path) -> None:
+    patients = []
     for split in ("train", "valid"):
         table = pd.read_csv(folder / f"{split}.csv")
-        assert list(table.columns) == columns
-        assert (
-            table["Path"]
-            .str.match(rf"Phantom-small/{split}/patient\d{{5}}/study[12]/view[12]_(frontal|lateral)\.jpg")
-            .all()
-        )
+        assert list(table.columns) == ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS]
+        pattern = rf"Phantom-small/{split}/(patient\d{{5}})/study[12]/view[12]_(?:frontal|lateral)\.jpg"
+        patients.append(set(table["Path"].str.extract(pattern)[0]))
+        assert table["Path"].str.fullmatch(pattern).all()
         assert all((folder.parent / path).is_file() for path in table["Path"])
-    assert not list(folder.glob("*.part"))
+    assert all(patients)
+    assert not patients[0] & patients[1]
 
 
 def test_train_has_uncertain_and_blank_labels_and_valid_only_the_truth(folder: Path) -> None:
@@ -153,16 +141,6 @@ def test_train_has_uncertain_and_blank_labels_and_valid_only_the_truth(folder: P
     assert shares["blank"] > 0.4
     assert shares[-1.0] < 0.1
     assert set(np.unique(valid.to_numpy())) == {0.0, 1.0}
-
-
-def test_no_patient_is_in_both_splits(folder: Path) -> None:
-    names = [
-        set(pd.read_csv(folder / f"{split}.csv")["Path"].str.extract(r"(patient\d+)")[0])
-        for split in ("train", "valid")
-    ]
-    assert names[0]
-    assert names[1]
-    assert not names[0] & names[1]
 
 
 def test_truth_and_index_name_masks_of_the_images_size(folder: Path) -> None:
@@ -182,11 +160,6 @@ def test_truth_and_index_name_masks_of_the_images_size(folder: Path) -> None:
         assert np.asarray(Image.open(folder / row.mask)).any()
 
 
-def test_a_folder_with_a_data_set_is_refused(folder: Path) -> None:
-    with pytest.raises(InputError, match="choose another folder or delete it"):
-        write_dataset(folder, count=10, seed=0, size=64)
-
-
 @pytest.mark.parametrize(
     "wrong", [{"count": 9}, {"size": 63}, {"seed": -1}, {"count": "many"}, {"valid_share": 1.5}], ids=str
 )
@@ -196,13 +169,11 @@ def test_arguments_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, obj
     assert not (tmp_path / "set").exists()
 
 
-def test_the_command_line_writes_a_set_and_then_refuses_the_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_command_writes_a_set_and_then_refuses_the_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = f"--output {tmp_path / 'set'} --count 10 --seed 0 --size 64"
-    monkeypatch.setattr(sys, "argv", ["phantom", *options.split()])
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    runpy.run_module("doll_tools.phantom", run_name="__main__")
+    command = ["prepare", "phantom", "--output", str(tmp_path / "set"), "--count", "10", "--seed", "0", "--size", "64"]
+    assert main(command) == 0
     assert (tmp_path / "set" / "train.csv").is_file()
-    with pytest.raises(InputError):
-        runpy.run_module("doll_tools.phantom", run_name="__main__")
+    assert main(command) == 1
+    assert "already holds a data set (train.csv); choose another folder or delete it." in capsys.readouterr().err
