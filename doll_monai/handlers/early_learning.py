@@ -24,10 +24,9 @@ MIN_EPOCHS = 4
 class EarlyLearningCorrection:
     """Corrects the training labels of an observation once its training IoU flattens (ADELE, arXiv 2110.03740).
 
-    A network fits right labels first and learns wrong ones by heart later, at another time for each class. For each
-    observation (channel) the IoU of predictions and training labels is followed over the epochs. Once the slope of
-    its learning curve has fallen by ``slope_threshold``, confident predictions, averaged over ``scales``, replace that
-    observation's labels in every training batch, just before the loss; ignored pixels stay ignored.
+    A network fits right labels first and learns wrong ones by heart later, at another time for each observation. Once
+    the slope of an observation's learning curve has fallen by ``slope_threshold``, confident predictions, averaged over
+    ``scales``, replace its labels in every training batch, just before the loss; ignored pixels stay ignored.
 
     The paper's: IoU by class, curve, both thresholds, average over scales, consistency term. Ours: the scales (the
     paper's medical data had 0.7, 1 and 1.5), and that predictions correct the labels of each batch anew. Labels are

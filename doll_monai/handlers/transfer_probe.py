@@ -20,12 +20,10 @@ from doll_monai.utils.errors import InputError
 class TransferProbe:
     """Metric of an evaluator: IoU that a linear probe on the frozen features reaches on held-out annotated images.
 
-    Each time the evaluator's epoch is over, features are taken in front of the network's last convolution, a logistic
-    regression (a 1 x 1 convolution) is fitted to the training images' masks, and its logits, interpolated to the mask's
-    size, are compared with the validation images' masks. Nothing of it is random and the network is left as it was.
-    That early checkpoints often transfer better than well fitted ones is the reason; the probe itself is ours.
-
-    Its images count as annotated images: whoever reports how well few images suffice reports on others.
+    At the end of each epoch of the evaluator a logistic regression is fitted to the training images' masks, on features
+    in front of the network's last convolution; its logits, interpolated to the mask's size, are compared with the
+    validation images' masks. Nothing of it is random and the network is left as it was. Early checkpoints often
+    transfer better than well fitted ones; the probe itself is ours. Its images count as annotated images.
 
     Args:
         network: the network that is pre-trained; the last 2-D convolution that it declares gives the classes.
@@ -49,9 +47,7 @@ class TransferProbe:
         batch_size: int = 8,
     ) -> None:
         if len(training) == 0 or len(validation) == 0:
-            raise InputError(
-                "The probe needs annotated images in both 'training' and 'validation'; see probe_datalist."
-            )
+            raise InputError("The probe needs annotated images in 'training' and 'validation'; see probe_datalist.")
         self.network = network
         self.training = training
         self.validation = validation
@@ -105,8 +101,7 @@ def fit_linear_probe(
     """Logistic regression of several binary classes by L-BFGS, from zero: the same numbers give the same probe.
 
     Args:
-        features: (N, C).
-        target: (N, T) in [0, 1].
+        features, target: (N, C), and (N, T) in [0, 1].
         penalty: weight of the squared weights of standardized features beside the mean cross-entropy.
         iterations: L-BFGS steps at the most.
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from doll_monai.networks.adapters import AdaptedNetwork
 from doll_monai.networks.weights import different_weights, file_hash, load_pretrained, read_checkpoint, save_weights
@@ -51,47 +47,37 @@ def load_adapter(
     Raises:
         InputError: when a file is missing, or the adapter belongs to another checkpoint, tuning or network.
     """
-    file = AdapterFile.read(path)
-    file.check_pretrained(pretrained)
-    file.check_network(network)
+    adapter = read_adapter(path, pretrained)
+    check_adapter(adapter, network, path)
     load_pretrained(network, pretrained)
-    network.load_state_dict(file.weights, strict=False)
+    network.load_state_dict(adapter["model"], strict=False)
     return network
 
 
-@dataclass(frozen=True)
-class AdapterFile:
-    """The content of an ``adapter.pt``; see ``save_adapter``."""
+def read_adapter(path: str | os.PathLike, pretrained: str | os.PathLike | None) -> dict[str, Any]:
+    """Content of a file that ``save_adapter`` wrote.
 
-    path: Path
-    weights: dict[str, torch.Tensor]
-    pretrained_sha256: str
-    tuning: str
-    settings: dict[str, Any]
+    Raises:
+        InputError: when the file is missing or another one, or belongs to another pre-trained checkpoint.
+    """
+    content = read_checkpoint(path)
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), CONTENT[name]) for name in CONTENT):
+        raise InputError(f"The file {path} is no adapter with {', '.join(CONTENT)}; train it anew.")
+    sha256 = content["pretrained_sha256"]
+    if sha256 != ("" if pretrained is None else file_hash(pretrained)):
+        own = f"the one with SHA-256 {sha256}" if sha256 else "none"
+        raise InputError(f"{path} belongs to another pre-trained checkpoint than {pretrained}; give {own}.")
+    return content
 
-    @classmethod
-    def read(cls, path: str | os.PathLike) -> AdapterFile:
-        """Read a file that ``save_adapter`` wrote; ``InputError`` when it is missing or another file."""
-        content = read_checkpoint(path)
-        if not isinstance(content, Mapping) or not all(
-            isinstance(content.get(name), CONTENT[name]) for name in CONTENT
-        ):
-            raise InputError(f"The file {path} is no adapter with {', '.join(CONTENT)}; train it anew.")
-        model, sha256, tuning, settings = (content[name] for name in CONTENT)
-        return cls(Path(path), dict(model), sha256, tuning, dict(settings))
 
-    def check_pretrained(self, pretrained: str | os.PathLike | None) -> None:
-        """Raise ``InputError`` when a pre-trained checkpoint (None for none) is not the adapter's own."""
-        if self.pretrained_sha256 != ("" if pretrained is None else file_hash(pretrained)):
-            own = f"the one with SHA-256 {self.pretrained_sha256}" if self.pretrained_sha256 else "none"
-            raise InputError(f"{self.path} belongs to another pre-trained checkpoint than {pretrained}; give {own}.")
-
-    def check_network(self, network: AdaptedNetwork) -> None:
-        """Raise ``InputError`` when names or shapes of the network's trained part are others."""
-        wrong = different_weights(self.weights, network.trainable_state_dict())
-        if wrong:
-            settings = ", ".join(f"{name} {value}" for name, value in {"tuning": self.tuning, **self.settings}.items())
-            raise InputError(
-                f"{self.path} belongs to another network than network_def: {len(wrong)} trained weights differ, the "
-                f"first is '{wrong[0]}'; give the network_def that it was trained with: {settings}."
-            )
+def check_adapter(adapter: Mapping[str, Any], network: AdaptedNetwork, path: str | os.PathLike) -> None:
+    """Raise ``InputError`` when names or shapes of a network's trained part are not those of a file's content."""
+    wrong = different_weights(adapter["model"], network.trainable_state_dict())
+    if wrong:
+        settings = ", ".join(
+            f"{name} {value}" for name, value in {"tuning": adapter["tuning"], **adapter["settings"]}.items()
+        )
+        raise InputError(
+            f"{path} belongs to another network than network_def: {len(wrong)} trained weights differ, the first is "
+            f"'{wrong[0]}'; give the network_def that it was trained with: {settings}."
+        )

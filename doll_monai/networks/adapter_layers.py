@@ -82,12 +82,10 @@ def within(name: str, module: str) -> bool:
 
 
 def select(names: Iterable[str], targets: Sequence[str], head: str, what: str, nested: bool = True) -> list[str]:
-    """Those of some names outside the head that match a regular expression as a whole.
+    """Those of some modules or parameters outside the head whose whole name matches one of the regular expressions.
 
     Args:
-        names: of modules or parameters.
-        targets: regular expressions.
-        head: name of a module; nothing in it is selected.
+        names, targets, head: names to select from, regular expressions, and the module in which nothing is selected.
         what: what is looked for, for the error.
         nested: whether a name is also selected when that of a module around it matches.
 

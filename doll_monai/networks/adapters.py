@@ -26,20 +26,15 @@ ADAPTER_TARGETS = (r"backbone\.layer[1-4]\.\d+", "decoder")
 class AdaptedNetwork(nn.Module):
     """A pre-trained network of which only a small part and the head are trained.
 
-    =============== ====================================================================================
-    tuning          trained beside the head
-    =============== ====================================================================================
-    ``adapter``     a ``ConvAdapter`` behind each module whose whole name matches ``targets``
-    ``lora``        a correction of low rank to each convolution in ``targets`` (LoRA, arXiv 2106.09685)
-    ``scale_shift`` a scale and a shift behind each normalization in ``targets`` (SSF, arXiv 2210.08823)
-    ``bias``        biases in ``targets``, shifts of normalizations among them (BitFit, arXiv 2106.10199)
-    ``head``        nothing
-    ``full``        everything
-    =============== ====================================================================================
-
     It begins as the pre-trained network to the last bit. The frozen part stays in evaluation mode whatever
-    ``train()`` says: its BatchNorm statistics and dropout are still. With ``full`` nothing is frozen and nothing
-    inserted, so that the same bundle trains the network from scratch or fine-tunes all of it.
+    ``train()`` says: its BatchNorm statistics and dropout are still. Trained beside the head, by ``tuning``:
+
+    - ``adapter``: a ``ConvAdapter`` behind each module whose whole name matches ``targets``;
+    - ``lora``: a correction of low rank to each convolution in ``targets`` (LoRA, arXiv 2106.09685);
+    - ``scale_shift``: a scale and a shift behind each normalization in ``targets`` (SSF, arXiv 2210.08823);
+    - ``bias``: biases in ``targets``, shifts of normalizations among them (BitFit, arXiv 2106.10199);
+    - ``head``: nothing;
+    - ``full``: everything, from scratch or from pre-trained weights.
 
     Args:
         network: a segmentation network ``(B, 1, H, W) -> (B, T, H, W)``; it is taken over, not copied.

@@ -10,8 +10,6 @@ import torch.nn.functional as F  # noqa: N812
 from monai.networks.nets import ResNet
 from torch import nn
 
-BACKBONE_PARTS = ("conv1", "bn1", "act", "maxpool", "layer1", "layer2", "layer3", "layer4")
-
 
 class DilatedResNet(nn.Sequential):
     """The convolutional part of a MONAI 2-D ResNet at output stride 8: (B, C, H, W) -> (B, out_channels, H/8, W/8).
@@ -28,7 +26,8 @@ class DilatedResNet(nn.Sequential):
     def __init__(self, resnet: nn.Module) -> None:
         if not isinstance(resnet, ResNet) or not isinstance(resnet.conv1, nn.Conv2d):
             raise ValueError(f"The backbone must be a two-dimensional MONAI ResNet, not {type(resnet).__name__}.")
-        super().__init__(OrderedDict((name, getattr(resnet, name)) for name in BACKBONE_PARTS))
+        parts = ("conv1", "bn1", "act", "maxpool", "layer1", "layer2", "layer3", "layer4")
+        super().__init__(OrderedDict((name, getattr(resnet, name)) for name in parts))
         self.out_channels = int(resnet.in_planes)
         _trade_stride_for_dilation(resnet.layer3, 2)
         _trade_stride_for_dilation(resnet.layer4, 4)
@@ -57,10 +56,8 @@ class PyramidPooling(nn.Module):
     """Means over 1 x 1, 2 x 2, 3 x 3 and 6 x 6 regions, each reduced and put beside the features.
 
     Args:
-        in_channels: C.
+        in_channels: C; the output has 2 C channels where the number of bins divides C.
         bins: regions a side; the branch of one region has no batch normalization, so that a batch of one trains.
-
-    Shape: (B, C, h, w) -> (B, 2 C, h, w) where the number of bins divides C.
     """
 
     def __init__(self, in_channels: int, bins: Sequence[int] = (1, 2, 3, 6)) -> None:

@@ -11,14 +11,8 @@ def randomize(network: nn.Module, seed: int) -> nn.Module:
 
     An attribution that stays the same for such a network does not show what the network learnt. captum has no such
     test; that of Quantus gives layers of one shape the same weights and passes over modules without
-    ``reset_parameters``, whose parameters become noise of their own mean square here.
-
-    Args:
-        network: changed in place.
-        seed: decides the parameters on every device; the caller's random state stays as it was.
-
-    Returns:
-        the network.
+    ``reset_parameters``, whose parameters become noise of their own mean square here. The seed decides the parameters
+    on every device; the caller's random state stays as it was.
 
     Raises:
         ValueError: when a module has running statistics and no way to reset them.

@@ -45,11 +45,7 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
 
 
 def read_weights(path: str | os.PathLike) -> StateDict:
-    """A network's state dict from a checkpoint that is one, or holds one as ``model``.
-
-    Raises:
-        InputError: when the file is missing or holds no state dict.
-    """
+    """A network's state dict from a checkpoint that is one, or holds one as ``model``; ``InputError`` for another."""
     content = read_checkpoint(path)
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
@@ -66,11 +62,7 @@ def save_weights(content: Any, path: str | os.PathLike) -> None:
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike) -> nn.Module:
-    """Load a checkpoint strictly into a network and return the network.
-
-    Raises:
-        InputError: when the file is missing, or was written by another network.
-    """
+    """Load a checkpoint strictly into a network; ``InputError`` when it is missing or another network's."""
     _load_strictly(network, read_weights(path), path)
     return network
 
@@ -146,11 +138,9 @@ def is_classifier(path: str | os.PathLike) -> bool:
 
 def assemble_committee(checkpoints: Sequence[str | os.PathLike], path: str | os.PathLike) -> None:
     """Write the committee's checkpoint from those of its members, in their order."""
-    weights = {
-        f"members.{number}.{name}": value
-        for number, checkpoint in enumerate(checkpoints)
-        for name, value in read_weights(checkpoint).items()
-    }
+    weights = {}
+    for number, checkpoint in enumerate(checkpoints):
+        weights.update({f"members.{number}.{name}": value for name, value in read_weights(checkpoint).items()})
     save_weights(weights, path)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from doll_monai.networks.adapter_file import AdapterFile
-from doll_monai.networks.adapters import AdaptedNetwork
+from doll_monai.networks.adapter_file import check_adapter, read_adapter
 from doll_monai.networks.adapter_layers import within
+from doll_monai.networks.adapters import AdaptedNetwork
 from doll_monai.networks.weights import load_pretrained
 from doll_monai.utils.errors import InputError
 
@@ -85,11 +85,13 @@ class MultiTaskNetwork(nn.Module):
         self.sharing: list[str] = []
         self.tasks = nn.ModuleDict()
         for task, path in adapters.items():
-            file = AdapterFile.read(path)
-            file.check_pretrained(pretrained)
-            shares = backbone in parts and not any(within(name, f"network.{backbone}") for name in file.weights)
+            adapter = read_adapter(path, pretrained)
+            shares = backbone in parts and not any(within(name, f"network.{backbone}") for name in adapter["model"])
             memo = {id(parts[backbone]): self.shared} if shares else {}
-            self.tasks[task] = _adapted(_view(network, file, memo), file, head)
+            adapted = _adapted(_view(network, adapter, memo), adapter, head)
+            check_adapter(adapter, adapted, path)
+            adapted.load_state_dict(adapter["model"], strict=False)
+            self.tasks[task] = adapted
             self.sharing += [task] if shares else []
         self.active = next(iter(adapters))
         self.requires_grad_(False)
@@ -116,25 +118,22 @@ class MultiTaskNetwork(nn.Module):
             return {task: network(x) for task, network in self.tasks.items()}
 
 
-def _view(network: nn.Module, file: AdapterFile, memo: dict[int, Any]) -> nn.Module:
+def _view(network: nn.Module, adapter: dict[str, Any], memo: dict[int, Any]) -> nn.Module:
     """A copy of a network that holds the same tensors, but for those that were trained for the task."""
-    trained = {name.removeprefix("network.") for name in file.weights}
+    trained = {name.removeprefix("network.") for name in adapter["model"]}
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         if name not in trained:
             memo[id(tensor)] = tensor
     return copy.deepcopy(network, memo)
 
 
-def _adapted(network: nn.Module, file: AdapterFile, head: str) -> AdaptedNetwork:
+def _adapted(network: nn.Module, adapter: dict[str, Any], head: str) -> AdaptedNetwork:
     """A task's network with its adapters and a head of its number of classes."""
-    for name, value in file.weights.items():
+    for name, value in adapter["model"].items():
         plain = name.removeprefix("network.")
         if within(plain, head):
             _fit(network, plain, value)
-    adapted = AdaptedNetwork(network, file.tuning, **{**file.settings, "head": head})
-    file.check_network(adapted)
-    adapted.load_state_dict(file.weights, strict=False)
-    return adapted
+    return AdaptedNetwork(network, adapter["tuning"], **{**adapter["settings"], "head": head})
 
 
 def _fit(network: nn.Module, name: str, value: torch.Tensor) -> None:

@@ -9,8 +9,8 @@ import torch
 from monai.networks.nets import DenseNet, ResNet
 from torch import nn
 
-from doll_monai.networks.committee import Committee, member_keys
-from doll_monai.networks.weights import assemble_committee, load_backbone, load_weights
+from doll_monai.networks.committee import Committee, consensus_keys, member_keys
+from doll_monai.networks.weights import assemble_committee, load_weights
 
 
 def _resnet() -> nn.Module:
@@ -42,8 +42,9 @@ def test_script_gives_the_same_output(committee: Committee) -> None:
         torch.testing.assert_close(torch.jit.script(committee)(x), committee(x), rtol=1e-5, atol=1e-5)
 
 
-def test_members_keys_number_the_members(committee: Committee) -> None:
-    assert member_keys("pred", committee) == ["pred_0", "pred_1", "pred_2"]
+def test_keys_number_the_members_and_a_lone_one_is_named_twice_for_the_consensus(committee: Committee) -> None:
+    assert member_keys("pred", committee) == consensus_keys("pred", committee) == ["pred_0", "pred_1", "pred_2"]
+    assert consensus_keys("pred", Committee([_resnet()])) == ["pred_0", "pred_0"]
 
 
 def test_an_empty_committee_is_refused() -> None:
@@ -59,16 +60,3 @@ def test_assembled_checkpoint_loads_strictly_and_keeps_the_order(committee: Comm
     loaded = load_weights(Committee([_resnet(), _densenet(), _resnet()]), tmp_path / "committee" / "model.pt")
     state = loaded.state_dict()
     assert all(torch.equal(state[name], value) for name, value in committee.state_dict().items())
-
-
-def test_a_backbone_can_be_taken_out_of_a_committees_checkpoint(committee: Committee, tmp_path: Path) -> None:
-    class Segmenter(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.backbone = _resnet()
-            del self.backbone.fc
-
-    torch.save(committee.state_dict(), tmp_path / "model.pt")
-    network = load_backbone(Segmenter(), tmp_path / "model.pt", member=2)
-    expected = committee.members[2].state_dict()
-    assert all(torch.equal(value, expected[name]) for name, value in network.backbone.state_dict().items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,6 @@ def _classifier(build) -> nn.Module:
     return network.eval()
 
 
-def _classifier_and_backbone(build) -> tuple[ResNet, DilatedResNet, torch.Tensor]:
-    """A classifier, the dilated backbone with its weights, and an image."""
-    classifier = _classifier(build)
-    copy = build(**ARGUMENTS)
-    copy.load_state_dict(classifier.state_dict())
-    return classifier, DilatedResNet(copy).eval(), torch.rand(1, 1, 64, 64)
-
-
 @pytest.mark.parametrize("build", [resnet18, resnet50])
 def test_a_classifiers_weights_load_strictly_into_the_backbone(build, tmp_path: Path) -> None:
     classifier = _classifier(build)
@@ -51,34 +44,17 @@ def test_a_classifiers_weights_load_strictly_into_the_backbone(build, tmp_path: 
 
 
 @pytest.mark.parametrize("build", [resnet18, resnet50])
-def test_the_first_two_stages_compute_what_the_classifiers_do(build) -> None:
-    classifier, backbone, x = _classifier_and_backbone(build)
-    with torch.no_grad():
-        ours = backbone.layer2(backbone.layer1(backbone.maxpool(backbone.act(backbone.bn1(backbone.conv1(x))))))
-        theirs = classifier.maxpool(classifier.act(classifier.bn1(classifier.conv1(x))))
-        theirs = classifier.layer2(classifier.layer1(theirs))
-    assert ours.shape[-2:] == (8, 8)
-    assert torch.equal(ours, theirs)
-
-
-@pytest.mark.parametrize("build", [resnet18, resnet50])
 def test_dilated_features_subsampled_are_the_classifiers(build) -> None:
     """Dilation instead of stride computes the same numbers at every fourth place, and new ones between them."""
-    classifier, backbone, x = (part.double() for part in _classifier_and_backbone(build))
+    classifier, x = _classifier(build).double(), torch.rand(1, 1, 64, 64).double()
+    backbone = DilatedResNet(copy.deepcopy(classifier)).eval()
     with torch.no_grad():
         dense = backbone(x)
         coarse = classifier.maxpool(classifier.act(classifier.bn1(classifier.conv1(x))))
         coarse = classifier.layer4(classifier.layer3(classifier.layer2(classifier.layer1(coarse))))
-    assert dense.shape[-2:] == (8, 8)
-    assert coarse.shape[-2:] == (2, 2)
+    assert dense.shape == (1, backbone.out_channels, 8, 8)
+    assert coarse.shape == (1, backbone.out_channels, 2, 2)
     torch.testing.assert_close(dense[..., ::4, ::4], coarse, rtol=1e-9, atol=1e-9)
-
-
-def test_output_stride_is_eight() -> None:
-    backbone = DilatedResNet(resnet18(**ARGUMENTS)).eval()
-    assert backbone(torch.rand(1, 1, 64, 96)).shape == (1, 512, 8, 12)
-    assert backbone.out_channels == 512
-    assert DilatedResNet(resnet50(**ARGUMENTS)).out_channels == 2048
 
 
 @pytest.mark.parametrize(("build", "spatial"), [(resnet18, ("conv1", "conv2")), (resnet50, ("conv2",))])
