@@ -17,10 +17,9 @@ from monai.data import decollate_batch, list_data_collate
 from PIL import Image, ImageOps
 
 from doll_monai.data.label_files import write_label
-from doll_monai.findings import IGNORE
 from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd, ToGrayd, clip_border, read_radiograph
 from doll_monai.utils.errors import InputError
-from image_encodings import DEPTH, ENCODINGS, dicom
+from image_encodings import ENCODINGS, dicom
 
 HEIGHT, WIDTH = 6, 9
 MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.7.2"
@@ -49,38 +48,9 @@ def test_grey_picture_keeps_its_values_with_the_width_first(grey: np.ndarray, tm
     assert image.meta["filename_or_obj"] == str(tmp_path / "image.png")
 
 
-def test_jpeg_is_read(tmp_path: Path) -> None:
-    halves = np.repeat(np.array([40, 170], np.uint8), 8)
-    Image.fromarray(np.tile(halves, (16, 1))).save(tmp_path / "image.jpg")
-    image = _image(tmp_path / "image.jpg")
-    assert image.shape == (1, 16, 16)
-    np.testing.assert_allclose(image[0, :, 0].numpy(), halves, atol=2)
-
-
 def test_colors_are_averaged(grey: np.ndarray, tmp_path: Path) -> None:
     Image.fromarray(_colors(grey, grey // 2, 0 * grey)).save(tmp_path / "image.png")
     expected = (grey.astype(float) + grey // 2) / 3
-    np.testing.assert_allclose(_image(tmp_path / "image.png")[0].numpy().T, expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("channels", [2, 4])
-def test_opacity_is_dropped(grey: np.ndarray, channels: int, tmp_path: Path) -> None:
-    opacity = np.random.default_rng(1).integers(0, 256, grey.shape, dtype=np.uint8)
-    Image.fromarray(_colors(*[grey] * (channels - 1), opacity)).save(tmp_path / "image.png")
-    np.testing.assert_allclose(_image(tmp_path / "image.png")[0].numpy().T, grey, rtol=1e-6)
-
-
-def test_sixteen_bits_are_kept(grey: np.ndarray, tmp_path: Path) -> None:
-    deep = grey.astype(np.uint16) * 251
-    Image.fromarray(deep).save(tmp_path / "image.png")
-    assert np.array_equal(_image(tmp_path / "image.png")[0].numpy().T, deep)
-
-
-def test_palette_is_resolved_to_its_greys(grey: np.ndarray, tmp_path: Path) -> None:
-    picture = Image.fromarray(grey // 16).convert("P")
-    picture.putpalette([value for index in range(256) for value in [255 - 16 * min(index, 15)] * 3])
-    picture.save(tmp_path / "image.png")
-    expected = np.asarray(picture.convert("L")).astype(float)
     np.testing.assert_allclose(_image(tmp_path / "image.png")[0].numpy().T, expected, rtol=1e-6)
 
 
@@ -93,26 +63,17 @@ def test_nifti_with_or_without_a_trailing_axis_is_a_image(shape: tuple[int, ...]
     assert np.array_equal(image[0].numpy(), values.reshape(WIDTH, HEIGHT))
 
 
-def test_dicom_is_bright_where_rays_were_absorbed_in_both_conventions(grey: np.ndarray, tmp_path: Path) -> None:
-    itk.imwrite(itk.image_from_array(grey.astype(np.uint16)), str(tmp_path / "two.dcm"))
-    content = (tmp_path / "two.dcm").read_bytes()
-    assert b"MONOCHROME2" in content
-    (tmp_path / "one.dcm").write_bytes(content.replace(b"MONOCHROME2", b"MONOCHROME1"))
-    two, one = (_image(tmp_path / f"{name}.dcm")[0].numpy().T for name in ("two", "one"))
-    assert np.array_equal(two, grey)
-    assert len(np.unique(one + two)) == 1
-
-
-def test_a_volume_is_no_image(tmp_path: Path) -> None:
-    nib.save(nib.Nifti1Image(np.zeros((8, 8, 5), np.float32), np.eye(4)), tmp_path / "volume.nii.gz")
-    with pytest.raises(InputError, match=r"volume\.nii\.gz is no two-dimensional image but 8 x 8 x 5"):
-        _image(tmp_path / "volume.nii.gz")
-
-
-def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
-    nib.save(nib.Nifti1Image(np.full((8, 8), np.nan, np.float32), np.eye(4)), tmp_path / "nan.nii.gz")
-    with pytest.raises(InputError, match=r"nan\.nii\.gz holds values that are no numbers"):
-        _image(tmp_path / "nan.nii.gz")
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (np.zeros((8, 8, 5)), "is no two-dimensional image but 8 x 8 x 5"),
+        (np.full((8, 8), np.nan), "holds values that are no numbers"),
+    ],
+)
+def test_volumes_and_values_that_are_no_numbers_are_refused(values, sentence: str, tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(values.astype(np.float32), np.eye(4)), tmp_path / "image.nii.gz")
+    with pytest.raises(InputError, match=rf"image\.nii\.gz {sentence}"):
+        _image(tmp_path / "image.nii.gz")
 
 
 def test_the_darkest_is_zero_and_the_brightest_one(grey: np.ndarray, tmp_path: Path) -> None:
@@ -134,13 +95,6 @@ def test_a_picture_is_seen_as_viewers_show_it(grey: np.ndarray, tmp_path: Path) 
         shown = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "image.png")))
         for suffix in ("png", "tif"):
             assert np.array_equal(_image(tmp_path / f"image.{suffix}")[0].numpy().T, shown), (orientation, suffix)
-
-
-def test_sixteen_bits_of_each_color_are_kept(tmp_path: Path) -> None:
-    grey = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
-    for name in ("color16.png", "color16.tif"):
-        ENCODINGS[name](grey, tmp_path / name)
-        assert np.array_equal(_image(tmp_path / name)[0].numpy().T, grey.astype(float) * DEPTH)
 
 
 def test_a_picture_of_several_pages_is_no_image(grey: np.ndarray, tmp_path: Path) -> None:
@@ -272,35 +226,16 @@ def test_a_border_of_any_kind_is_clipped_and_other_images_are_left_alone() -> No
 
 
 @pytest.mark.parametrize("load", [LoadRadiographd("image"), LoadLabeld("image")])
-def test_a_missing_file_is_named(load, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"absent\.png does not exist"):
-        load({"image": str(tmp_path / "absent.png")})
-
-
-@pytest.mark.parametrize("load", [LoadRadiographd("image"), LoadLabeld("image")])
-def test_a_truncated_file_is_named(load, tmp_path: Path) -> None:
-    path = tmp_path / "short.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(InputError, match=r"short\.png cannot be read"):
+@pytest.mark.parametrize(
+    ("length", "sentence"), [(None, "does not exist"), (2000, "cannot be read"), (12, "cannot be read"), (0, "empty")]
+)
+def test_a_missing_or_damaged_file_is_named(load, length: int | None, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    if length is not None:
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
+        path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=rf"image\.png.*{sentence}"):
         load({"image": str(path)})
-
-
-@pytest.mark.parametrize("load", [LoadRadiographd("image"), LoadLabeld("image")])
-def test_a_text_file_named_png_is_named(load, tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("not a picture")
-    with pytest.raises(InputError, match=r"text\.png cannot be read"):
-        load({"image": str(tmp_path / "text.png")})
-
-
-def test_a_label_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    label = np.random.default_rng(0).choice(np.array([0, 1, IGNORE], np.uint8), (14, WIDTH, HEIGHT))
-    affine = np.diag([-2.0, -3.0, 1.0, 1.0])
-    write_label(tmp_path / "label.nii.gz", label, affine)
-    result = LoadLabeld("label", channels=14)({"label": str(tmp_path / "label.nii.gz")})["label"]
-    assert result.dtype == torch.uint8
-    assert np.array_equal(result.numpy(), label)
-    assert np.array_equal(result.affine.numpy(), affine)
 
 
 @pytest.mark.parametrize(("dtype", "slope"), [(np.uint8, 1.0), (np.int16, 1.0), (np.float32, 1.0), (np.uint8, 0.5)])
