@@ -42,8 +42,8 @@ KNOWN_TYPES = {str(kind) for kind in VR}
 
 
 def image_readers() -> list[ImageReader]:
-    """The readers in the order in which ``LoadImage`` keeps them: the last one that takes a file's name reads it."""
-    return [ItkImageReader(), NiftiImageReader(), PictureReader(), JsrtReader()]
+    """The readers in their order: the first one that takes a file's name reads it, ITK's all that is left."""
+    return [JsrtReader(), PictureReader(), NiftiImageReader(), ItkImageReader()]
 
 
 def check_header(path: Any, shape: Sequence[int], channels: int = 1) -> None:

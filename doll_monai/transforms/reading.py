@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping
-from functools import cache
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor, PILReader
+from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader, PILReader
 from monai.data.utils import to_affine_nd
-from monai.transforms import LoadImage, MapTransform, ScaleIntensityd
+from monai.transforms import EnsureChannelFirst, MapTransform, ScaleIntensityd
 from monai.utils import SpaceKeys
 from PIL import UnidentifiedImageError
 
@@ -51,12 +51,11 @@ class LoadRadiographd(KeywiseTransform):
 
     def __init__(self, keys: KeysCollection = "image") -> None:
         super().__init__(keys)
-        self.load = LoadImage(image_only=True, ensure_channel_first=True)
-        self.load.readers = image_readers()
+        self.readers = image_readers()
 
     def convert(self, value: Any, data: Mapping[Hashable, Any]) -> torch.Tensor:
         """The image of a file name."""
-        path, image = value, _load(self.load, value, "image").float()
+        path, image = value, _load(partial(_read, readers=self.readers), value, "image")
         if image.ndim != 3 or min(image.shape[1:]) < 2:
             size = " x ".join(str(length) for length in image.shape[1:])
             raise InputError(f"The image {path} is no two-dimensional image but {size}; remove it from the datalist.")
@@ -171,8 +170,7 @@ class LoadLabeld(KeywiseTransform):
     def __init__(self, keys: KeysCollection = "label", channels: int | None = None) -> None:
         super().__init__(keys)
         self.channels = channels
-        self.load = LoadImage(image_only=True, ensure_channel_first=True)
-        self.load.register(PILReader(converter=upright))
+        self.readers = [PILReader(converter=upright), NibabelReader(), ITKReader()]
 
     def convert(self, value: Any, data: Mapping[Hashable, Any]) -> torch.Tensor:
         """The label of a file name."""
@@ -187,11 +185,23 @@ class LoadLabeld(KeywiseTransform):
         """A file of our own layout directly, any other one as MONAI does."""
         found = read_label(path) if str(path).lower().endswith((".nii", ".nii.gz")) else None
         if found is None:
-            label: torch.Tensor = self.load(path)
-            return label
+            return _read(path, self.readers)
         return MetaTensor(
             torch.from_numpy(found[0]), affine=torch.as_tensor(found[1]), meta={"filename_or_obj": str(path)}
         )
+
+
+def _read(path: Any, readers: Sequence[ImageReader]) -> torch.Tensor:
+    """What ``LoadImage`` does, which makes one of each of MONAI's readers, with a warning where a library is missing.
+
+    Returns:
+        (C, W, H) or (C, W, H, 1) ``float32``.
+    """
+    reader = next(reader for reader in readers if reader.verify_suffix(path))
+    values, meta = reader.get_data(reader.read(path))
+    meta["filename_or_obj"] = str(path)
+    image = MetaTensor.ensure_torch_and_prune_meta(np.asarray(values, dtype=np.float32), meta)
+    return EnsureChannelFirst()(image)
 
 
 def _load(load: Callable[[Any], torch.Tensor], path: Any, what: str) -> torch.Tensor:
