@@ -16,6 +16,7 @@ from doll_monai.attribution.integration import Integration
 from doll_monai.attribution.path import Run, path_through
 from doll_monai.attribution.quadrature import METHODS
 from doll_monai.attribution.reference import captum_gradient
+from doll_monai.utils.errors import InputError
 
 ENGINES = ("doll", "captum")
 """The implementation here, and captum's, which is the reference."""
@@ -77,11 +78,11 @@ def path_gradient(
         ValueError: for an unknown engine or method, or shapes that do not fit.
     """
     if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not '{engine}'.")
+        raise InputError(f"engine must be one of {', '.join(ENGINES)}, not '{engine}'.")
     if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, not '{method}'.")
+        raise InputError(f"method must be one of {', '.join(METHODS)}, not '{method}'.")
     if n_steps < 1:
-        raise ValueError(f"n_steps must be at least 1, not {n_steps}.")
+        raise InputError(f"n_steps must be at least 1, not {n_steps}.")
     if inputs.ndim != 4 or inputs.shape[1] != 1 or target.shape[0] != inputs.shape[0]:
         raise ValueError(f"inputs must be (B, 1, H, W) and target (B, T), not {inputs.shape} and {target.shape}.")
     run = run or (lambda x, f: f(x))

@@ -15,7 +15,7 @@ from PIL import Image
 from doll_monai.data.datalist import read_table, relative_path
 from doll_monai.data.run_lengths import RunLengths, read_run_lengths
 from doll_monai.findings import finding_index
-from doll_monai.utils.errors import InputError
+from doll_monai.utils.errors import InputError, explained
 from doll_monai.utils.pictures import open_picture, upright
 
 Region = str | tuple[float, ...] | RunLengths
@@ -39,6 +39,7 @@ class GroundTruth:
         InputError: when the file is missing, lacks a column or names an unknown finding.
     """
 
+    @explained
     def __init__(self, path: str | os.PathLike | None, dataset_dir: str | os.PathLike) -> None:
         self.dataset_dir = Path(dataset_dir)
         self._regions: dict[str, list[tuple[int, Region]]] = {}

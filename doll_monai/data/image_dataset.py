@@ -13,7 +13,7 @@ import torch
 from monai.data import Dataset, MetaTensor
 from monai.transforms import Compose
 
-from doll_monai.utils.errors import InputError, sentence_of
+from doll_monai.utils.errors import InputError, explained, sentence_of
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class ImageDataset(Dataset):
             a file system is that vanished.
     """
 
+    @explained
     def __init__(
         self,
         data: Sequence[Mapping[str, Any]],

@@ -16,7 +16,7 @@ from torch import nn
 
 from doll_monai.handlers.engine import output_of
 from doll_monai.handlers.explainer import Explainer
-from doll_monai.utils.errors import InputError
+from doll_monai.utils.errors import InputError, explained
 
 
 class CaptumHandler(Explainer):
@@ -46,6 +46,7 @@ class CaptumHandler(Explainer):
         InputError: for another method, no samples, or a negative standard deviation.
     """
 
+    @explained
     def __init__(
         self,
         networks: Sequence[nn.Module],

@@ -16,6 +16,7 @@ from monai.utils import CommonKeys
 from doll_monai.findings import IGNORE
 from doll_monai.handlers.engine import output_of
 from doll_monai.handlers.learning_curve import slope_fall
+from doll_monai.utils.errors import InputError, explained
 
 MIN_EPOCHS = 4
 """Epochs before anything is corrected; ours: a curve of three parameters needs three."""
@@ -45,9 +46,10 @@ class EarlyLearningCorrection:
         divisor: the sizes of scaled images are multiples of this number, as the network wants them.
 
     Raises:
-        ValueError: when ``confidence`` is below 0.5 or a scale is not positive.
+        InputError: when ``confidence`` is below 0.5 or a scale is not positive.
     """
 
+    @explained
     def __init__(
         self,
         slope_threshold: float = 0.9,
@@ -57,7 +59,7 @@ class EarlyLearningCorrection:
         divisor: int = 8,
     ) -> None:
         if confidence < 0.5 or not scales or min(scales) <= 0:
-            raise ValueError("Correction needs confidence >= 0.5 and positive scales.")
+            raise InputError("Correction needs confidence >= 0.5 and positive scales.")
         self.slope_threshold = slope_threshold
         self.confidence = confidence
         self.scales = list(scales)

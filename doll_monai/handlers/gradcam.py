@@ -13,7 +13,7 @@ from torch import nn
 
 from doll_monai.handlers.engine import output_of
 from doll_monai.handlers.explainer import Explainer
-from doll_monai.utils.errors import InputError
+from doll_monai.utils.errors import InputError, explained
 
 
 class GradCAMHandler(Explainer):
@@ -27,6 +27,7 @@ class GradCAMHandler(Explainer):
         InputError: when there are not as many layers as networks, or a network has no layer of the name.
     """
 
+    @explained
     def __init__(
         self,
         networks: Sequence[nn.Module],

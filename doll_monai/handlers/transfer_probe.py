@@ -14,7 +14,7 @@ from monai.networks.utils import eval_mode
 from monai.utils import CommonKeys
 from torch import nn
 
-from doll_monai.utils.errors import InputError
+from doll_monai.utils.errors import InputError, explained
 
 
 class TransferProbe:
@@ -37,6 +37,7 @@ class TransferProbe:
         InputError: when there is no image, or no convolution in the network.
     """
 
+    @explained
     def __init__(
         self,
         network: nn.Module,

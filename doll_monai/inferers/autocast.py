@@ -10,6 +10,8 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SimpleInferer
 
+from doll_monai.utils.errors import InputError, explained
+
 logger = logging.getLogger(__name__)
 
 _announced: set[str] = set()
@@ -40,15 +42,16 @@ class AutocastInferer(Inferer):
         dtype: ``auto`` (see ``preferred_dtype``) or the name of a ``torch`` dtype; ``float32`` switches it off.
 
     Raises:
-        ValueError: when ``dtype`` is no floating point type of ``torch``.
+        InputError: when ``dtype`` is no floating point type of ``torch``.
     """
 
+    @explained
     def __init__(self, inferer: Inferer | None = None, dtype: str = "auto") -> None:
         super().__init__()
         self.inferer = inferer or SimpleInferer()
         given = getattr(torch, dtype, None)
         if dtype != "auto" and not (isinstance(given, torch.dtype) and given.is_floating_point):
-            raise ValueError(f"dtype must be 'auto' or a torch dtype such as 'float32', not '{dtype}'.")
+            raise InputError(f"dtype must be 'auto' or a torch dtype such as 'float32', not '{dtype}'.")
         self.dtype = dtype
 
     def __call__(

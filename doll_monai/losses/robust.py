@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from doll_monai.losses.partial import known_pixels
+from doll_monai.utils.errors import InputError, explained
 
 
 class NoiseRobustDiceLoss(nn.Module):
@@ -22,13 +23,14 @@ class NoiseRobustDiceLoss(nn.Module):
         exponent: 2 is Dice with squares, 1 resembles the mean absolute error; 1.5 is the paper's.
 
     Raises:
-        ValueError: when ``exponent`` is not between 1 and 2.
+        InputError: when ``exponent`` is not between 1 and 2.
     """
 
+    @explained
     def __init__(self, exponent: float = 1.5) -> None:
         super().__init__()
         if not 1 <= exponent <= 2:
-            raise ValueError(f"exponent must be between 1 and 2, not {exponent}.")
+            raise InputError(f"exponent must be between 1 and 2, not {exponent}.")
         self.exponent = exponent
 
     def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -56,13 +58,14 @@ class GeneralizedCrossEntropyLoss(nn.Module):
         background_weight: weight of a background pixel, ours.
 
     Raises:
-        ValueError: when ``q`` is not above 0 and at most 1.
+        InputError: when ``q`` is not above 0 and at most 1.
     """
 
+    @explained
     def __init__(self, q: float = 0.7, background_weight: float = 1.0) -> None:
         super().__init__()
         if not 0 < q <= 1:
-            raise ValueError(f"q must be above 0 and at most 1, not {q}.")
+            raise InputError(f"q must be above 0 and at most 1, not {q}.")
         self.q = q
         self.background_weight = background_weight
 

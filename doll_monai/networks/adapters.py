@@ -16,7 +16,7 @@ from doll_monai.networks.adapter_layers import (
     select,
     within,
 )
-from doll_monai.utils.errors import InputError
+from doll_monai.utils.errors import InputError, explained
 
 TUNINGS = ("adapter", "lora", "scale_shift", "bias", "head", "full")
 ADAPTER_TARGETS = (r"backbone\.layer[1-4]\.\d+", "decoder")
@@ -49,6 +49,7 @@ class AdaptedNetwork(nn.Module):
         InputError: for an unknown ``tuning``, when nothing matches ``targets`` or ``head``, or ``lora`` lacks peft.
     """
 
+    @explained
     def __init__(
         self,
         network: nn.Module,

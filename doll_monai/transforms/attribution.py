@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from doll_monai.findings import BACKGROUND, FOREGROUND, IGNORE, IGNORED_TARGET, finding_index
 from doll_monai.transforms.keywise import KeywiseTransform
 from doll_monai.transforms.observations import by_observation
-from doll_monai.utils.errors import InputError
+from doll_monai.utils.errors import InputError, explained
 
 MAGNITUDES = {"absolute": torch.abs, "positive": torch.relu}
 SCALES = {"max": torch.amax, "mass": torch.mean}
@@ -47,6 +47,7 @@ class AttributionMagnituded(KeywiseTransform):
         InputError: for another kind.
     """
 
+    @explained
     def __init__(self, keys: KeysCollection, kind: str = "absolute") -> None:
         super().__init__(keys)
         if kind not in MAGNITUDES:
@@ -69,6 +70,7 @@ class NormalizeAttributiond(KeywiseTransform):
         InputError: for another kind.
     """
 
+    @explained
     def __init__(self, keys: KeysCollection, kind: str = "max") -> None:
         super().__init__(keys)
         if kind not in SCALES:
@@ -104,6 +106,7 @@ class AttributionToLabeld(KeywiseTransform):
         KeyError: for an unknown observation.
     """
 
+    @explained
     def __init__(
         self,
         keys: KeysCollection,

@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from skimage.segmentation import slic
 
-from doll_monai.utils.errors import InputError
+from doll_monai.utils.errors import InputError, explained
 
 
 class SuperpixelAveraged(MapTransform):
@@ -32,6 +32,7 @@ class SuperpixelAveraged(MapTransform):
         InputError: for a number or a compactness out of range.
     """
 
+    @explained
     def __init__(
         self, keys: KeysCollection, image_key: str = "image", n_segments: int = 500, compactness: float = 0.1
     ) -> None:

@@ -69,8 +69,8 @@ def _check_files(files: Sequence[str], given: Mapping[str, Any], tracking: str |
     for file in [*files, *([tracking] if tracking and tracking not in DEFAULT_EXP_MGMT_SETTINGS else [])]:
         if not os.path.isfile(file):
             raise InputError(f"The configuration file {file} does not exist.")
-    settings = DEFAULT_EXP_MGMT_SETTINGS.get(str(tracking)) or ConfigParser.load_config_files(tracking or {})
-    tracked: dict[str, Any] = settings.get("configs", {})
+    settings: Any = DEFAULT_EXP_MGMT_SETTINGS.get(str(tracking)) or ConfigParser.load_config_files(tracking or {})
+    tracked = settings.get("configs", {})
     contents = [ConfigParser.load_config_file(file) for file in files]
     naming = [text for content in [*contents, given] for text in _texts(content)]
     for number, added in enumerate([*contents[1:], given], start=1):

@@ -299,6 +299,9 @@ CASES: dict[str, tuple[Callable[..., list[str]], Break]] = {
     "the folder of other images": (partial(classify, dataset_dir="new"), nothing),
     "a value of a wrong kind": (partial(check, learning_rate="fast"), nothing),
     "a value that does not exist": (partial(check, lerning_rate=0.1), nothing),
+    "a tuning that does not exist": (partial(infer, **{"network_def::tuning": "adaptor"}), nothing),
+    "a precision that does not exist": (partial(infer, precision="float12"), nothing),
+    "a rule of quadrature that does not exist": (partial(explain, ig_method="simpson"), nothing),
     "labels of other values in the folder": (partial(explain, output_dir="done/labels", ig_steps=3), nothing),
     "a training of other values in the folder": (
         partial(classify, ckpt_dir="done/training", datalist="done/images.json", learning_rate=0.1),
