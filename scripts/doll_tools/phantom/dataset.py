@@ -1,9 +1,9 @@
-"""Writes a set of phantom images in the layout of CheXpert, with the truth beside it.
+"""Writes a set of phantom images in the layout of CheXpert, with their ground truth.
 
 Files in the output folder::
 
-    train.csv, valid.csv                             CheXpert's columns; reports' labels in train, the truth in valid
-    train/patient00001/study1/view1_frontal.jpg      8-bit grey
+    train.csv, valid.csv                             CheXpert's columns; reports' labels in train, ground truth in valid
+    train/patient00001/study1/view1_frontal.jpg      8-bit gray
     truth.csv, truth/...                             one mask a frontal image and drawn finding
     index.csv, masks/...                             lungs, heart, clavicles, and infection for every frontal image
 
@@ -194,5 +194,5 @@ def _write_study(
 
 def _write_image(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"quality": JPEG_QUALITY} if path.suffix == ".jpg" else {"compress_level": 1}
-    Image.fromarray(image if image.dtype == np.uint8 else image.astype(np.uint8) * 255).save(path, **options)
+    picture = Image.fromarray(image if image.dtype == np.uint8 else image.astype(np.uint8) * 255)
+    picture.save(path, quality=JPEG_QUALITY, compress_level=1)  # the first is JPEG's, the second PNG's

@@ -33,7 +33,7 @@ SUBTLE_SHARE = 0.15
 NOTABLE = 0.25
 """A change counts as notable where it reaches this share of its own usual maximum (its 95th percentile)."""
 FAINTEST = 0.02
-"""... and at least this attenuation, about four grey values."""
+"""... and at least this attenuation, about four gray values."""
 
 
 @dataclass

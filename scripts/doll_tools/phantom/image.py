@@ -1,4 +1,4 @@
-"""One image of the phantom: anatomy and findings summed to attenuation, turned into grey values, with the truth."""
+"""One image of the phantom: anatomy and findings summed to attenuation, then to gray values; with its ground truth."""
 
 from __future__ import annotations
 
@@ -159,37 +159,37 @@ def _compose(rng: np.random.Generator, anatomy: Anatomy, changes: dict[str, Chan
 def _expose(
     rng: np.random.Generator, attenuation: np.ndarray, frame: Frame, portable: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Grey values of an image: exposure, contrast, blur, noise, marker and collimator.
+    """Gray values of an image: exposure, contrast, blur, noise, marker and collimator.
 
     Returns:
         image (H, W) uint8, and the mask (H, W) bool of the field the collimator leaves open.
     """
     top = rng.uniform(1.15, 1.45)
-    grey = np.clip(attenuation / top, 0, None)
-    grey = grey / (1 + grey**6) ** (1 / 6)
-    grey = grey ** rng.uniform(0.75, 1.2)
+    gray = np.clip(attenuation / top, 0, None)
+    gray = gray / (1 + gray**6) ** (1 / 6)
+    gray = gray ** rng.uniform(0.75, 1.2)
     if portable and rng.random() < 0.5:
-        grey = ramp(attenuation / 0.1) * rng.uniform(0.08, 0.2) + grey * rng.uniform(0.68, 0.8)
+        gray = ramp(attenuation / 0.1) * rng.uniform(0.08, 0.2) + gray * rng.uniform(0.68, 0.8)
     else:
-        grey = grey * rng.uniform(0.88, 0.99) + rng.uniform(0.0, 0.05)
+        gray = gray * rng.uniform(0.88, 0.99) + rng.uniform(0.0, 0.05)
     noise = rng.standard_normal(frame.shape, dtype=np.float32) * rng.uniform(0.004, 0.022)
-    blurred = Image.fromarray(np.clip(grey * 255, 0, 255).astype(np.uint8))
+    blurred = Image.fromarray(np.clip(gray * 255, 0, 255).astype(np.uint8))
     blurred = blurred.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.8) * frame.shape[1] / 320))
-    grey = np.asarray(blurred, dtype=np.float32) / 255
-    grey = grey + noise * (0.5 + np.sqrt(grey))
-    grey = _burn_marker(rng, grey, portable)
+    gray = np.asarray(blurred, dtype=np.float32) / 255
+    gray = gray + noise * (0.5 + np.sqrt(gray))
+    gray = _burn_marker(rng, gray, portable)
     (height, width), open_field = frame.shape, np.zeros(frame.shape, bool)
     top = bottom = left = right = 0
     if rng.random() < 0.35:  # one or more dark borders
         top, bottom, left, right = (rng.uniform(0, 0.045, 4) * (rng.random(4) < 0.6) * min(frame.shape)).astype(int)
     open_field[top : height - bottom, left : width - right] = True
-    grey = np.where(open_field, grey, rng.uniform(0.0, 0.03))
-    return (np.clip(grey, 0, 1) * 255).astype(np.uint8), open_field
+    gray = np.where(open_field, gray, rng.uniform(0.0, 0.03))
+    return (np.clip(gray, 0, 1) * 255).astype(np.uint8), open_field
 
 
-def _burn_marker(rng: np.random.Generator, grey: np.ndarray, portable: bool) -> np.ndarray:
+def _burn_marker(rng: np.random.Generator, gray: np.ndarray, portable: bool) -> np.ndarray:
     """Burn the side letter into the upper corner of its side, sometimes with a word below."""
-    height, width = grey.shape
+    height, width = gray.shape
     left = rng.random() < 0.6
     text = ("L" if left else "R") + ("\nPORTABLE" if portable and rng.random() < 0.3 else "")
     x = width * (rng.uniform(0.85, 0.92) if left else rng.uniform(0.04, 0.1))
@@ -198,7 +198,7 @@ def _burn_marker(rng: np.random.Generator, grey: np.ndarray, portable: bool) -> 
     pen, letter = ImageDraw.Draw(stamp), max(7, round(0.06 * min(height, width)))
     pen.text((x, y), text[0], fill=255, font=_font(letter))
     pen.text((min(x, width - 2.6 * letter), y + 1.2 * letter), text[2:], fill=255, font=_font(max(6, letter // 2)))
-    return grey + (0.97 - grey) * (np.asarray(stamp, dtype=np.float32) / 255)
+    return gray + (0.97 - gray) * (np.asarray(stamp, dtype=np.float32) / 255)
 
 
 _font = lru_cache(maxsize=8)(ImageFont.load_default)
@@ -218,5 +218,5 @@ def draw_lateral(rng: np.random.Generator, size: int = 320) -> np.ndarray:
     ribs = np.clip(np.sin((v - 0.5 * u) * 17 + rng.uniform(0, 6)), 0.7, 1) - 0.7
     total = body - 0.75 * lung * (1 - 0.8 * heart) + 0.28 * spine + 0.2 * ribs * (lung > 0)
     noise = rng.standard_normal((height, width), dtype=np.float32) * 0.015
-    grey = np.clip(total / rng.uniform(1.15, 1.4), 0, 1) + noise
-    return (np.clip(grey, 0, 1) * 255).astype(np.uint8)
+    gray = np.clip(total / rng.uniform(1.15, 1.4), 0, 1) + noise
+    return (np.clip(gray, 0, 1) * 255).astype(np.uint8)

@@ -16,7 +16,7 @@ SECTIONS = ("training", "validation", "test")
 
 
 def picture(path: Path, pixels: np.ndarray | None = None, **options: Any) -> Path:
-    """A grey picture, 8 x 5 by default."""
+    """A gray picture, 8 x 5 by default."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((5, 8), 77, np.uint8) if pixels is None else pixels).save(path, **options)
     return path
