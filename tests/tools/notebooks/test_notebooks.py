@@ -1,9 +1,8 @@
-"""The notebooks in ``scripts/notebooks``: clean in git, and they run to their end on the phantom."""
+"""The tutorials in ``docs/tutorials``: clean in git, and they run to their end on the phantom."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,13 @@ import pandas as pd
 import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
-from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[3]
-FOLDER = ROOT / "scripts" / "notebooks"
+FOLDER = ROOT / "docs" / "tutorials"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 ORDER = ("3", "1", "2")
 """The third alone in an empty folder runs the first itself; the first then finds all of it done."""
 STARTED_IN = {"1": ROOT, "2": FOLDER, "3": ROOT}
-LIMIT = 300
-"""Seconds that all three may take together on two idle cores; a busy machine gets four times as much."""
 WRITTEN = (
     *("images/train.csv", "dataset.json", "committee.json", "committee.pt", "classification/committee/metrics.csv"),
     *("labels/labels.csv", "labels/provenance.json", "labels/dataset.json", "pretraining/model.pt"),
@@ -43,47 +39,27 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_there_are_three() -> None:
-    assert [path.name[0] for path in NOTEBOOKS] == ["1", "2", "3"]
-
-
 @every_notebook
-def test_outputs_are_stripped(path: Path) -> None:
+def test_it_is_clean_and_runs_anywhere(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    assert notebook.metadata.kernelspec.name == "python3"
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     assert set(notebook.metadata.language_info) == {"name"}
     assert all(cell.metadata == {} for cell in notebook.cells)
-    for cell in code_cells(notebook):
-        assert cell.outputs == []
-        assert cell.execution_count is None
-
-
-@every_notebook
-def test_cells_have_names_of_their_own(path: Path) -> None:
-    names = [cell.id for cell in nbformat.read(path, as_version=4).cells]
-    assert len(set(names)) == len(names)
-    assert all(re.fullmatch(r"[a-z-]+", name) for name in names)
-
-
-@every_notebook
-def test_no_absolute_path(path: Path) -> None:
-    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
-    assert re.findall(r"(?<![\w.})\]*'\"<])/\w+|[A-Z]:\\|file://", text) == []
-    assert re.findall(r"[\"'(]/\w+", text) == []
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code_cells(notebook))
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert re.findall(r"(?<![\w.})\]*'\"<])/\w+|[A-Z]:\\|file://|[\"'(]/\w+", text) == [], "an absolute path"
 
 
 @every_notebook
 def test_links_lead_somewhere(path: Path) -> None:
     text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text)]
-    assert links
     assert [link for link in links if link and not (FOLDER / link).exists()] == []
 
 
 @every_notebook
-def test_every_figure_says_that_its_images_are_synthetic(path: Path) -> None:
+def test_every_figure_says_that_its_images_are_drawn(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     drawing = [cell for cell in code_cells(notebook) if re.search(r"image_grid\(|= Figure\(", cell.source)]
     assert drawing
@@ -98,12 +74,10 @@ class Executed:
     Args:
         output: the folder that they wrote to.
         notebooks: the first character of the name to the notebook with its outputs.
-        seconds: of all together.
     """
 
     output: Path
     notebooks: dict[str, NotebookNode]
-    seconds: float
 
 
 @pytest.fixture(scope="module")
@@ -112,20 +86,13 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executed]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOLL_MONAI_NOTEBOOKS", str(output))
         patch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
-        done, start = {}, time.monotonic()
+        done = {}
         for number in ORDER:
             (path,) = (path for path in NOTEBOOKS if path.name.startswith(number))
             done[number] = nbformat.read(path, as_version=4)
             resources = {"metadata": {"path": str(STARTED_IN[number])}}
             NotebookClient(done[number], timeout=900, kernel_name="python3", resources=resources).execute()
-        yield Executed(output, done, time.monotonic() - start)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_they_end_in_time(executed: Executed) -> None:
-    print(f"three notebooks: {executed.seconds:.0f} s")
-    assert executed.seconds < 4 * LIMIT
+        yield Executed(output, done)
 
 
 @pytest.mark.slow
@@ -152,12 +119,3 @@ def test_there_is_something_to_explain(executed: Executed) -> None:
     assert auroc > 0.65
     iou = pd.read_csv(executed.output / "sources.csv", index_col="setting")["IoU"]
     assert iou["default"] > 1.5 * iou["at random"]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_images_fit_the_text(executed: Executed) -> None:
-    images = sorted((executed.output / "images" / "train").rglob("view1_frontal.jpg"))
-    images += sorted((executed.output / "images" / "valid").rglob("view1_frontal.jpg"))
-    assert len(images) == 240
-    assert min(Image.open(images[0]).size) == 128
