@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -26,6 +25,8 @@ PARTS = ("dataset.json", "labels.csv", "provenance.json")
 _ALLOWED = {*PARTS, "labels", "rows", "maps", "failures.csv", "mlruns", "mlruns.db"}
 _AGAIN = "run the label generation with the same output_dir again"
 _WORD = re.compile(r"""[^\s'",;=()\[\]{}<>|]{2,}""")
+_NUMBER = re.compile(r"([-+]?[\d.]+(e[-+]?\d+)?)?", re.IGNORECASE)
+"""A finite number, or nothing."""
 _TEXTS = ("descrip", "aux_file", "db_name", "intent_name")
 
 
@@ -191,23 +192,19 @@ def _compare_files(root: Path, named: set[str]) -> None:
 def _read_rows(path: Path, images: Iterable[str]) -> list[dict[str, str]]:
     known, seen, rows = set(images), set(), []
     for line, row in read_table(path, COLUMNS):
-        where, pair = f"{path}, line {line}", (row["image"], row["observation"])
+        pair = row["image"], row["observation"]
+        wrong = [column for column in COLUMNS[2:] if not _NUMBER.fullmatch(row[column])]
+        if not row["foreground_share"] or wrong:
+            column = (*wrong, "foreground_share")[0]
+            raise InputError(f"{path}, line {line}: the {column} '{row[column]}' is no number; {_AGAIN}.")
         if set(row) != set(COLUMNS):
             extra = min(set(row) - set(COLUMNS))
             raise InputError(f"{path} has the column {extra}, which may say more than it should; remove it.")
         if row["image"] not in known or row["observation"] not in FINDINGS or pair in seen:
             what = f"{row['observation']} of {row['image']}"
-            raise InputError(f"{where}: {what} is unknown or stands there twice; do not mix folders of labels.")
-        for column in COLUMNS[2:]:
-            if not _is_number(row[column]) and (row[column] or column == "foreground_share"):
-                raise InputError(f"{where}: the {column} '{row[column]}' is no number; {_AGAIN}.")
+            raise InputError(
+                f"{path}, line {line}: {what} is unknown or stands there twice; do not mix folders of labels."
+            )
         seen.add(pair)
         rows.append(row)
     return rows
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
