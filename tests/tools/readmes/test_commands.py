@@ -185,10 +185,8 @@ def test_every_command_works(page: Path, clone: Path) -> None:
             _shell(_small(_filled_in(command, page), clone), clone)
 
 
-def test_every_bundle_has_commands_and_what_is_not_run_is_there() -> None:
+def test_every_bundle_has_commands() -> None:
     assert all(commands(page) for page in BUNDLES)
-    every = [command for page in PAGES for command in commands(page)]
-    assert [start for start in NOT_RUN if not any(command.startswith(start) for command in every)] == []
 
 
 def test_publishing_is_told_what_monai_wants() -> None:
