@@ -11,10 +11,8 @@ from doll_monai.attribution.compiling import compile_pays
 from doll_monai.data import datalist, ground_truth
 from doll_monai.data.label_store import LabelStore
 from doll_monai.findings import FINDINGS
-from doll_monai.handlers import image_scores
 from doll_monai.handlers.engine import every, image_meta
 from doll_monai.handlers.localization import localization_sources, with_label_shares
-from doll_monai.handlers.randomized import explained_keys
 from doll_monai.handlers.tracking import (
     artifact_folder,
     bundle_name,
@@ -49,7 +47,6 @@ __all__ = [
     "describe_network",
     "every",
     "executed_configuration",
-    "explained_keys",
     "file_hash",
     "find_images",
     "finish_labels",
@@ -70,7 +67,6 @@ __all__ = [
     "process_rank",
     "records_with_ground_truth",
     "run",
-    "scored_images",
     "share_network",
     "switch",
     "with_label_shares",
@@ -90,7 +86,6 @@ load_sections = explained(datalist.load_sections)
 load_weights = explained(weights.load_weights)
 parameter_groups = explained(parameters.parameter_groups)
 records_with_ground_truth = explained(ground_truth.records_with_ground_truth)
-scored_images = explained(image_scores.scored_images)
 switch = explained(errors.switch)
 
 

@@ -2,25 +2,78 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from ignite.engine import Engine, Events
+from monai.utils import CommonKeys
 
 from doll_monai.data.ground_truth import GroundTruth, patient_of
 from doll_monai.findings import FINDINGS
-from doll_monai.handlers.pair_table import PairTable, Row
+from doll_monai.handlers.engine import output_of
 from doll_monai.metrics.localization import LocationPrior, brightest, chance_iou, hit, iou_at_shares
 from doll_monai.networks.committee import Committee, member_keys
 from doll_monai.transforms.attribution import AttributionToLabeld
+from doll_monai.utils.atomic import write_atomic
 
 COLUMNS = ("image", "observation", "source", "share", "iou", "hit", "truth_share")
 """Columns of the table: IoU of the brightest ``share`` of the map with the ground truth, which is ``truth_share`` of
 the image; hit: the maximum lies inside, of chance the probability of that."""
 CONSENSUS, CHANCE, LOCATION_PRIOR = "consensus", "chance", "location_prior"
+Row = Mapping[str, Any]
+
+
+class PairTable(ABC):
+    """Base of handlers that write a CSV file with rows for each (image, positive observation) with ground truth.
+
+    Works on the engine's decollated, post-processed output; its targets ``label`` say which observations are positive.
+    """
+
+    def __init__(self, ground_truth: GroundTruth, columns: Sequence[str], path: str | os.PathLike) -> None:
+        self.ground_truth = ground_truth
+        self.columns = list(columns)
+        self.path = path
+        self._rows: list[Row] = []
+
+    @abstractmethod
+    def rows(self, image: str, channel: int, mask: torch.Tensor, item: Mapping[str, Any]) -> Iterable[Row]:
+        """The rows of a pair.
+
+        Args:
+            image: the image's path below ``dataset_dir``.
+            channel: of the observation.
+            mask: (W, H) bool, where the finding is.
+            item: the image's post-processed output.
+        """
+
+    def attach(self, engine: Engine) -> None:
+        """Compare after each iteration, write when the run is complete."""
+        engine.add_event_handler(Events.STARTED, self._rows.clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def __call__(self, engine: Engine) -> None:
+        for item in output_of(engine):
+            path = item[CommonKeys.IMAGE].meta["filename_or_obj"]
+            for channel, mask in self.ground_truth.masks(path, tuple(item[CommonKeys.IMAGE].shape[1:])).items():
+                if item[CommonKeys.LABEL][channel] >= 0.5:
+                    self._rows.extend(self.rows(self.ground_truth.relative(path), channel, mask, item))
+
+    def _write(self) -> None:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, self.columns, lineterminator="\n")
+        writer.writeheader()
+        for row in self._rows:
+            writer.writerow({key: "" if isinstance(v, float) and math.isnan(v) else v for key, v in row.items()})
+        write_atomic(self.path, buffer.getvalue().encode())
 
 
 class LocalizationScorer(PairTable):
@@ -57,10 +110,9 @@ class LocalizationScorer(PairTable):
         covered = round(float(region.mean()), 5)
         maps = {name: np.asarray(item[key][channel].cpu()) for name, key in self.sources.items()}
         prior = self._prior.map(patient_of(image), channel, region.shape)
-        scored = maps if prior is None else {**maps, LOCATION_PRIOR: prior}
         scores: dict[str, tuple[list[float], float]] = {
             name: (iou_at_shares(values, region, self.shares), int(hit(values, region)))
-            for name, values in scored.items()
+            for name, values in (maps if prior is None else {**maps, LOCATION_PRIOR: prior}).items()
         }
         if CONSENSUS in maps:
             regions = [brightest(maps[CONSENSUS], share) for share in self.shares]
@@ -81,13 +133,7 @@ def with_label_shares(shares: Sequence[float], foreground_share: float | Mapping
     return sorted({*map(float, shares), *label_shares(foreground_share)})
 
 
-def localization_sources(committee: Committee, randomized: bool = False) -> dict[str, str]:
-    """The maps that are compared, by name: the consensus, each member alone, and Grad-CAM's consensus.
-
-    Args:
-        committee: its members are counted.
-        randomized: also the consensus of the randomized committee.
-    """
+def localization_sources(committee: Committee) -> dict[str, str]:
+    """The maps that are compared, name to key: the consensus, each member alone, and Grad-CAM's consensus."""
     members = {f"member_{number}": key for number, key in enumerate(member_keys("attribution", committee))}
-    last = {"randomized": "randomized"} if randomized else {}
-    return {CONSENSUS: CONSENSUS, **members, "gradcam": "gradcam", **last}
+    return {CONSENSUS: CONSENSUS, **members, "gradcam": "gradcam"}

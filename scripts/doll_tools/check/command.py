@@ -17,7 +17,7 @@ from doll_monai.utils.errors import InputError
 
 WORKFLOWS = (
     *(("train",), ("train", "evaluate"), ("train", "multi_gpu_train"), ("inference",)),
-    *(("inference", "evaluate"), ("inference", "evaluate", "quality_check")),
+    ("inference", "evaluate"),
 )
 """Configurations that are run together, where a bundle has them."""
 PROGRAMS = ("imports", "initialize", "run", "finalize")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from doll_monai.handlers.image_scores import SPLITS, VALID
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_tools.arguments import list_argument
+from doll_tools.compare.image_scores import SPLITS, VALID
 from doll_tools.compare.page import interval
 from doll_tools.compare.results import COLUMNS, RESULTS, SUMMARY
 from doll_tools.compare.statistics import ALL

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from doll_monai.handlers.image_scores import ELSEWHERE, TEST, VALID
+from doll_tools.compare.image_scores import ELSEWHERE, TEST, VALID
 from doll_tools.compare.results import Results
 from doll_tools.compare.statistics import ALL, CELL, CHOSEN
 from doll_tools.evaluate.page import markdown_table

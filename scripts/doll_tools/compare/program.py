@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from doll_monai.data.provenance import claim_folder
-from doll_monai.handlers.image_scores import METRICS
 from doll_monai.utils.atomic import write_atomic
 from doll_tools.compare.cells import CURVE, RECORD, SCORES, Cell, epochs
 from doll_tools.compare.curves import draw_curves, rendered
+from doll_tools.compare.image_scores import METRICS
 from doll_tools.compare.page import page
 from doll_tools.compare.request import ComparisonRequest
 from doll_tools.compare.results import Results

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from doll_monai.handlers.image_scores import FILE, METRICS
 from doll_monai.utils.atomic import write_atomic
 from doll_tools.compare.cells import CELLS, CURVE, SCORES, read_cells
+from doll_tools.compare.image_scores import FILE, METRICS
 from doll_tools.compare.initializations import KNOWN
 from doll_tools.compare.statistics import SEEDED, differences, iterations_to_95, summarize, with_class_means
 

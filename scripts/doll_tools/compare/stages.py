@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from doll_monai.data.datalist import write_datalist
-from doll_monai.handlers.image_scores import FILE
 from doll_monai.networks.weights import save_weights
 from doll_monai.utils.json_object import read_json_object
 from doll_tools.compare.bundle import SCORING, TRAINING
 from doll_tools.compare.cells import CELLS, SCORES, Cell, epochs
+from doll_tools.compare.image_scores import FILE
 from doll_tools.compare.initializations import BACKBONE
 from doll_tools.compare.request import ComparisonRequest
 from doll_tools.compare.split import INDEX, Radiograph, first_shots

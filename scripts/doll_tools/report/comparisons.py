@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from doll_monai.handlers.image_scores import ELSEWHERE, TEST
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 from doll_tools.compare.cells import SCORES, read_cells
 from doll_tools.compare.curves import COLORS, draw_curves, draw_legend, looks
 from doll_tools.compare.few_shot import read_table
+from doll_tools.compare.image_scores import ELSEWHERE, TEST
 from doll_tools.compare.program import SETTINGS
 from doll_tools.compare.results import CURVES, DIFFERENCES, SUMMARY
 from doll_tools.compare.statistics import ALL

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from doll_monai.handlers.image_scores import METRICS
 from doll_monai.utils.errors import InputError
 from doll_tools.compare.few_shot import summarize_comparisons
+from doll_tools.compare.image_scores import METRICS
 from doll_tools.compare.results import COLUMNS
 
 

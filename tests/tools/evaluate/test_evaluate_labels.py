@@ -15,7 +15,8 @@ from doll_monai.data.datalist import SECTIONS
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
 from doll_tools.cli import main
-from doll_tools.evaluate.request import gradcam_layer
+from doll_tools.evaluate.request import BUNDLE, QUALITY_CHECK, gradcam_layer
+from doll_tools.folders import bundles_folder
 from doll_tools.phantom.dataset import write_dataset
 from doll_tools.prepare.chexpert import prepare_chexpert
 from doll_tools.release.committee import committee_definition
@@ -96,6 +97,14 @@ def test_a_committee_that_learnt_nothing_does_not_pass(data: Path, tmp_path: Pat
 
     assert _evaluate(data, output) == 0
     assert "done before" in capfd.readouterr().out
+
+
+def test_the_checks_configuration_fits_the_bundle(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = [bundles_folder() / BUNDLE / "configs" / f"{name}.json" for name in ("inference", "evaluate")]
+    files = ",".join(map(str, [*own, QUALITY_CHECK, data / "committee.json"]))
+    values = [f"--checkpoint={data / 'model.pt'}", f"--dataset_dir={data}"]
+    assert main(["check", str(bundles_folder() / BUNDLE), f"--config_file={files}", *values]) == 0
+    assert "quality_check.json and committee.json: right" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

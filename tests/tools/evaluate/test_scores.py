@@ -15,8 +15,7 @@ from doll_monai.handlers.localization import COLUMNS
 from doll_monai.utils.errors import InputError
 from doll_tools.evaluate.decision import decide
 from doll_tools.evaluate.page import page
-from doll_tools.evaluate.pairs import read_pairs
-from doll_tools.evaluate.scores import ALL, score_table
+from doll_tools.evaluate.scores import ALL, read_pairs, score_table
 from doll_tools.evaluate.summary import localization_summary
 
 IOU = {

@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 
 from doll_monai.data.datalist import write_datalist
 from doll_monai.findings import FOREGROUND
-from doll_monai.handlers.image_scores import TEST
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 from doll_monai.visualize.pictures import TRUTH_COLOR, outlines
 from doll_tools.compare.bundle import OURS
 from doll_tools.compare.cells import CELLS, RECORD, Cell
 from doll_tools.compare.few_shot import read_table
+from doll_tools.compare.image_scores import TEST
 from doll_tools.compare.results import IMAGES
 from doll_tools.compare.statistics import SEEDED
 from doll_tools.pipeline.stages import bundle_run

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from skimage.metrics import structural_similarity
 
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import FINDINGS
-from doll_monai.handlers.localization import label_shares
-from doll_monai.handlers.pair_table import PairTable, Row
+from doll_monai.handlers.localization import PairTable, Row, label_shares
 from doll_monai.metrics.localization import brightest, chance_iou, iou
-from doll_monai.metrics.maps import rank_correlation, rolled, structural_agreement
+from doll_monai.metrics.maps import rank_correlation
 
 LIKENESS = [f"{maps}_{measure}" for maps in ("agreement", "randomized", "unrelated") for measure in ("rank", "ssim")]
 LIKENESS += ["randomized_iou", "unrelated_iou"]
@@ -31,19 +31,17 @@ class MapAgreement(PairTable):
     over its pairs of maps:
 
     - ``agreement``: every two members; empty for a lone member;
-    - ``randomized``: each member and itself with parameters drawn anew, the model-randomization sanity check (Adebayo
-      et al. 2018);
+    - ``randomized``: each member and itself with parameters drawn anew;
     - ``unrelated``: each member and its own map moved elsewhere (``rolled``), the likeness of unrelated maps.
 
     ``randomized_iou`` is the IoU of the consensus' foreground with that of the randomized committee,
     ``unrelated_iou`` the same with the latter at a random place (``chance_iou``).
 
     Args:
-        ground_truth: only pairs that have it are compared, those that are scored.
+        ground_truth, path: see ``PairTable``.
         members: number K of members; the output has ``attribution_k``, ``randomized_k``, (T, W, H) >= 0, and
             ``completeness_error_k``, (T,), and the means ``consensus`` and ``randomized``.
         foreground_share: the label's, one number or by observation.
-        path: CSV file to write.
         seed: of the shifts of ``rolled``.
     """
 
@@ -65,10 +63,12 @@ class MapAgreement(PairTable):
         """One row; the ground truth itself does not matter."""
         # of the image and observation alone, so that order and batches do not matter
         generator = np.random.default_rng([self.seed, zlib.crc32(image.encode()), channel])
-        names = [f"{prefix}_{k}" for prefix in ("attribution", "randomized") for k in self.members]
-        maps = {name: np.asarray(item[name][channel].cpu()) for name in (*names, "consensus", "randomized")}
-        real, random = ([maps[f"{prefix}_{k}"] for k in self.members] for prefix in ("attribution", "randomized"))
-        label, other = (brightest(maps[name], self.shares[channel]) for name in ("consensus", "randomized"))
+        maps = {name: np.asarray(item[name][channel].cpu()) for name in ("consensus", "randomized")}
+        label, other = (brightest(values, self.shares[channel]) for values in maps.values())
+        real, random = (
+            [np.asarray(item[f"{prefix}_{k}"][channel].cpu()) for k in self.members]
+            for prefix in ("attribution", "randomized")
+        )
         compared = {
             "agreement": list(combinations(real, 2)),
             "randomized": list(zip(real, random, strict=True)),
@@ -81,3 +81,15 @@ class MapAgreement(PairTable):
                 row[f"{name}_{measure}"] = float(np.mean([alike(*pair) for pair in pairs])) if pairs else float("nan")
         row |= {"randomized_iou": iou(label, other), "unrelated_iou": chance_iou(other, label)}
         return [{"image": image, "observation": FINDINGS[channel], **{name: round(v, 5) for name, v in row.items()}}]
+
+
+def structural_agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """SSIM (Wang et al. 2004, scikit-image) of two maps >= 0, each divided by its maximum; windows of 7 pixels."""
+    a, b = (values.astype(np.float64) / max(float(values.max()), 1e-30) for values in (first, second))
+    return float(structural_similarity(a, b, data_range=1.0))
+
+
+def rolled(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The map moved by at least a quarter of its size along both axes, wrapped around: as smooth, and unrelated."""
+    shifts = [int(generator.integers(size // 4, size - size // 4 + 1)) for size in values.shape]
+    return np.roll(values, shifts, axis=(0, 1))

@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
 
-from doll_monai.handlers.image_scores import FILE, ImageScores, class_scores
+from doll_tools.compare.image_scores import FILE, ImageScores, class_scores
 
 
 def _mask(columns: slice | None) -> torch.Tensor:

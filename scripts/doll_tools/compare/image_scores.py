@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from ignite.engine import Engine, Events
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
@@ -15,8 +16,9 @@ from monai.utils import CommonKeys
 
 from doll_monai.data.datalist import load_datalist
 from doll_monai.handlers.engine import batch_of, output_of
-from doll_monai.handlers.overlay_sheet import OverlaySheet
-from doll_monai.handlers.pair_table import write_rows
+from doll_monai.handlers.overlays import OverlaySheet
+from doll_monai.utils.atomic import write_atomic
+from doll_monai.utils.errors import explained
 
 VALID, TEST, ELSEWHERE = "valid", "test", "elsewhere"
 SPLITS = (VALID, TEST, ELSEWHERE)
@@ -26,27 +28,24 @@ COLUMNS = ["split", "image", "patient", "class", *METRICS]
 FILE = "images.csv"
 
 
+@explained
 def scored_images(
     datalist: str, dataset_dir: str, label_dir: str, elsewhere: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The images that are scored.
+    """The ``validation`` and ``test`` images of a task, with full paths and with ``split``, one of ``SPLITS``.
 
     Args:
-        datalist, dataset_dir, label_dir: of the task; its ``validation`` and ``test`` images are taken.
-        elsewhere: ``datalist``, ``dataset_dir`` and ``label_dir`` of another data set, whose ``test`` images are taken.
-
-    Returns:
-        records with full paths and with ``split``, one of ``SPLITS``.
+        datalist, dataset_dir, label_dir: of the task.
+        elsewhere: ``datalist``, ``dataset_dir`` and ``label_dir`` of another data set, whose ``test`` images are added.
     """
-    records = [
+    own = {"datalist": datalist, "dataset_dir": dataset_dir, "label_dir": label_dir}
+    parts = [(VALID, "validation", own), (TEST, "test", own), (ELSEWHERE, "test", elsewhere)]
+    return [
         {**record, "split": split}
-        for split, section in ((VALID, "validation"), (TEST, "test"))
-        for record in load_datalist(datalist, section, dataset_dir, label_dir)
+        for split, section, of in parts
+        if of
+        for record in load_datalist(of["datalist"], section, of["dataset_dir"], of["label_dir"])
     ]
-    if elsewhere:
-        folders = (elsewhere[name] for name in ("dataset_dir", "label_dir"))
-        records += [{**record, "split": ELSEWHERE} for record in load_datalist(elsewhere["datalist"], "test", *folders)]
-    return records
 
 
 def class_scores(prediction: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
@@ -110,5 +109,5 @@ class ImageScores:
                 path = item[CommonKeys.IMAGE].meta["filename_or_obj"]
                 self.overlays.add(path, prediction.numpy() > 0.5, truth.numpy() > 0.5)
 
-    def _write(self, _engine: Engine) -> None:
-        write_rows(self.path, COLUMNS, self._rows)
+    def _write(self) -> None:
+        write_atomic(self.path, pd.DataFrame(self._rows, columns=COLUMNS).to_csv(index=False).encode())

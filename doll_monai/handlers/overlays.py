@@ -1,22 +1,80 @@
-"""One picture of an evaluation: the best, the median and the worst image."""
+"""Pictures of predictions: one beside each image, and a sheet of the best, the median and the worst."""
 
 from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from ignite.engine import Engine, Events
+from monai.data.utils import create_file_basename
 from monai.utils import CommonKeys
 
 from doll_monai.findings import FOREGROUND, IGNORE
 from doll_monai.handlers.engine import batch_of, output_of
 from doll_monai.transforms.pictures import read_image
 from doll_monai.utils.atomic import write_atomic
-from doll_monai.visualize.pictures import PICTURE_SIZE, captioned, compared, encoded, side_by_side
+from doll_monai.visualize.pictures import (
+    PICTURE_SIZE,
+    captioned,
+    class_colors,
+    compared,
+    encoded,
+    outline,
+    side_by_side,
+)
 
-WHITE = (255, 255, 255)
+
+class OverlayWriter:
+    """Writes ``IMAGE_overlay.png`` for each image: the regions of each class outlined in its color, with a legend.
+
+    Args:
+        output_dir: folder, in which the images' own folders are repeated.
+        data_root_dir: folder of the images.
+        classes: names of the channels of ``pred``, which is 0 and 1 in the image's own geometry.
+        size: longer side of the pictures, in pixels.
+        enabled: false writes none.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike,
+        data_root_dir: str | os.PathLike,
+        classes: Sequence[str],
+        size: int = 768,
+        enabled: bool = True,
+    ) -> None:
+        self.output_dir = output_dir
+        self.data_root_dir = data_root_dir
+        self.classes = list(classes)
+        self.size = size
+        self.enabled = enabled
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator whose post-processing brings predictions back to the images' geometry."""
+        if self.enabled:
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        for image, result in zip(batch_of(engine), output_of(engine), strict=True):
+            path = image[CommonKeys.IMAGE].meta["filename_or_obj"]
+            picture = read_image(path, self.size)
+            if picture is not None:
+                masks = np.asarray(result[CommonKeys.PRED].cpu()).transpose(0, 2, 1) > 0.5
+                name = create_file_basename("overlay", path, self.output_dir, self.data_root_dir, separate_folder=False)
+                write_atomic(f"{name}.png", encoded(draw_overlay(picture, masks, self.classes)))
+
+
+def draw_overlay(image: np.ndarray, masks: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """A picture (H, W, 3) with masks (T, h, w) outlined, and below it the names of the classes that have a region."""
+    legend = []
+    for name, mask, color in zip(classes, masks, class_colors(len(classes)), strict=True):
+        if mask.any():
+            image = outline(image, mask, color)
+            legend.append((name, color))
+    return captioned(image, legend)
 
 
 class OverlaySheet:
@@ -46,13 +104,7 @@ class OverlaySheet:
                 self.add(image[CommonKeys.IMAGE].meta["filename_or_obj"], prediction[kept] > 0.5, label[kept])
 
     def add(self, image: str, prediction: np.ndarray, label: np.ndarray) -> None:
-        """Keep the masks of an image, small and packed to about a kilobyte, until all are scored.
-
-        Args:
-            image: its file.
-            prediction: (T, W, H) bool.
-            label: (T, W, H), 0, 1 and 255 where ignored.
-        """
+        """Keep the masks of an image file, (T, W, H), small and packed to about a kilobyte, until all are scored."""
         step = max(1, max(label.shape[1:]) // (2 * PICTURE_SIZE))
         masks = np.stack([prediction, label == FOREGROUND])[..., ::step, ::step]
         packed = zlib.compress(np.packbits(masks).tobytes(), 1)
@@ -78,17 +130,12 @@ class OverlaySheet:
         for number, (name, (iou, path, prediction, truth)) in enumerate(self.chosen().items()):
             image = read_image(path)
             picture = panels[0] if image is None else compared(image, truth, prediction)
-            panels[number:] = [captioned(picture, [(f"{name}: IoU {iou:.3f}", WHITE)])]
+            panels[number:] = [captioned(picture, [(f"{name}: IoU {iou:.3f}", (255, 255, 255))])]
         write_atomic(self.path, encoded(side_by_side(panels)))
 
 
 def mean_iou(prediction: np.ndarray, label: np.ndarray) -> float:
-    """Mean over the channels of the intersection over union, ignored pixels left out; two empty regions agree.
-
-    Args:
-        prediction: (T, W, H) bool.
-        label: (T, W, H), 0, 1 and 255 where ignored.
-    """
+    """Mean IoU over the channels, without ignored pixels; two empty regions agree. Both (T, W, H), prediction bool."""
     truth, known = label == FOREGROUND, label != IGNORE
     both = (prediction & truth).sum((1, 2))
     either = ((prediction | truth) & known).sum((1, 2))

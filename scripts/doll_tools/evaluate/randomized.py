@@ -1,0 +1,70 @@
+"""Model-randomization sanity check (Adebayo et al. 2018): explanations of randomized networks beside the real ones."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from ignite.engine import Engine
+from monai.engines import IterationEvents
+from torch import nn
+
+from doll_monai.handlers.engine import output_of
+from doll_monai.handlers.explainer import Explainer
+
+
+class RandomizedExplainer:
+    """Adds what an explainer would say of the same networks with all parameters drawn anew (``randomize``).
+
+    The explainer is copied with all its settings when the first image comes, after the checkpoint was loaded. Only the
+    copy's maps go into the engine's output, ``randomized_0`` ... ``randomized_{K-1}``, (B, T, H, W): its completeness
+    errors and steps would stand in the place of the real ones.
+
+    Args:
+        explainer: an attached handler, such as ``IntegratedGradientsHandler``.
+        seed: of the parameters; member k takes ``seed + k``.
+    """
+
+    def __init__(self, explainer: Explainer, seed: int = 0) -> None:
+        self.explainer = explainer
+        self.seed = seed
+        self._copy: Explainer | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Explain after each forward pass of the engine, before it post-processes."""
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if self._copy is None:
+            self._copy = copy.deepcopy(self.explainer)
+            self._copy.output_prefix = "randomized"
+            for number, network in enumerate(self._copy.networks):
+                randomize(network, self.seed + number)
+        output = output_of(engine)
+        before = dict(output)
+        self._copy(engine)
+        output |= before
+
+
+def randomize(network: nn.Module, seed: int) -> nn.Module:
+    """Draw every parameter of a network anew, the same on every device, and reset its normalizations, in place.
+
+    captum has no such test; that of Quantus gives layers of one shape the same weights and passes over modules without
+    ``reset_parameters``, whose parameters become noise of their own mean square here.
+
+    Raises:
+        ValueError: when a module has running statistics and no way to reset them.
+    """
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    network.cpu()  # the same numbers on every device
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for name, module in network.named_modules():
+            if callable(getattr(module, "reset_parameters", None)):
+                module.reset_parameters()
+                continue
+            for parameter in module.parameters(recurse=False):
+                parameter.normal_(0.0, parameter.square().mean().sqrt().item())
+            if any("running" in buffer for buffer, _ in module.named_buffers(recurse=False)):
+                raise ValueError(f"The statistics of {name} cannot be reset; give it a method reset_parameters.")
+    return network.to(device)
