@@ -39,8 +39,7 @@ def _scores() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
-@pytest.mark.parametrize("name", ["overview", "labels", "curves"])
+@pytest.mark.parametrize(("name", "kind"), [("overview", "png"), ("labels", "pdf"), ("curves", "svg")])
 def test_the_same_run_gives_the_same_file(run: Path, tmp_path: Path, name: str, kind: str) -> None:
     add_comparison(run / "comparisons" / "lung", "lung")
     paths = [tmp_path / f"{number}.{kind}" for number in range(2)]
