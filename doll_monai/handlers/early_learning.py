@@ -29,13 +29,8 @@ class EarlyLearningCorrection:
     the slope of an observation's learning curve has fallen by ``slope_threshold``, confident predictions, averaged over
     ``scales``, replace its labels in every training batch, just before the loss; ignored pixels stay ignored.
 
-    The paper's: IoU by class, curve, both thresholds, average over scales, consistency term. Ours: the scales (the
-    paper's medical data had 0.7, 1 and 1.5), and that predictions correct the labels of each batch anew. Labels are
-    corrected only on images whose label has foreground of the observation, since a classifier's negative finding is no
-    place to find it; and never such that no foreground is left, since confidence comes first on background.
-
-    Once an observation is corrected, the default scales take 2.1 forward passes beside the step's own, two thirds of
-    a training step. A consistency term differentiates them from the first step on: 3.1 times the whole training.
+    Ours: the scales, and that predictions correct the labels of each batch anew, only on images whose label has
+    foreground of the observation, and never such that none is left, since confidence comes first on background.
 
     Args:
         slope_threshold: relative fall of the slope from which on labels are corrected.
@@ -60,21 +55,18 @@ class EarlyLearningCorrection:
     ) -> None:
         if confidence < 0.5 or not scales or min(scales) <= 0:
             raise InputError("Correction needs confidence >= 0.5 and positive scales.")
-        self.slope_threshold = slope_threshold
-        self.confidence = confidence
-        self.scales = list(scales)
-        self.consistency_weight = consistency_weight
-        self.divisor = divisor
+        self.slope_threshold, self.confidence, self.scales = slope_threshold, confidence, list(scales)
+        self.consistency_weight, self.divisor = consistency_weight, divisor
         self.curves: list[list[float]] = []
         """IoU of each observation, a list an epoch."""
         self.corrected: list[bool] = []
         """Whether the labels of each observation are corrected; empty before the first epoch is over."""
-        self._counts: torch.Tensor | None = None
+        self._counts: list[torch.Tensor] = []
         self._consistency: torch.Tensor | None = None
 
     def attach(self, engine: Engine) -> None:
         """Attach to a MONAI ``SupervisedTrainer``; a ``TrainingState`` should have this handler in its objects."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self._reset)
+        engine.add_event_handler(Events.EPOCH_STARTED, lambda _engine: self._counts.clear())
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._correct)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._add_consistency)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._follow)
@@ -85,25 +77,20 @@ class EarlyLearningCorrection:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state dict."""
-        self.curves = [list(curve) for curve in state["curves"]]
-        self.corrected = list(state["corrected"])
-
-    def _reset(self, _engine: Engine) -> None:
-        self._counts = None
+        self.curves, self.corrected = [list(curve) for curve in state["curves"]], list(state["corrected"])
 
     def _correct(self, engine: Engine) -> None:
-        output = output_of(engine)
-        logits, label = (
-            output[CommonKeys.PRED].as_subclass(torch.Tensor).detach(),
-            output[CommonKeys.LABEL].as_subclass(torch.Tensor),
-        )
-        counts = _overlap_and_union(logits, label)
-        self._counts = counts if self._counts is None else self._counts + counts
-        corrected = self.corrected or [False] * label.shape[1]
-        pairs = _has_foreground(label) & torch.tensor(corrected, device=label.device)
+        keys = (CommonKeys.IMAGE, CommonKeys.PRED, CommonKeys.LABEL)
+        image, logits, label = (output_of(engine)[key].as_subclass(torch.Tensor) for key in keys)
+        known = label != IGNORE
+        predicted, labeled = (logits > 0) & known, (label > 0) & known
+        counts = [(predicted & labeled).sum((0, 2, 3)), (predicted | labeled).sum((0, 2, 3))]
+        self._counts.append(torch.stack(counts).double())
+        corrected = torch.tensor(self.corrected or [False] * label.shape[1], device=label.device)
+        pairs = _has_foreground(label) & corrected
         if self.consistency_weight == 0 and not bool(pairs.any()):
             return
-        probabilities = self._probabilities(engine)
+        probabilities = self._probabilities(engine, image, logits)
         if self.consistency_weight > 0:
             self._consistency = self.consistency_weight * divergence_from_mean(probabilities)
         # in place: the trainer holds the tensor that the loss will get
@@ -114,37 +101,29 @@ class EarlyLearningCorrection:
             output_of(engine)[CommonKeys.LOSS] = output_of(engine)[CommonKeys.LOSS] + self._consistency
             self._consistency = None
 
-    def _probabilities(self, engine: Any) -> torch.Tensor:
-        """(S, B, T, H, W): of each scale at the label's size; differentiable if a consistency term wants it."""
-        output = output_of(engine)
-        image, logits = (
-            output[CommonKeys.IMAGE].as_subclass(torch.Tensor),
-            output[CommonKeys.PRED].as_subclass(torch.Tensor),
-        )
-        size = image.shape[-2:]
-        result = []
+    def _probabilities(self, engine: Any, image: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """(S, B, T, H, W): of each scale at the image's size; differentiable if a consistency term wants it."""
+        size, result = image.shape[-2:], []
         # evaluation mode: passes that are not trained on leave BatchNorm statistics and random numbers alone
         with (train_mode if self.consistency_weight > 0 else eval_mode)(engine.network):
             for scale in self.scales:
                 scaled = logits
                 if scale != 1:
                     shape = [max(round(length * scale / self.divisor), 1) * self.divisor for length in size]
-                    scaled = _resize(engine.inferer(_resize(image, shape), engine.network), size)
+                    scaled = engine.inferer(F.interpolate(image, shape, mode="bilinear"), engine.network)
+                    scaled = F.interpolate(scaled, size, mode="bilinear")
                 result.append(torch.sigmoid(scaled))
         return torch.stack(result)
 
     def _follow(self, engine: Engine) -> None:
         """After an epoch's last step: add a point to each curve, and see which have become flat."""
-        if self._counts is None or engine.state.iteration % (engine.state.epoch_length or 1):
+        if not self._counts or engine.state.iteration % (engine.state.epoch_length or 1):
             return
-        counts = idist.all_reduce(self._counts)
-        assert isinstance(counts, torch.Tensor)
-        self.curves.append((counts[0] / counts[1].clamp(min=1)).tolist())
-        self.corrected = self.corrected or [False] * len(self.curves[0])
-        if len(self.curves) < MIN_EPOCHS:
-            return
+        overlap, union = torch.as_tensor(idist.all_reduce(torch.stack(self._counts).sum(0)))
+        self.curves.append((overlap / union.clamp(min=1)).tolist())
+        self.corrected = self.corrected or [False] * len(overlap)
         for channel, curve in enumerate(zip(*self.curves, strict=True)):
-            if not self.corrected[channel] and slope_fall(curve) > self.slope_threshold:
+            if not self.corrected[channel] and len(curve) >= MIN_EPOCHS and slope_fall(curve) > self.slope_threshold:
                 self.corrected[channel] = True
                 engine.logger.info(f"Labels of observation {channel} are corrected from now on, IoU {curve[-1]:.3f}.")
 
@@ -152,16 +131,9 @@ class EarlyLearningCorrection:
 def correct_labels(
     label: torch.Tensor, probability: torch.Tensor, pairs: torch.Tensor, confidence: float = 0.8
 ) -> torch.Tensor:
-    """Labels with confident predictions in their place.
+    """Labels (B, T, H, W) with 0, 1 and 255, ignored, with confident predictions (B, T, H, W) in their place.
 
-    Args:
-        label: (B, T, H, W) with 0, 1 and 255, ignored.
-        probability: (B, T, H, W) predictions.
-        pairs: (B, T) bool, the images and observations to correct; one that would lose all foreground stays as it is.
-        confidence: a prediction p counts where max(p, 1 - p) is above.
-
-    Returns:
-        (B, T, H, W) of the label's type.
+    ``pairs`` (B, T) are the images and observations to correct; one that would lose all foreground stays as it is.
     """
     change = (torch.maximum(probability, 1 - probability) > confidence) & pairs[:, :, None, None] & (label != IGNORE)
     corrected = torch.where(change, (probability > 0.5).to(label.dtype), label)
@@ -175,16 +147,5 @@ def divergence_from_mean(probabilities: torch.Tensor) -> torch.Tensor:
     return (p * (p / mean).log() + (1 - p) * ((1 - p) / (1 - mean)).log()).mean()
 
 
-def _overlap_and_union(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """(2, T) pixels of each observation in a batch, labels as they came."""
-    known = label != IGNORE
-    predicted, labeled = (logits > 0) & known, (label > 0) & known
-    return torch.stack([(predicted & labeled).sum((0, 2, 3)), (predicted | labeled).sum((0, 2, 3))]).double()
-
-
 def _has_foreground(label: torch.Tensor) -> torch.Tensor:
     return ((label > 0) & (label != IGNORE)).flatten(2).any(2)
-
-
-def _resize(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)

@@ -28,20 +28,11 @@ RANK_SEED = 1_000_003
 """Distance of the seeds of two processes, above any number of epochs."""
 
 
-def _state(engine: Engine) -> Any:
-    """The engine's state with what MONAI adds to Ignite's."""
-    return engine.state
-
-
 class BestModelSaver:
-    """Saves a network whenever the evaluator's key metric is the best so far, or is not a number.
+    """Saves a network's state dict to ``path`` whenever the evaluator's key metric is the best so far, or no number.
 
     Unlike MONAI's ``CheckpointSaver`` it relies on the evaluator's own record of its best epoch, which
     ``TrainingState`` restores: a resumed training does not overwrite a better model.
-
-    Args:
-        path: file to write, a state dict.
-        network: the network.
     """
 
     def __init__(self, path: str, network: nn.Module) -> None:
@@ -52,8 +43,8 @@ class BestModelSaver:
         """Attach to the validation evaluator."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def __call__(self, engine: Engine) -> None:
-        state = _state(engine)
+    def __call__(self, engine: Any) -> None:
+        state = engine.state
         if state.best_metric_epoch == state.epoch or math.isnan(state.best_metric):
             save_weights(self.network.state_dict(), self.path)
 
@@ -71,8 +62,7 @@ class TrainingState:
         objects: name to object with a state dict: network, optimizer, scheduler.
         seed: seed of the run.
         evaluator: validation engine whose best metric is kept.
-        final_path: where the network's weights go when training is complete; None writes none.
-        network: the network that ``final_path`` takes.
+        final_path: where the weights of ``objects["network"]`` go when training is complete; None writes none.
         settings: values on which the training depends; a state with other values is refused.
     """
 
@@ -83,15 +73,13 @@ class TrainingState:
         seed: int = 0,
         evaluator: Engine | None = None,
         final_path: str | None = None,
-        network: nn.Module | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         self.objects = dict(objects)
         self.seed = seed
-        self.evaluator = evaluator
+        self.evaluator: Any = evaluator
         self.final_path = final_path
-        self.network = network
         self.settings = json.loads(json.dumps({"seed": seed, **(settings or {})}, default=str))
         self._lock: AcquireReturnProxy | None = None
 
@@ -117,13 +105,13 @@ class TrainingState:
                 item.load_state_dict(content[name])
         except (KeyError, RuntimeError, ValueError) as error:
             raise InputError(f"{self.path} belongs to another network or optimizer; {advice}") from error
-        engine.state.epoch = content["epoch"]
-        engine.state.iteration = engine.state.epoch * (engine.state.epoch_length or 0)
+        state = engine.state
+        state.epoch = content["epoch"]
+        state.iteration = state.epoch * (state.epoch_length or 0)
         if self.evaluator is not None:
-            best = _state(self.evaluator)
-            best.best_metric, best.best_metric_epoch = content["best"]
-        done = engine.state.epoch == engine.state.max_epochs
-        engine.logger.info(f"{'Complete' if done else 'Continuing'} after epoch {engine.state.epoch}: {self.path}.")
+            self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = content["best"]
+        done = state.epoch == state.max_epochs
+        engine.logger.info(f"{'Complete' if done else 'Continuing'} after epoch {state.epoch}: {self.path}.")
 
     def _settings(self, engine: Engine) -> dict[str, Any]:
         return {"max_epochs": engine.state.max_epochs, "epoch_length": engine.state.epoch_length, **self.settings}
@@ -139,13 +127,13 @@ class TrainingState:
         content: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
         content |= {"epoch": engine.state.epoch, "settings": self._settings(engine)}
         if self.evaluator is not None:
-            best = _state(self.evaluator)
+            best = self.evaluator.state
             content["best"] = (float(best.best_metric), int(best.best_metric_epoch))
         save_weights(content, self.path)
 
     def _finish(self, _engine: Engine) -> None:
-        if self.final_path is not None and self.network is not None and process_rank() == 0:
-            save_weights(self.network.state_dict(), self.final_path)
+        if self.final_path is not None and process_rank() == 0:
+            save_weights(self.objects["network"].state_dict(), self.final_path)
         if self._lock is not None:
             self._lock.lock.release()
             self._lock = None
@@ -154,12 +142,8 @@ class TrainingState:
 class AdapterSaver:
     """Writes ``adapter.pt`` when training is complete, and logs at its start what share of the parameters is trained.
 
-    A network that was trained as a whole has no adapter, and none is written.
-
-    Args:
-        path: file to write.
-        network: the adapted network.
-        pretrained: checkpoint of the pre-trained network, or None.
+    ``pretrained`` is the checkpoint of the pre-trained network, or None. A network that was trained as a whole has no
+    adapter, and none is written.
     """
 
     def __init__(self, path: str, network: AdaptedNetwork, pretrained: str | os.PathLike | None = None) -> None:

@@ -16,6 +16,9 @@ from torch import nn
 
 from doll_monai.utils.errors import InputError, explained
 
+BATCH_SIZE = 8
+"""Images that go through the network at once."""
+
 
 class TransferProbe:
     """Metric of an evaluator: IoU that a linear probe on the frozen features reaches on held-out annotated images.
@@ -29,9 +32,7 @@ class TransferProbe:
         network: the network that is pre-trained; the last 2-D convolution that it declares gives the classes.
         training: images with ``image`` (1, H, W) and ``label`` (T, H, W) of 0 and 1, all of one size.
         validation: the images to score, likewise.
-        device: where the network is.
         inferer: runs the network; plainly by default.
-        batch_size: images that go through the network at once.
 
     Raises:
         InputError: when there is no image, or no convolution in the network.
@@ -39,23 +40,13 @@ class TransferProbe:
 
     @explained
     def __init__(
-        self,
-        network: nn.Module,
-        training: Dataset,
-        validation: Dataset,
-        device: torch.device | str = "cpu",
-        inferer: Inferer | None = None,
-        batch_size: int = 8,
+        self, network: nn.Module, training: Dataset, validation: Dataset, inferer: Inferer | None = None
     ) -> None:
         if len(training) == 0 or len(validation) == 0:
             raise InputError("The probe needs annotated images in 'training' and 'validation'; see probe_datalist.")
-        self.network = network
-        self.training = training
-        self.validation = validation
-        self.device = device
+        self.network, self.training, self.validation = network, training, validation
         self.inferer = inferer or SimpleInferer()
         self.last = last_convolution(network)
-        self.batch_size = batch_size
 
     def attach(self, engine: Engine, name: str) -> None:
         """Set the metric ``name`` of the engine at the end of each of its epochs."""
@@ -68,27 +59,33 @@ class TransferProbe:
         """Mean IoU over validation images and classes; an empty mask counts 1 if nothing is predicted, else 0."""
         features, label = self._features(self.training)
         target = F.interpolate(label, size=features.shape[-2:], mode="area")
-        weight, bias = fit_linear_probe(_pixels(features), _pixels(target))
+        # one row a pixel
+        weight, bias = fit_linear_probe(*(x.permute(0, 2, 3, 1).flatten(0, 2) for x in (features, target)))
         features, label = self._features(self.validation)
         logits = F.conv2d(features, weight[:, :, None, None], bias)
-        logits = F.interpolate(logits, size=label.shape[-2:], mode="bilinear", align_corners=False)
+        logits = F.interpolate(logits, size=label.shape[-2:], mode="bilinear")
         return float(compute_iou(logits > 0, label, include_background=True, ignore_empty=False).mean())
 
     def _features(self, images: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (N, C, h, w) and labels (N, T, H, W) of all images."""
+        items: list[Any] = [images[number] for number in range(len(images))]
+        device = self.last.weight.device
+        image, label = (
+            torch.stack([torch.as_tensor(item[key]).as_subclass(torch.Tensor) for item in items]).float().to(device)
+            for key in (CommonKeys.IMAGE, CommonKeys.LABEL)
+        )
         features: list[torch.Tensor] = []
         handle = self.last.register_forward_pre_hook(lambda _module, inputs: features.append(inputs[0].float()))
-        items: list[Any] = [images[number] for number in range(len(images))]
         try:
             with eval_mode(self.network):
-                for batch in _stack(items, CommonKeys.IMAGE).split(self.batch_size):
-                    self.inferer(batch.to(self.device), self.network)
+                for batch in image.split(BATCH_SIZE):
+                    self.inferer(batch, self.network)
         finally:
             handle.remove()
-        return torch.cat(features), _stack(items, CommonKeys.LABEL).float().to(self.device)
+        return torch.cat(features), label
 
 
-def last_convolution(network: nn.Module) -> nn.Module:
+def last_convolution(network: nn.Module) -> nn.Conv2d:
     """The 2-D convolution that a network declares last; ``InputError`` when there is none."""
     found = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     if not found:
@@ -97,24 +94,19 @@ def last_convolution(network: nn.Module) -> nn.Module:
 
 
 def fit_linear_probe(
-    features: torch.Tensor, target: torch.Tensor, penalty: float = 1e-3, iterations: int = 100
+    features: torch.Tensor, target: torch.Tensor, penalty: float = 1e-3
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logistic regression of several binary classes by L-BFGS, from zero: the same numbers give the same probe.
 
-    Args:
-        features, target: (N, C), and (N, T) in [0, 1].
-        penalty: weight of the squared weights of standardized features beside the mean cross-entropy.
-        iterations: L-BFGS steps at the most.
-
-    Returns:
-        weight (T, C) and bias (T), for the features as they are.
+    ``penalty`` weighs the squared weights of standardized features beside the mean cross-entropy. From features (N, C)
+    and target (N, T) in [0, 1] to weight (T, C) and bias (T), for the features as they are.
     """
     mean, deviation = features.mean(0), features.std(0).clamp(min=1e-6)
     x = (features - mean) / deviation
     with torch.enable_grad():
         weight = torch.zeros(x.shape[1], target.shape[1], device=x.device, requires_grad=True)
         bias = torch.zeros(target.shape[1], device=x.device, requires_grad=True)
-        optimizer = torch.optim.LBFGS([weight, bias], max_iter=iterations, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
 
         def closure() -> torch.Tensor:
             optimizer.zero_grad()
@@ -125,12 +117,3 @@ def fit_linear_probe(
         optimizer.step(closure)
     scaled = (weight.detach() / deviation[:, None]).T
     return scaled, bias.detach() - scaled @ mean
-
-
-def _stack(items: list[Any], key: str) -> torch.Tensor:
-    return torch.stack([torch.as_tensor(item[key]).as_subclass(torch.Tensor) for item in items])
-
-
-def _pixels(x: torch.Tensor) -> torch.Tensor:
-    """(N, C, h, w) -> (N h w, C)."""
-    return x.permute(0, 2, 3, 1).flatten(0, 2)

@@ -15,8 +15,7 @@ from doll_monai.findings import IGNORE
 class ObservationLoss(nn.Module):
     """Mean binary cross-entropy over the observations whose target is known; 0 when there is none.
 
-    Args:
-        pos_weight: weight of a positive target, one number or one for each observation.
+    ``pos_weight`` is the weight of a positive target, one number or one for each observation.
     """
 
     def __init__(self, pos_weight: float | Sequence[float] = 1.0) -> None:
@@ -41,13 +40,9 @@ class PartialLabelLoss(nn.Module):
 
         cross-entropy = sum w * BCE(p, g) / sum w
         Dice(channel) = 1 - (2 sum p g + 1) / (sum p + sum g + 1)
+        loss = cross-entropy + dice_weight * mean Dice of the channels that have foreground in the batch
 
-    Dice is summed over the batch and averaged over the channels that have foreground in it. The combination
-    is ours; a low background weight (0.1) is what PSSL (arXiv 2207.03335) used.
-
-    Args:
-        background_weight: weight of a background pixel.
-        dice_weight: weight of the Dice term; 0 leaves it out.
+    The combination is ours; a low background weight (0.1) is what PSSL (arXiv 2207.03335) used.
     """
 
     def __init__(self, background_weight: float = 1.0, dice_weight: float = 1.0) -> None:
@@ -62,19 +57,15 @@ class PartialLabelLoss(nn.Module):
         weight = foreground + self.background_weight * (known - foreground)
         loss = F.binary_cross_entropy_with_logits(logits, foreground, weight=weight, reduction="sum")
         loss = loss / weight.sum().clamp(min=1e-6)
-        if self.dice_weight == 0:
-            return loss
         present = (foreground.sum((0, 2, 3)) > 0).to(logits.dtype)
         dice = self.dice(torch.sigmoid(logits) * known, foreground).flatten()
         return loss + self.dice_weight * (dice * present).sum() / present.sum().clamp(min=1)
 
 
 def known_pixels(logits: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What a loss sees of logits and label (B, T, H, W), without metadata.
+    """What a loss sees of logits and label (B, T, H, W): logits, foreground and known pixels as 0 and 1 of their type.
 
-    Returns:
-        logits, zero where ignored whatever the network said there, infinity included (so is the gradient);
-        foreground and known pixels as 0 and 1 of the logits' type.
+    Logits are zero where ignored, whatever the network said there, infinity included; so is the gradient.
     """
     logits, label = logits.as_subclass(torch.Tensor), label.as_subclass(torch.Tensor)
     known = label != IGNORE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from doll_monai.networks.adapters import AdaptedNetwork
 from doll_monai.networks.weights import different_weights, file_hash, load_pretrained, read_checkpoint, save_weights
@@ -36,29 +35,14 @@ def save_adapter(network: AdaptedNetwork, path: str | os.PathLike, pretrained: s
 def load_adapter(
     network: AdaptedNetwork, path: str | os.PathLike, pretrained: str | os.PathLike | None
 ) -> AdaptedNetwork:
-    """Make a network what it was when its adapter was saved: pre-trained weights, then adapters and head.
+    """Make a network of the same declaration what it was when its adapter was saved, in place.
 
-    Args:
-        network: an adapted network of the same declaration; changed in place, or not at all.
-        path: ``adapter.pt``.
-        pretrained: the checkpoint that the adapter was trained on; None if there was none, then the network keeps
-            its frozen weights.
+    ``pretrained`` is the checkpoint that the adapter was trained on; None if there was none, then the network keeps
+    its frozen weights.
 
     Raises:
-        InputError: when a file is missing, or the adapter belongs to another checkpoint, tuning or network.
-    """
-    adapter = read_adapter(path, pretrained)
-    check_adapter(adapter, network, path)
-    load_pretrained(network, pretrained)
-    network.load_state_dict(adapter["model"], strict=False)
-    return network
-
-
-def read_adapter(path: str | os.PathLike, pretrained: str | os.PathLike | None) -> dict[str, Any]:
-    """Content of a file that ``save_adapter`` wrote.
-
-    Raises:
-        InputError: when the file is missing or another one, or belongs to another pre-trained checkpoint.
+        InputError: when a file is missing, or the adapter belongs to another checkpoint, tuning or network; the network
+            is unchanged then.
     """
     content = read_checkpoint(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(name), CONTENT[name]) for name in CONTENT):
@@ -67,17 +51,13 @@ def read_adapter(path: str | os.PathLike, pretrained: str | os.PathLike | None) 
     if sha256 != ("" if pretrained is None else file_hash(pretrained)):
         own = f"the one with SHA-256 {sha256}" if sha256 else "none"
         raise InputError(f"{path} belongs to another pre-trained checkpoint than {pretrained}; give {own}.")
-    return content
-
-
-def check_adapter(adapter: Mapping[str, Any], network: AdaptedNetwork, path: str | os.PathLike) -> None:
-    """Raise ``InputError`` when names or shapes of a network's trained part are not those of a file's content."""
-    wrong = different_weights(adapter["model"], network.trainable_state_dict())
+    wrong = different_weights(content["model"], network.trainable_state_dict())
     if wrong:
-        settings = ", ".join(
-            f"{name} {value}" for name, value in {"tuning": adapter["tuning"], **adapter["settings"]}.items()
-        )
+        settings = ", ".join(f"{name} {value}" for name, value in content["settings"].items())
         raise InputError(
             f"{path} belongs to another network than network_def: {len(wrong)} trained weights differ, the first is "
-            f"'{wrong[0]}'; give the network_def that it was trained with: {settings}."
+            f"'{wrong[0]}'; give the network_def that it was trained with: tuning {content['tuning']}, {settings}."
         )
+    load_pretrained(network, pretrained)
+    network.load_state_dict(content["model"], strict=False)
+    return network

@@ -25,7 +25,6 @@ class AdapterBlock(nn.Module):
         self.adapter = adapter
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Args: x: whatever ``base`` takes. Returns: the base's output, corrected."""
         y = self.base(x)
         return y + self.adapter(y)
 
@@ -36,11 +35,7 @@ class ConvAdapter(nn.Module):
     "Segmentation adapter" has no published definition that was available; the bottleneck, its places and its width
     are ours, close to Conv-Adapter (arXiv 2208.07463).
 
-    Args:
-        channels: C of the features that it adapts.
-        width: channels inside the bottleneck.
-
-    Shape: (B, C, h, w) -> (B, C, h, w).
+    ``width`` is the number of channels inside the bottleneck. Shape: (B, C, h, w) -> (B, C, h, w).
     """
 
     def __init__(self, channels: int, width: int) -> None:
@@ -49,11 +44,10 @@ class ConvAdapter(nn.Module):
         self.middle = nn.Conv2d(width, width, kernel_size=3, padding=1)
         self.up = nn.Conv2d(width, channels, kernel_size=1)
         self.act = nn.ReLU(inplace=True)
-        for parameter in self.up.parameters():
-            nn.init.zeros_(parameter)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Args: x: (B, C, h, w). Returns: the correction, (B, C, h, w)."""
         return self.up(self.act(self.middle(self.act(self.down(x)))))
 
 
@@ -62,8 +56,7 @@ class ScaleShift(nn.Module):
 
     The paper draws the scale around 1; here both start at zero, and weight decay draws to the pre-trained network.
 
-    Args:
-        shape: of scale and shift, to be broadcast: (C, 1, 1) for (B, C, h, w), (C,) where the channels are last.
+    ``shape`` is that of either, to be broadcast: (C, 1, 1) for (B, C, h, w), (C,) where the channels are last.
     """
 
     def __init__(self, shape: Sequence[int]) -> None:
@@ -72,7 +65,6 @@ class ScaleShift(nn.Module):
         self.shift = nn.Parameter(torch.zeros(*shape))
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
-        """Args: y: (B, C, h, w), or (..., C). Returns: the correction, of the same shape."""
         return self.scale * y + self.shift
 
 
@@ -82,15 +74,12 @@ def within(name: str, module: str) -> bool:
 
 
 def select(names: Iterable[str], targets: Sequence[str], head: str, what: str, nested: bool = True) -> list[str]:
-    """Those of some modules or parameters outside the head whose whole name matches one of the regular expressions.
+    """Those of some names outside the head that match a regular expression of ``targets`` as a whole.
 
-    Args:
-        names, targets, head: names to select from, regular expressions, and the module in which nothing is selected.
-        what: what is looked for, for the error.
-        nested: whether a name is also selected when that of a module around it matches.
+    If ``nested``, a name is also selected when that of a module around it matches.
 
     Raises:
-        InputError: when nothing matches, or a target is no regular expression.
+        InputError: when no ``what`` matches, or a target is no regular expression.
     """
     try:
         patterns = [re.compile(target) for target in targets]
@@ -129,9 +118,7 @@ def insert_conv_adapters(network: nn.Module, targets: Sequence[str], head: str, 
         handle.remove()
     for name in reversed(names):  # the inner ones first: their names change with those around them
         if name not in channels:
-            raise InputError(
-                f"The module '{name}' does not turn one input into features (B, C, h, w); name other targets."
-            )
+            raise InputError(f"The module '{name}' does not turn one input into features (B, C, h, w); name another.")
         adapter = ConvAdapter(channels[name], max(channels[name] // reduction, 4))
         network.set_submodule(name, AdapterBlock(modules[name], adapter))
 
@@ -141,10 +128,8 @@ def insert_scale_shift(network: nn.Module, targets: Sequence[str], head: str) ->
     norms = {name: module for name, module in network.named_modules() if isinstance(module, Normalization)}
     for name in select(norms, targets, head, "normalization"):
         norm = norms[name]
-        if isinstance(norm, nn.LayerNorm):
-            shape = norm.normalized_shape
-        else:
-            shape = (norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features, 1, 1)
+        channels = norm.num_channels if isinstance(norm, nn.GroupNorm) else getattr(norm, "num_features", 0)
+        shape = norm.normalized_shape if isinstance(norm, nn.LayerNorm) else (channels, 1, 1)
         network.set_submodule(name, AdapterBlock(norm, ScaleShift(shape)))
 
 

@@ -78,7 +78,11 @@ class AdaptedNetwork(nn.Module):
         elif tuning == "scale_shift":
             insert_scale_shift(network, self.targets, head)
         self.network = network
-        self.pretrained_names = self._match_names(plain_names)
+        adapters = [f"network.{name}" for name in adapter_modules(network)]
+        names = [name for name in self.state_dict() if not any(within(name, adapter) for adapter in adapters)]
+        # inserting adapters keeps the order of the weights that were there before
+        matched = zip(names, plain_names, strict=True)
+        self.pretrained_names = {name: plain for name, plain in matched if not within(plain, head)}
         """Names in ``state_dict()`` of all weights but the adapters' and the head's, to those in the plain network."""
         if tuning != "full":
             network.requires_grad_(False)
@@ -91,11 +95,9 @@ class AdaptedNetwork(nn.Module):
         self.train(self.training)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Args: x: (B, 1, H, W). Returns: (B, T, H, W) logits."""
         return self.network(x)
 
     def train(self, mode: bool = True) -> AdaptedNetwork:
-        """Set training mode of the trainable part; the frozen part stays in evaluation mode."""
         super().train(mode)
         if self.tuning != "full":
             self.network.eval()
@@ -116,10 +118,3 @@ class AdaptedNetwork(nn.Module):
     def _trained_modules(self) -> list[nn.Module]:
         """Modules of which everything is trained: adapters and head."""
         return [self.network.get_submodule(self.head), *adapter_modules(self.network).values()]
-
-    def _match_names(self, plain_names: Sequence[str]) -> dict[str, str]:
-        """Inserting adapters keeps the order of the weights that were there before."""
-        adapters = [f"network.{name}" for name in adapter_modules(self.network)]
-        names = [name for name in self.state_dict() if not any(within(name, adapter) for adapter in adapters)]
-        matched = zip(names, plain_names, strict=True)
-        return {name: plain for name, plain in matched if not within(plain, self.head)}

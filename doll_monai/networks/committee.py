@@ -11,14 +11,8 @@ from torch import nn
 class Committee(nn.Module):
     """Mean logits of K classifiers of the same input and the same observations.
 
-    ``committee.members`` are the classifiers: an ``EnsembleEvaluator`` runs them one by one, while the committee
-    itself is an ordinary network with one ``model.pt``.
-
-    Args:
-        members: K >= 1 networks, each ``(B, C, H, W) -> (B, T)`` logits.
-
-    Raises:
-        ValueError: when there is no member.
+    ``members`` are K >= 1 networks, each ``(B, C, H, W) -> (B, T)`` logits. An ``EnsembleEvaluator`` runs them one by
+    one, while the committee itself is an ordinary network with one ``model.pt``.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -28,7 +22,6 @@ class Committee(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Args: x: (B, C, H, W). Returns: (B, T) logits, the mean over the members."""
         return torch.stack([member(x) for member in self.members]).mean(dim=0)
 
 

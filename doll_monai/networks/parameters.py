@@ -11,8 +11,6 @@ from doll_monai.utils.errors import InputError
 
 
 class ParameterCount(NamedTuple):
-    """Numbers of a network's parameters."""
-
     trainable: int
     total: int
 
@@ -30,26 +28,19 @@ def parameter_groups(network: nn.Module, rates: Mapping[str, float], default: fl
     """Optimizer groups of the trained parameters, with a learning rate of their own for some parts of a network.
 
     MONAI's ``generate_param_groups`` takes frozen parameters too and says nothing about a part that is not there.
-
-    Args:
-        network: the network.
-        rates: name of a part (prefix of its parameters' names) to learning rate.
-        default: learning rate of everything else.
+    ``rates`` maps a part (prefix of its parameters' names) to its learning rate.
 
     Raises:
         InputError: when the network has no such part, unless its rate is the default.
     """
     groups: dict[str, list[nn.Parameter]] = {part: [] for part in (*rates, "")}
-    found = {""}
     for name, parameter in network.named_parameters():
-        part = next((part for part in rates if name.startswith(f"{part}.")), "")
-        found.add(part)
-        if parameter.requires_grad:
-            groups[part].append(parameter)
-    for part in sorted(set(rates) - found):
-        if rates[part] != default:
+        groups[next((part for part in rates if name.startswith(f"{part}.")), "")].append(parameter)
+    for part, rate in rates.items():
+        if not groups[part] and rate != default:
             raise InputError(f"network_def has no {part} that could learn at a rate of its own; give it no other rate.")
-    return [{"params": group, "lr": rates.get(part, default)} for part, group in groups.items() if group]
+    trained = {part: [parameter for parameter in group if parameter.requires_grad] for part, group in groups.items()}
+    return [{"params": group, "lr": rates.get(part, default)} for part, group in trained.items() if group]
 
 
 def describe_network(network: nn.Module) -> str:

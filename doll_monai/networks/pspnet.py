@@ -16,11 +16,8 @@ class DilatedResNet(nn.Sequential):
 
     Its ``state_dict`` has the keys of the classifier's without ``fc.*``, so that a classifier's weights load strictly.
 
-    Args:
-        resnet: a MONAI ``ResNet`` with ``spatial_dims=2`` and ``conv1_t_stride=2``; it is taken over, not copied.
-
-    Raises:
-        ValueError: when it is not a 2-D ResNet.
+    ``resnet`` is a MONAI ``ResNet`` with ``spatial_dims=2`` and ``conv1_t_stride=2``; it is taken over, not copied, and
+    any other network is a ``ValueError``.
     """
 
     def __init__(self, resnet: nn.Module) -> None:
@@ -55,9 +52,8 @@ def _convolution(in_channels: int, out_channels: int, kernel_size: int, norm: bo
 class PyramidPooling(nn.Module):
     """Means over 1 x 1, 2 x 2, 3 x 3 and 6 x 6 regions, each reduced and put beside the features.
 
-    Args:
-        in_channels: C; the output has 2 C channels where the number of bins divides C.
-        bins: regions a side; the branch of one region has no batch normalization, so that a batch of one trains.
+    Shape: (B, C, h, w) -> (B, out_channels, h, w), 2 C channels where the number of ``bins`` (regions a side) divides
+    C. The branch of one region has no batch normalization, so that a batch of one trains.
     """
 
     def __init__(self, in_channels: int, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
@@ -70,15 +66,14 @@ class PyramidPooling(nn.Module):
         self.out_channels = in_channels + width * len(bins)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Args: x: (B, C, h, w). Returns: (B, out_channels, h, w)."""
-        parts: list[torch.Tensor] = [x]
+        parts = [x]
         for branch in self.branches:
             parts.append(F.interpolate(branch(x), size=x.shape[-2:], mode="bilinear", align_corners=False))
         return torch.cat(parts, dim=1)
 
 
 class PSPNet(nn.Module):
-    """Pyramid scene parsing network; logits at the input's full resolution.
+    """Pyramid scene parsing network: (B, 1, H, W) -> logits (B, T, H, W), at the input's full resolution.
 
     ``backbone`` (stride 8), ``pyramid`` and ``decoder`` are what pre-training on labels learns for a later task;
     ``head``, the last 1 x 1 convolution, is the only part that belongs to the classes.
@@ -107,6 +102,5 @@ class PSPNet(nn.Module):
         self.head = nn.Conv2d(decoder_channels, out_channels, kernel_size=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Args: x: (B, 1, H, W). Returns: (B, T, H, W) logits."""
         logits = self.head(self.dropout(self.decoder(self.pyramid(self.backbone(x)))))
         return F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)

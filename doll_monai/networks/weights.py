@@ -19,27 +19,19 @@ from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 
 StateDict = Mapping[str, torch.Tensor]
-_MISSING = "The checkpoint {} does not exist; train the network first or give another path."
 _MEMBER = re.compile(r"members\.(\d+)\.")
 
 
 def file_hash(path: str | os.PathLike) -> str:
     """SHA-256 of a checkpoint, as hexadecimal digits; ``InputError`` when the file is missing."""
-    if not Path(path).is_file():
-        raise InputError(_MISSING.format(path))
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return hashlib.sha256(_content(path)).hexdigest()
 
 
 def read_checkpoint(path: str | os.PathLike) -> Any:
     """What ``torch.save`` wrote, on the CPU; ``InputError`` when it is missing or cannot be read safely."""
-    if not Path(path).is_file():
-        raise InputError(_MISSING.format(path))
+    content = io.BytesIO(_content(path))
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(f"The file {path} is not a checkpoint that can be read safely; restore it.") from error
 
@@ -75,9 +67,8 @@ def load_backbone(network: nn.Module, path: str | os.PathLike | None, member: in
 
     Args:
         network: a network with a ``backbone``, such as ``PSPNet``.
-        path: checkpoint of a classifier (MONAI's or torchvision's ResNet), of a committee, or of a segmentation
-            network with such a backbone; None leaves the network as it is.
-        member: number of the committee's member.
+        path: checkpoint of a classifier (MONAI's or torchvision's ResNet), of a committee (then of its ``member``), or
+            of a segmentation network with such a backbone; None leaves the network as it is.
 
     Raises:
         InputError: when the file is missing, is a committee's without that member, or is of another ResNet.
@@ -110,10 +101,8 @@ def load_pretrained(network: nn.Module, path: str | os.PathLike | None, head: st
     Adapters and head keep their initial values.
 
     Args:
-        network: an ``AdaptedNetwork``, or a plain network of the same architecture.
-        path: checkpoint of the plain network, or of an ``AdaptedNetwork`` without adapters; None leaves the network as
-            it is (from scratch).
-        head: name of a plain network's module that belongs to the classes.
+        network: an ``AdaptedNetwork``, or a plain network whose module ``head`` belongs to the classes.
+        path: checkpoint of the plain network, or of an ``AdaptedNetwork`` without adapters; None: from scratch.
 
     Raises:
         InputError: when the file is missing or another network wrote it.
@@ -150,7 +139,13 @@ def different_weights(first: StateDict, second: StateDict) -> list[str]:
     return sorted(set(first) ^ set(second)) + [name for name in both if first[name].shape != second[name].shape]
 
 
-def _plain_weights(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+def _content(path: str | os.PathLike) -> bytes:
+    if not Path(path).is_file():
+        raise InputError(f"The checkpoint {path} does not exist; train the network first or give another path.")
+    return Path(path).read_bytes()
+
+
+def _plain_weights(path: str | os.PathLike) -> StateDict:
     """A checkpoint's weights by their names in the network that an ``AdaptedNetwork`` holds."""
     return {name.removeprefix("network."): value for name, value in read_weights(path).items()}
 

@@ -102,7 +102,6 @@ def _train(
             seed=seed,
             evaluator=evaluator,
             final_path=str(folder / "final.pt"),
-            network=network,
         ),
     ]
     trainer = SupervisedTrainer(

@@ -47,7 +47,7 @@ def _images(count: int, seed: int) -> Dataset:
 
 
 def _probe(network: nn.Module) -> TransferProbe:
-    return TransferProbe(network, _images(5, 0), _images(7, 1), batch_size=2)
+    return TransferProbe(network, _images(5, 0), _images(10, 1))
 
 
 def test_good_features_score_high_and_noise_low() -> None:
