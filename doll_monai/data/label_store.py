@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ class LabelStore:
         transform: Callable[[Mapping[str, Any]], Any] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
+        self._provenance_path = self.output_dir / "provenance.json"
         self.dataset_dir = Path(dataset_dir)
         self.sections = sections
         records = [record for section in sections.values() for record in section]
@@ -161,10 +162,25 @@ class LabelStore:
         Raises:
             InputError: when an earlier chunk could not be written.
         """
+
+        def work() -> None:
+            if not self._provenance_path.is_file():
+                raise InputError(
+                    f"{self._provenance_path} has vanished while labels were written; when {self.output_dir} is back, "
+                    "the same command continues."
+                )
+            for image, (label, affine) in labels.items():
+                write_label(self.output_dir / self.label_path(image), label, affine)
+            for image, (values, observations) in (maps or {}).items():
+                write_atomic(self.output_dir / self.map_path(image), map_sheet(values, observations))
+            lines = [[*(row[column] for column in COLUMNS), None] for row in rows]
+            lines += [[image, *[None] * (len(COLUMNS) - 1), reason] for image, reason in failures.items()]
+            _write_table(self._rows_path(chunk), (*COLUMNS, "reason"), lines)
+
         self._begun = True
         while self._writing and (len(self._writing) > WAITING or self._writing[0].done()):
             self._writing.popleft().result()
-        self._writing.append(self._writer.submit(partial(self._write, chunk, labels, rows, failures, maps or {})))
+        self._writing.append(self._writer.submit(work))
 
     def wait(self) -> None:
         """Return when all that was handed over is written; an ``InputError`` when something could not be."""
@@ -207,27 +223,6 @@ class LabelStore:
             raise InputError(f"None of the images could be read, so there is no label; {failed} has why.")
         write_datalist(self.output_dir / "dataset.json", sections, labels=CHANNEL_DEF)
 
-    def _write(
-        self,
-        chunk: int,
-        labels: Mapping[str, tuple[np.ndarray, np.ndarray]],
-        rows: Sequence[Mapping[str, Any]],
-        failures: Mapping[str, str],
-        maps: Mapping[str, tuple[np.ndarray, Sequence[str]]],
-    ) -> None:
-        if not self._provenance_path.is_file():
-            raise InputError(
-                f"{self._provenance_path} has vanished while labels were written; when {self.output_dir} is back, "
-                "the same command continues."
-            )
-        for image, (label, affine) in labels.items():
-            write_label(self.output_dir / self.label_path(image), label, affine)
-        for image, (values, observations) in maps.items():
-            write_atomic(self.output_dir / self.map_path(image), map_sheet(values, observations))
-        lines = [[*(row[column] for column in COLUMNS), None] for row in rows]
-        lines += [[image, *[None] * (len(COLUMNS) - 1), reason] for image, reason in failures.items()]
-        _write_table(self._rows_path(chunk), (*COLUMNS, "reason"), lines)
-
     def _done(self, number: int) -> bool:
         """Whether a chunk has its rows and label files, and no image that failed and can be read by now."""
         if not self._rows_path(number).is_file():
@@ -258,10 +253,6 @@ class LabelStore:
 
     def _rows_path(self, chunk: int) -> Path:
         return self.output_dir / "rows" / f"{chunk:06d}.csv"
-
-    @property
-    def _provenance_path(self) -> Path:
-        return self.output_dir / "provenance.json"
 
 
 def read_chunk(path: Path) -> tuple[list[list[str]], dict[str, str]]:

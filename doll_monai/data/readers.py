@@ -6,7 +6,6 @@ first and refuses what is no image before memory is taken for its pixels.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from math import prod
@@ -16,15 +15,11 @@ from typing import Any, ClassVar
 import itk
 import nibabel as nib
 import numpy as np
-import pydicom
 from monai.data import ImageReader, ITKReader, NibabelReader, PILReader
 from monai.data.utils import is_supported_format
 from PIL import Image
-from pydicom.dataelem import RawDataElement
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import DeflatedExplicitVRLittleEndian
-from pydicom.valuerep import VR
 
+from doll_monai.data.dicom_lengths import check_lengths
 from doll_monai.data.jsrt import JsrtReader
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.pictures import MAX_PIXELS, ORIENTATION, open_picture, upright
@@ -36,9 +31,6 @@ GRAY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
 HEADER_BYTES = 65536
 """More than the headers of MetaImage and NRRD have, which are a page of text."""
 MIN_IS_WHITE, PHOTOMETRIC_INTERPRETATION = 0, 262
-UNDEFINED_LENGTH = 0xFFFFFFFF
-KNOWN_TYPES = {str(kind) for kind in VR}
-"""DICOM's, as they stand in files."""
 
 
 def image_readers() -> list[ImageReader]:
@@ -89,7 +81,9 @@ class PictureReader(PILReader):
                 # The second picture of an MPO, as telephones write it, is a preview.
                 pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
                 check_header(path, (*picture.size, pages))
-                deep = picture.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in picture.tile)
+                deep = picture.mode in ("LA", "RGB", "RGBA") and any(
+                    ";16" in str(tile) for tile in getattr(picture, "tile", ())
+                )
                 return _deep_color(path, picture) if deep else _as_brightness(picture)
         except Image.DecompressionBombError as error:
             raise InputError(
@@ -154,7 +148,7 @@ class ItkImageReader(ITKReader):
         name, kind_name = self.kinds.get(Path(path).suffix.lower(), ("DICOM", "GDCMImageIO"))
         kind = getattr(itk, kind_name)  # ITK loads each of them when it is first asked for
         if name == "DICOM":
-            _check_dicom(path)
+            check_lengths(path)
         else:
             _check_text_header(path, name)
         if not kind.New().CanReadFile(path):
@@ -163,22 +157,6 @@ class ItkImageReader(ITKReader):
 
     def _get_meta_dict(self, img: Any) -> dict:
         return {}
-
-
-def _check_dicom(path: str) -> None:
-    """Refuse a damaged DICOM file, for which GDCM would take as much memory as it claims, or a deflated one."""
-    try:
-        if pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            raise OSError("it is a deflated DICOM file; save it uncompressed")
-        elements = list(pydicom.dcmread(path, defer_size=1024).values())
-    except InvalidDicomError as error:
-        raise OSError("it is no DICOM file") from error
-    size = os.path.getsize(path)
-    for element in elements:
-        if element.VR is not None and element.VR not in KNOWN_TYPES:
-            raise OSError("an element of it is of no known type")
-        if isinstance(element, RawDataElement) and UNDEFINED_LENGTH != element.length > size - element.value_tell:
-            raise OSError("an element of it is longer than the file")
 
 
 def _check_text_header(path: str, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,8 @@ from doll_monai.transforms.keywise import KeywiseTransform
 from doll_monai.transforms.observations import by_observation
 from doll_monai.utils.errors import InputError, explained
 
-MAGNITUDES = {"absolute": torch.abs, "positive": torch.relu}
-SCALES = {"max": torch.amax, "mass": torch.mean}
+MAGNITUDES: dict[str, Callable[..., torch.Tensor]] = {"absolute": torch.abs, "positive": torch.relu}
+SCALES: dict[str, Callable[..., torch.Tensor]] = {"max": torch.amax, "mass": torch.mean}
 
 
 class MultiplyByInputd(KeywiseTransform):

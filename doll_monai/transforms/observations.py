@@ -9,7 +9,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, Transform
-from monai.utils import CommonKeys
+from monai.utils import CommonKeys, ensure_tuple
 
 from doll_monai.findings import FINDINGS, IGNORE, IGNORED_TARGET, finding_index
 from doll_monai.transforms.keywise import KeywiseTransform
@@ -71,7 +71,7 @@ class ObservationTargets(Randomizable, Transform):
         negative: str | Mapping[str, str] = "zeros",
     ) -> None:
         self.uncertain, self.unmentioned, self.negative = map(_policies, (uncertain, unmentioned, negative))
-        self.smoothed_range = smoothed_range
+        self.low, self.high = smoothed_range
 
     def __call__(self, label: Sequence[float | None]) -> torch.Tensor:
         """The targets of raw labels."""
@@ -85,7 +85,7 @@ class ObservationTargets(Randomizable, Transform):
             return float(value)
         policies = self.unmentioned if value is None else self.negative if value == 0 else self.uncertain
         target = POLICIES[policies[channel]]
-        return float(self.R.uniform(*self.smoothed_range)) if target is None else target
+        return float(self.R.uniform(self.low, self.high)) if target is None else target
 
 
 class ObservationTargetsd(Randomizable, MapTransform):
@@ -157,7 +157,7 @@ class ZeroIgnoredd(KeywiseTransform):
     """
 
     def __init__(self, keys: KeysCollection = "pred", label_key: str = "label") -> None:
-        super().__init__([*([keys] if isinstance(keys, str) else keys), label_key])
+        super().__init__([*ensure_tuple(keys), label_key])
         self.label_key = label_key
 
     def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:

@@ -61,7 +61,9 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     try:
         for entry in os.scandir(folder):
             found = _TEMPORARY.match(entry.name)
-            if found and (_is_dead(int(found["pid"]), found["host"]) or _age(entry) > STALE_AFTER):
+            if found and (
+                _is_dead(int(found["pid"]), found["host"]) or time.time() - entry.stat().st_mtime > STALE_AFTER
+            ):
                 Path(entry.path).unlink(missing_ok=True)
     except FileNotFoundError:
         return
@@ -93,15 +95,9 @@ def _is_dead(pid: int, host: str) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        pass
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return pid == os.getpid()
-
-
-def _age(entry: os.DirEntry[str]) -> float:
-    return time.time() - entry.stat().st_mtime
 
 
 def _explained(path: Path, error: OSError) -> InputError:
