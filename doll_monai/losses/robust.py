@@ -19,11 +19,8 @@ class NoiseRobustDiceLoss(nn.Module):
 
     The mean is over the channels that have foreground in the batch: the quotient of another would fall as p grows.
 
-    Args:
-        exponent: 2 is Dice with squares, 1 resembles the mean absolute error; 1.5 is the paper's.
-
-    Raises:
-        InputError: when ``exponent`` is not between 1 and 2.
+    ``exponent`` is 2 for Dice with squares; 1 resembles the mean absolute error; 1.5 is the paper's. Outside 1 to 2, it
+    is an ``InputError``.
     """
 
     @explained
@@ -53,12 +50,8 @@ class GeneralizedCrossEntropyLoss(nn.Module):
 
     A pixel's gradient is that of cross-entropy times c^q: what the network contradicts with confidence counts little.
 
-    Args:
-        q: towards 0 cross-entropy, 1 the mean absolute error; 0.7 is the paper's.
-        background_weight: weight of a background pixel, ours.
-
-    Raises:
-        InputError: when ``q`` is not above 0 and at most 1.
+    ``q`` towards 0 is cross-entropy, 1 the mean absolute error, 0.7 the paper's; outside (0, 1], it is an
+    ``InputError``. The weight of background is ours.
     """
 
     @explained

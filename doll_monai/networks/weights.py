@@ -54,7 +54,7 @@ def save_weights(content: Any, path: str | os.PathLike) -> None:
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike) -> nn.Module:
-    """Load a checkpoint strictly into a network; ``InputError`` when it is missing or another network's."""
+    """Load a checkpoint strictly; ``InputError`` when it is missing or another network's."""
     _load_strictly(network, read_weights(path), path)
     return network
 

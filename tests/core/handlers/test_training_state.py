@@ -170,12 +170,6 @@ def test_a_metric_that_is_never_a_number_leaves_the_last_model(data, tmp_path: P
     assert _holds(tmp_path / "model.pt", network)
 
 
-def test_a_state_that_is_no_checkpoint_is_named(data, tmp_path: Path) -> None:
-    (tmp_path / "training_state.pt").write_bytes(b"half a file")
-    with pytest.raises(InputError, match=r"training_state\.pt is not a checkpoint"):
-        _train(tmp_path, data)
-
-
 def test_a_state_of_another_network_is_refused_in_one_sentence(data, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         _train(tmp_path, data, kill=2)

@@ -95,18 +95,17 @@ def test_everything_ignored_gives_zero_loss_and_zero_gradient(loss: nn.Module) -
     assert torch.equal(gradient, torch.zeros(1, 2, 3, 3))
 
 
+def test_no_known_observation_gives_zero_loss_and_zero_gradient() -> None:
+    value, gradient = _with_gradient(ObservationLoss(), torch.randn(2, 14), torch.full((2, 14), -1.0))
+    assert float(value) == 0.0
+    assert not gradient.any()
+
+
 @each_loss
 @pytest.mark.parametrize("size", [100.0, -100.0, 1e30])
 def test_saturated_logits_have_a_finite_gradient(pixels, loss: nn.Module, size: float) -> None:
     logits = torch.full(pixels[1].shape, size)
     assert all(bool(torch.isfinite(x).all()) for x in _with_gradient(loss, logits, pixels[1]))
-
-
-@each_loss
-def test_a_perfect_prediction_costs_nothing(loss: nn.Module) -> None:
-    label = torch.zeros(1, 2, 4, 4, dtype=torch.uint8)
-    label[:, :, :2] = 1
-    assert float(loss(torch.where(label > 0, 40.0, -40.0), label)) == pytest.approx(0.0, abs=1e-6)
 
 
 @each_loss
@@ -116,18 +115,6 @@ def test_labels_may_carry_metadata_and_any_memory_layout(pixels, loss: nn.Module
     value = loss(layout, MetaTensor(label.float()))
     assert not isinstance(value, MetaTensor)
     torch.testing.assert_close(value, loss(logits, label))
-
-
-def test_robust_dice_with_exponent_two_is_one_minus_dice_of_squares(pixels) -> None:
-    logits, label = pixels[0][:, :1], torch.where(pixels[1] == 1, 1, 0)[:, :1]
-    p, g = torch.sigmoid(logits), label.to(logits.dtype)
-    expected = 1 - 2 * (p * g).sum() / ((p**2).sum() + (g**2).sum())
-    torch.testing.assert_close(NoiseRobustDiceLoss(exponent=2.0)(logits, label), expected)
-
-
-def test_a_small_q_is_cross_entropy(pixels) -> None:
-    small = GeneralizedCrossEntropyLoss(q=1e-6, background_weight=0.1)(*pixels)
-    torch.testing.assert_close(small, PartialLabelLoss(0.1, dice_weight=0.0)(*pixels), rtol=1e-4, atol=1e-4)
 
 
 def test_a_confidently_contradicted_pixel_counts_little() -> None:
@@ -174,9 +161,3 @@ def test_observation_loss_is_the_weighted_mean_over_known_targets() -> None:
     weighted = ObservationLoss([2.0, 5.0])
     assert float(weighted(logits[:1, :2], torch.ones(1, 2))) == pytest.approx(expected, rel=1e-6)
     assert weighted.state_dict() == {}
-
-
-def test_no_known_observation_gives_zero_loss_and_zero_gradient() -> None:
-    value, gradient = _with_gradient(ObservationLoss(), torch.randn(2, 14), torch.full((2, 14), -1.0))
-    assert float(value) == 0.0
-    assert torch.equal(gradient, torch.zeros(2, 14))
