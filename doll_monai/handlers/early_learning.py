@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ignite.distributed as idist
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.networks.utils import eval_mode, train_mode
 from monai.utils import CommonKeys
+from scipy.optimize import OptimizeWarning, curve_fit
 
 from doll_monai.findings import IGNORE
 from doll_monai.handlers.engine import output_of
-from doll_monai.handlers.learning_curve import slope_fall
 from doll_monai.utils.errors import InputError, explained
 
 MIN_EPOCHS = 4
@@ -149,3 +151,28 @@ def divergence_from_mean(probabilities: torch.Tensor) -> torch.Tensor:
 
 def _has_foreground(label: torch.Tensor) -> torch.Tensor:
     return ((label > 0) & (label != IGNORE)).flatten(2).any(2)
+
+
+def slope_fall(values: Sequence[float]) -> float:
+    """How far the slope of a learning curve has fallen since the first epoch, (f'(1) - f'(t)) / f'(1).
+
+    ``f(t) = a (1 - exp(-b t^c))`` is fitted to the values, in [0, 1], of three epochs t = 1, 2, ... at least. ADELE
+    takes the magnitude of the change; here a slope that grows is no sign of memorization.
+
+    Returns:
+        1 where the curve is flat, 0 where it still rises as in the first epoch, negative where it rises faster; 0 when
+        it is zero throughout or no curve fits.
+    """
+    curve = np.asarray(values, dtype=np.float64)
+    if curve.max() <= 0:
+        return 0.0
+    t = np.arange(1.0, len(curve) + 1)
+    start, bounds = (min(curve.max(), 1.0), 1.0, 1.0), (0, (1, np.inf, np.inf))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", OptimizeWarning)
+        try:
+            (_, b, c), _ = curve_fit(lambda t, a, b, c: a * -np.expm1(-b * t**c), t, curve, p0=start, bounds=bounds)
+        except RuntimeError:
+            return 0.0
+        # f'(t) / f'(1), with the common factors a b c left out
+        return float(1 - np.exp((c - 1) * np.log(t[-1]) - b * (t[-1] ** c - 1)))

@@ -16,9 +16,8 @@ from doll_monai.findings import FINDINGS
 class MeanAUROC(Metric):
     """Mean over the observations that have both classes among the known targets.
 
-    MONAI's ``ROCAUC`` averages to NaN as soon as one observation has one class only. Here such observations are left
-    out; each of the others is the engine's metric ``{name}_{observation}``, and ``{name}_observations`` is their
-    number.
+    MONAI's ``ROCAUC`` averages to NaN as soon as one observation has one class only. Here it is left out; the others
+    are the engine's metrics ``{name}_{observation}``, ``{name}_observations`` of them.
 
     Args:
         output_transform: engine output to (logits or probabilities, targets), each (B, T) or a sequence of B

@@ -20,15 +20,13 @@ def crossed_interval(
 ) -> Interval:
     """Mean over the rows, and its 95 % percentile bootstrap interval over patients and seeds.
 
-    Patients and seeds are drawn independently of each other, each with replacement, and a row counts as often as its
-    patient times its seed was drawn: the "pigeonhole" bootstrap of crossed factors (Owen 2007), which scipy does not
-    have. Without seeds, or with a single one, it is the usual cluster bootstrap over patients; of two or three seeds
-    the interval is too narrow.
+    Patients and seeds are drawn independently, with replacement, and a row counts as often as its patient times its
+    seed was drawn: the "pigeonhole" bootstrap of crossed factors (Owen 2007), which scipy does not have. Without seeds
+    it is the usual cluster bootstrap over patients; of two or three seeds the interval is too narrow.
 
     Args:
         values: (N,); rows without one (NaN) are left out.
         patients, seeds: of each row; any labels.
-        resamples, seed: number of draws, and the seed of the draws.
 
     Returns:
         mean, lower and upper end; all NaN without a value, the ends NaN with a single patient.

@@ -47,11 +47,8 @@ def hit(values: np.ndarray, ground_truth: np.ndarray) -> bool:
 def chance_iou(region: np.ndarray, ground_truth: np.ndarray) -> float:
     """Chance: the expected IoU of a region of the label's own shape at a random place in the image.
 
-    It is the mean over all shifts of the region, wrapped around, exact and without random numbers. A compact region
-    either meets the ground truth or misses it, and scores more on average than scattered pixels of the same number.
-
-    Args:
-        region, ground_truth: masks of the same shape, (W, H) bool.
+    The mean over all shifts of the region, (W, H) bool, wrapped around: exact, without random numbers. A compact region
+    scores more on average than scattered pixels of the same number.
     """
     spectrum = np.conj(np.fft.rfft2(region.astype(float))) * np.fft.rfft2(ground_truth.astype(float))
     shared = np.rint(np.fft.irfft2(spectrum, s=region.shape))
@@ -63,8 +60,7 @@ class LocationPrior:
     """Where a finding usually lies: the mean ground truth of the same finding in other patients' images.
 
     It never sees the image: a label that is not better has learnt where the finding lies in most people, at the most.
-    The mean is taken on a common grid, which covers every image from edge to edge, and smoothed a little, since the
-    mean of few boxes has steps whose order would be that of the pixels.
+    The mean is taken on a grid that covers every image, and smoothed, since the mean of few boxes has steps.
     """
 
     SIDE = 64
@@ -82,14 +78,7 @@ class LocationPrior:
         self._sums[channel] += mask
 
     def map(self, patient: str, channel: int, size: tuple[int, ...]) -> np.ndarray | None:
-        """The prior of a finding for a patient's images, whose own ground truth is left out.
-
-        Args:
-            size: (W, H) of the image.
-
-        Returns:
-            (W, H), 0 to 1; None when no other patient has ground truth of the finding.
-        """
+        """The prior for a patient's image, (W, H), 0 to 1; None when no other patient has ground truth of it."""
         own = self._masks[channel].get(patient, [])
         others = sum(map(len, self._masks[channel].values())) - len(own)
         if others == 0:

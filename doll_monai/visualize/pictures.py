@@ -43,9 +43,8 @@ def gray_picture(values: np.ndarray, side: int = PICTURE_SIZE) -> np.ndarray:
     gray = Image.fromarray((np.clip((values.T - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8))
     scale = side / max(gray.size)
     size = (max(round(gray.width * scale), 1), max(round(gray.height * scale), 1))
-    return np.stack(
-        [np.asarray(gray.resize(size, Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX))] * 3, -1
-    )
+    drawn = gray.resize(size, Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX)
+    return np.array(drawn.convert("RGB"))
 
 
 def outline(image: np.ndarray, mask: np.ndarray, color: Color, dashed: bool = False) -> np.ndarray:

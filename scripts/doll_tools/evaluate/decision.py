@@ -60,7 +60,7 @@ class Decision:
 
     @property
     def passed(self) -> bool:
-        """Whether the labels pass the check."""
+        """Whether there are no failures."""
         return not self.failures
 
     def sentences(self) -> list[str]:
@@ -68,7 +68,7 @@ class Decision:
         lines = [f"IoU of the labels minus that of {FLOORS[name]}: {signed(over)}." for name, over in self.over.items()]
         if not math.isnan(self.image_alone):
             common = (
-                "of what two members' maps have in common (rank correlation) is also in those of randomized networks"
+                "of what maps of two members have in common (rank correlation) those of randomized networks have too"
             )
             lines.append(f"{self.image_alone:.0%} {common}.")
         return [*lines, *(f"Not passed: {failure}." for failure in self.failures)]

@@ -31,12 +31,7 @@ LIKENESS = {
 
 
 def page(table: pd.DataFrame, decisions: Sequence[Decision]) -> str:
-    """The page.
-
-    Args:
-        table: of ``score_table``.
-        decisions: one a section; the last counts.
-    """
+    """The page, of ``score_table`` and one decision a section, the last of which counts."""
     parts = ["# Label quality check", NOTE]
     for decision in decisions:
         rows = table[table["section"] == decision.section]
@@ -46,12 +41,8 @@ def page(table: pd.DataFrame, decisions: Sequence[Decision]) -> str:
         parts.append(markdown_table(OVERALL, [_overall(row) for row in together.to_dict("records")]))
         consensus = together.loc["consensus"].to_dict()
         lines = [
-            [
-                kind,
-                *(_number(consensus[f"{name}_{way}"]) for way in ("rank", "ssim")),
-                _number(consensus[iou]) if iou else "",
-            ]
-            for kind, (name, iou) in LIKENESS.items()
+            [kind, *(_number(consensus[name]) if name else "" for name in (f"{maps}_rank", f"{maps}_ssim", iou))]
+            for kind, (maps, iou) in LIKENESS.items()
         ]
         parts.append(markdown_table(["maps of", "rank correlation", "SSIM", "IoU of the labels"], lines))
         iou = rows[rows["observation"] != ALL].pivot(index="observation", columns="source", values="iou")

@@ -13,8 +13,7 @@ from monai.networks.nets import UNet
 from torch import nn
 
 from doll_monai.findings import IGNORE
-from doll_monai.handlers.early_learning import EarlyLearningCorrection, correct_labels, divergence_from_mean
-from doll_monai.handlers.learning_curve import slope_fall
+from doll_monai.handlers.early_learning import EarlyLearningCorrection, correct_labels, divergence_from_mean, slope_fall
 from doll_monai.handlers.training_state import TrainingState
 from doll_monai.losses.partial import PartialLabelLoss
 
