@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from ignite.engine import Engine
 
-from doll_monai.attribution.compiling import compile_pays
 from doll_monai.data import datalist, ground_truth
 from doll_monai.data.label_store import LabelStore
 from doll_monai.findings import FINDINGS
@@ -40,7 +39,6 @@ __all__ = [
     "bundle_name",
     "bundle_task",
     "check_observations",
-    "compile_pays",
     "consensus_keys",
     "datalist_hash",
     "default_tracking_uri",

@@ -6,15 +6,14 @@ positive targets of an image; many steps, and many images, share a batch. Parame
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from doll_monai.attribution.completeness import completeness_error
-from doll_monai.attribution.integration import Integration
-from doll_monai.attribution.path import Run, path_through
-from doll_monai.attribution.quadrature import METHODS
+from doll_monai.attribution.group import Group
+from doll_monai.attribution.nested import nested
+from doll_monai.attribution.path import Network, Path, Run, path_through
+from doll_monai.attribution.quadrature import METHODS, completeness_error, quadrature
 from doll_monai.attribution.reference import captum_gradient
 from doll_monai.utils.errors import InputError
 
@@ -27,9 +26,8 @@ class PathGradient:
     """What the integration gives for a batch of B images and T targets; zero where a target was not asked for.
 
     Attributes:
-        gradient: (B, T, H, W) float32, the gradient averaged along the path; times ``x - b`` it is the attribution.
-        completeness_error: (B, T), ``|sum of attributions - (f(x) - f(b))| / max(|f(x) - f(b)|, 1e-3)``; NaN where a
-            target was not asked for.
+        gradient: (B, T, H, W) float32, signed, averaged along the path; times ``x - b`` it is the attribution (eq. 1).
+        completeness_error: (B, T), see ``quadrature``; NaN where a target was not asked for.
         n_steps: (B, T) int64, steps of the quadrature.
     """
 
@@ -39,7 +37,7 @@ class PathGradient:
 
 
 def path_gradient(
-    network: Callable[[torch.Tensor], torch.Tensor],
+    network: Network | Path,
     inputs: torch.Tensor,
     target: torch.Tensor,
     baselines: torch.Tensor | float = 0.0,
@@ -49,8 +47,7 @@ def path_gradient(
     engine: str = "doll",
     tolerance: float = 0.02,
     max_steps: int = 64,
-    compile_network: bool = False,
-    run: Run | None = None,
+    run: Run = lambda x, network: network(x),
 ) -> PathGradient:
     """Average, along the straight path from baseline to image, of the gradient of each wanted target.
 
@@ -58,7 +55,8 @@ def path_gradient(
     still above the tolerance: the intervals of the path that contribute most to it are halved.
 
     Args:
-        network: a network in evaluation mode, (N, 1, H, W) -> (N, T) logits; its images must not influence each other.
+        network: in evaluation mode, (N, 1, H, W) -> (N, T) logits; its images must not influence each other. Give its
+            ``path_through`` for many calls with the same weights.
         inputs: (B, 1, H, W), one channel.
         target: (B, T) bool, the targets wanted of each image.
         baselines: a number or (B, 1, H, W).
@@ -68,14 +66,10 @@ def path_gradient(
         engine: ``doll``, or ``captum`` (one call a target, ``gausslegendre`` for ``nested``).
         tolerance: completeness error that ``nested`` is content with.
         max_steps: most steps that ``nested`` takes.
-        compile_network: compile the network (``torch.compile``) the first time; pays from some hundred images on.
-        run: how to run a network, such as a MONAI inferer that treats every image as a whole; ``network(x)`` if None.
-
-    Returns:
-        The path gradient, its completeness error and the number of steps.
+        run: how to run a network, such as a MONAI inferer that treats every image as a whole.
 
     Raises:
-        ValueError: for an unknown engine or method, or shapes that do not fit.
+        ValueError: for an unknown engine or method, no steps, or shapes that do not fit.
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, not '{engine}'.")
@@ -85,33 +79,48 @@ def path_gradient(
         raise InputError(f"n_steps must be at least 1, not {n_steps}.")
     if inputs.ndim != 4 or inputs.shape[1] != 1 or target.shape[0] != inputs.shape[0]:
         raise ValueError(f"inputs must be (B, 1, H, W) and target (B, T), not {inputs.shape} and {target.shape}.")
-    run = run or (lambda x, f: f(x))
     inputs = inputs.detach().float()
-    baseline = torch.as_tensor(baselines, dtype=inputs.dtype, device=inputs.device).expand_as(inputs)
-    grey = None if isinstance(baselines, torch.Tensor) else float(baselines)
-    change = _change(network, inputs, baseline if grey is None else baseline[:1], internal_batch_size)
-    if engine == "captum":
-        rule = "gausslegendre" if method == "nested" else method
-        gradient = captum_gradient(
-            lambda x: run(x, network), inputs, baseline, target, n_steps, rule, internal_batch_size
-        )
-        steps = torch.full(target.shape, n_steps)
-    else:
-        integration = Integration(
-            path_through(network, compile_network), run, inputs, baseline, grey, internal_batch_size
-        )
-        with torch.enable_grad():
-            gradient, steps = integration.integrate(target, change, n_steps, method, tolerance, max_steps)
     wanted = target.to(device=inputs.device, dtype=torch.bool)
+    baseline = torch.as_tensor(baselines, dtype=inputs.dtype, device=inputs.device).expand_as(inputs)
+    whole = network.network if isinstance(network, Path) else network
+    origin = baseline if isinstance(baselines, torch.Tensor) else baseline[:1]
+    change = _logits(whole, inputs, internal_batch_size) - _logits(whole, origin, internal_batch_size)
+    if engine == "captum":
+        options = {"n_steps": n_steps, "method": "gausslegendre" if method == "nested" else method}
+        gradient = captum_gradient(lambda x: run(x, whole), inputs, baseline, wanted, internal_batch_size, **options)
+        steps = torch.full_like(wanted, n_steps, dtype=torch.int64)
+    else:
+        path = network if isinstance(network, Path) else path_through(network)
+        gradient = inputs.new_zeros((*wanted.shape, *inputs.shape[2:]))
+        steps = torch.zeros_like(wanted, dtype=torch.int64)
+        for images in _images_together(wanted, max(internal_batch_size // n_steps, 1)):
+            rows, columns = wanted[images].nonzero(as_tuple=True)
+            targets = [row.nonzero().flatten().tolist() for row in wanted[images]]
+            group = Group(path, run, inputs[images], baseline[images], targets, internal_batch_size)
+            rows = images[rows]
+            with torch.enable_grad():
+                if method == "nested":
+                    average, taken = nested(group, change[rows, columns].cpu(), n_steps, tolerance, max_steps)
+                else:
+                    average, taken = group.average(*quadrature(n_steps, method)), torch.full((len(rows),), n_steps)
+            gradient[rows, columns] = path.back(average, *inputs.shape[2:])
+            steps[rows, columns] = taken.to(steps.device)
     total = (gradient * (inputs - baseline)).sum(dim=(2, 3))
     error = completeness_error(total, change).masked_fill(~wanted, float("nan"))
-    return PathGradient(gradient, error, steps.to(inputs.device).masked_fill(~wanted, 0))
+    return PathGradient(gradient, error, steps.masked_fill(~wanted, 0))
 
 
-def _change(
-    network: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, baseline: torch.Tensor, batch_size: int
-) -> torch.Tensor:
-    """f(x) - f(b) of all targets, (B, T), in full precision: logits rounded to ``bfloat16`` would drown it."""
-    with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
-        logits = torch.cat([network(part).float() for part in torch.cat([inputs, baseline]).split(batch_size)])
-    return logits[: len(inputs)] - logits[len(inputs) :]
+def _logits(network: Network, images: torch.Tensor, batch_size: int) -> torch.Tensor:
+    """f(x) of all targets, (B, T), in full precision: rounding to ``bfloat16`` would drown differences."""
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+        return torch.cat([network(part).float() for part in images.split(batch_size)])
+
+
+def _images_together(wanted: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
+    """Images with a wanted target, in groups of the given size.
+
+    Those with as many targets come together, since a group needs as many backward passes as its busiest image.
+    """
+    wanted_targets = wanted.sum(dim=1)
+    order = wanted_targets.argsort(descending=True, stable=True)[: int(wanted.any(dim=1).sum())]
+    return order.split(count) if len(order) else ()

@@ -7,76 +7,62 @@ the completeness error is known interval by interval, and the worst ones are hal
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
 import torch
 
-from doll_monai.attribution.completeness import completeness_error
-from doll_monai.attribution.sums import scalar_products, weighted_sum
-
-if TYPE_CHECKING:
-    from doll_monai.attribution.integration import Group
+from doll_monai.attribution.group import Group
+from doll_monai.attribution.quadrature import completeness_error
 
 HALVED_AT_ONCE = 8
 """Intervals of an image that are halved together, in one forward pass."""
 
 
 @dataclass
+class _Node:
+    """A place on the path, from 0 to 1: gradient (C, h, w), its derivative along the path, and the logit."""
+
+    place: float
+    gradient: torch.Tensor
+    slope: float
+    logit: float
+
+
+@dataclass
 class _Pair:
-    """An (image, target) and what is known along its path, in the order in which the nodes were added.
+    """An (image, target): f(x) - f(b), and the nodes known along its path, in ascending order."""
 
-    Attributes:
-        nodes: between 0 and 1, N of them.
-        gradients: (M, C, h, w) each, N in all.
-        slopes: directional derivatives along the path, (N,) on the CPU.
-        logits: (N,) on the CPU.
-    """
-
-    nodes: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
-    gradients: list[torch.Tensor] = field(default_factory=list)
-    slopes: torch.Tensor = field(default_factory=lambda: torch.empty(0))
-    logits: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    target: int
+    change: torch.Tensor
+    nodes: list[_Node] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
         """Intervals between the nodes."""
         return len(self.nodes) - 1
 
-    def weights(self) -> torch.Tensor:
-        """Of the trapezoidal rule, (N,)."""
-        nodes, order = self.nodes.sort()
-        weights = torch.zeros_like(nodes)
-        weights[order[1:]] += nodes.diff() / 2
-        weights[order[:-1]] += nodes.diff() / 2
-        return weights.float()
+    def weights(self) -> list[float]:
+        """Of the trapezoidal rule, one a node."""
+        places = [0.0, *(node.place for node in self.nodes), 1.0]
+        return [(after - before) / 2 for before, after in zip(places, places[2:], strict=False)]
 
-    def integral(self) -> torch.Tensor:
-        """Change of the logit from the gradients."""
-        return (self.weights() * self.slopes).sum()
+    def error(self) -> float:
+        """The completeness error."""
+        total = sum(weight * node.slope for weight, node in zip(self.weights(), self.nodes, strict=True))
+        return float(completeness_error(torch.tensor(total), self.change))
 
-    def residuals(self) -> torch.Tensor:
-        """|change of the logit - integral| of each interval, from 0 to 1, (N - 1,)."""
-        nodes, order = self.nodes.sort()
-        slopes = self.slopes[order]
-        return (self.logits[order].diff() - (slopes[1:] + slopes[:-1]) / 2 * nodes.diff().float()).abs()
-
-    def middles(self, intervals: list[int]) -> list[float]:
-        """Halfway points of some intervals, counted from 0."""
-        nodes = self.nodes.sort().values
-        middles: list[float] = ((nodes[:-1] + nodes[1:]) / 2)[intervals].tolist()
-        return middles
+    def shares(self) -> torch.Tensor:
+        """Each interval's share of the sum of |change of the logit - integral|, from 0 to 1, one an interval."""
+        parts = [b.logit - a.logit - (a.slope + b.slope) / 2 * (b.place - a.place) for a, b in pairwise(self.nodes)]
+        residuals = torch.tensor(parts).abs()
+        return residuals / residuals.sum().clamp(min=1e-12)
 
     def average(self) -> torch.Tensor:
         """The gradient averaged along the path, (C, h, w)."""
-        parts = self.weights().split([len(part) for part in self.gradients])
-        return torch.stack([weighted_sum(w.to(g.device), g) for w, g in zip(parts, self.gradients, strict=True)]).sum(0)
-
-    def add(self, nodes: list[float], gradients: torch.Tensor, slopes: torch.Tensor, logits: torch.Tensor) -> None:
-        """More nodes, anywhere."""
-        self.nodes = torch.cat([self.nodes, torch.tensor(nodes, dtype=torch.float64)])
-        self.gradients.append(gradients)
-        self.slopes = torch.cat([self.slopes, slopes])
-        self.logits = torch.cat([self.logits, logits])
+        total = torch.zeros_like(self.nodes[0].gradient)
+        for weight, node in zip(self.weights(), self.nodes, strict=True):
+            total.add_(node.gradient, alpha=weight)
+        return total
 
 
 def nested(
@@ -93,61 +79,34 @@ def nested(
         tolerance: completeness error at which a pair is left.
         max_steps: most steps of a pair.
     """
-    everybody = list(range(len(group.targets)))
-    pairs = {(image, slot): _Pair() for image, wanted in enumerate(group.targets) for slot in range(len(wanted))}
-    for (image, slot), pair in pairs.items():
-        gradient, logit = group.at_baseline(image, group.targets[image][slot])
-        slope = (gradient * group.difference[image]).sum()
-        pair.add([0.0], gradient.unsqueeze(0), slope.cpu().view(1), logit.cpu().view(1))
-    _take(
-        group, pairs, everybody, [list(wanted) for wanted in group.targets], [(i + 1) / n_steps for i in range(n_steps)]
-    )
-    while True:
-        sums = torch.stack([pair.integral() for pair in pairs.values()])
-        errors = completeness_error(sums, change)
-        above = {
-            key: pair
-            for key, pair, error in zip(pairs, pairs.values(), errors.tolist(), strict=True)
-            if error > tolerance and pair.steps < max_steps
-        }
-        if not above:
-            break
-        for image in sorted({image for image, _ in above}):
-            slots = [slot for number, slot in above if number == image]
-            _halve(group, pairs, image, slots, max_steps)
-    average = torch.stack([pair.average() for pair in pairs.values()])
-    return average, torch.tensor([pair.steps for pair in pairs.values()])
+    changes = iter(change)
+    pairs = [[_Pair(target, next(changes)) for target in own] for own in group.targets]
+    _add(group, list(range(len(pairs))), pairs, [step / n_steps for step in range(n_steps + 1)])
+    for image, own in enumerate(pairs):
+        while left := [pair for pair in own if pair.steps < max_steps and pair.error() > tolerance]:
+            _add(group, [image], [left], _middles(left, max_steps))
+    average = torch.stack([pair.average() for own in pairs for pair in own])
+    return average, torch.tensor([pair.steps for own in pairs for pair in own])
 
 
-def _halve(group: Group, pairs: dict[tuple[int, int], _Pair], image: int, slots: list[int], max_steps: int) -> None:
-    """Halve the intervals that have the largest part in the errors of an image's pairs.
+def _middles(pairs: list[_Pair], max_steps: int) -> list[float]:
+    """Halfway points of the intervals that have the largest part in the errors of an image's pairs.
 
     The same ones for all of these pairs; as none of them was left before, they have had the same nodes so far.
     """
-    pair = pairs[image, slots[0]]
-    shares = [pairs[image, slot].residuals() for slot in slots]
-    total = torch.stack([share / share.sum().clamp(min=1e-12) for share in shares]).sum(0)
-    count = min(HALVED_AT_ONCE, len(total), max_steps - len(total))
+    middles = [(a.place + b.place) / 2 for a, b in pairwise(pairs[0].nodes)]
+    total = torch.stack([pair.shares() for pair in pairs]).sum(0)
+    count = min(HALVED_AT_ONCE, max_steps - len(middles))
     worst = total.argsort(descending=True, stable=True)[:count].tolist()
-    nodes = pair.middles(sorted(worst))
-    _take(group, pairs, [image], [[group.targets[image][slot] for slot in slots]], nodes, {image: slots})
+    return [middles[interval] for interval in sorted(worst)]
 
 
-def _take(
-    group: Group,
-    pairs: dict[tuple[int, int], _Pair],
-    images: list[int],
-    targets: list[list[int]],
-    nodes: list[float],
-    slots: dict[int, list[int]] | None = None,
-) -> None:
-    """Add gradients and logits at more nodes of some pairs."""
-    done = 0
-    for points in group.at(images, targets, nodes):
-        count = len(points[0][2])
-        slopes = torch.stack([scalar_products(g, group.difference[image]) for image, _, g, _ in points]).cpu()
-        logits = torch.stack([f for *_, f in points]).cpu()
-        for (image, slot, gradient, _), own_slopes, own_logits in zip(points, slopes, logits, strict=True):
-            own = slot if slots is None else slots[image][slot]
-            pairs[image, own].add(nodes[done : done + count], gradient, own_slopes, own_logits)
-        done += count
+def _add(group: Group, images: list[int], pairs: list[list[_Pair]], places: list[float]) -> None:
+    """Take more nodes of some images' pairs."""
+    targets = [[pair.target for pair in own] for own in pairs]
+    for image, slot, part, gradients, logits in group.points(images, targets, places):
+        slopes = torch.einsum("mchw,chw->m", gradients, group.difference[images[image]])
+        known = zip(places[part], gradients, slopes.tolist(), logits.tolist(), strict=True)
+        nodes = pairs[image][slot].nodes
+        nodes += [_Node(*values) for values in known]
+        nodes.sort(key=lambda node: node.place)

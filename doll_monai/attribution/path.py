@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import fx, nn
-from torch._functorch import config as functorch_config
-from torch.fx.experimental.optimization import fuse
+from torch.nn.utils import fuse_conv_bn_eval
 
-from doll_monai.attribution.fused import fuse_relu
-
-Run = Callable[[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
+Network = Callable[[torch.Tensor], torch.Tensor]
+Run = Callable[[torch.Tensor, Network], torch.Tensor]
 """``run(x, network)``, which an inferer is: runs the network as a user wants it, under autocast for instance."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -27,25 +27,22 @@ class Path:
     once for an (image, target), however many steps there are; in ``float32``, where the rest may run in less.
 
     Attributes:
-        stem: (B, 1, H, W) images to (B, C, h, w), affine; None where the network cannot be split, C, h, w are then
-            those of the image.
-        rest: (B, C, h, w) to (B, T) logits.
-        fast: the same, compiled by ``torch.compile`` if that was asked for.
-        at_baseline: gradient and logit at uniform baselines, by grey value, image size and target.
+        network: (B, 1, H, W) images to (B, T) logits.
+        rest: (B, C, h, w) features to (B, T) logits.
+        stem: images to features; None where the network cannot be split, the features are then the image.
     """
 
-    stem: nn.Module | None
-    rest: Callable[[torch.Tensor], torch.Tensor]
-    fast: Callable[[torch.Tensor], torch.Tensor] | None = None
-    at_baseline: dict[tuple[Any, ...], tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    network: Network
+    rest: Network
+    stem: nn.Module | None = None
 
     def enter(self, image: torch.Tensor) -> torch.Tensor:
-        """Images behind the stem."""
+        """Images behind the stem, (B, C, h, w)."""
         if self.stem is None:
             return image
         with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
-            result: torch.Tensor = self.stem(image.float())
-        return result
+            features: torch.Tensor = self.stem(image.float())
+        return features
 
     def back(self, gradient: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Gradients behind the stem, (N, C, h, w), to those at the image, (N, H, W)."""
@@ -57,101 +54,89 @@ class Path:
         return result[:, 0]
 
 
-_paths: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Path]] = weakref.WeakKeyDictionary()
-
-
-def path_through(network: Callable[[torch.Tensor], torch.Tensor], compile_rest: bool = False) -> Path:
-    """The path through a network in evaluation mode; kept until a parameter or buffer of it changes.
+def path_through(network: Network) -> Path:
+    """The path through a network in evaluation mode, whose weights it copies: make another when they change.
 
     Batch normalizations that directly follow a convolution are folded into it. A network that ``torch.fx`` cannot
-    trace, or whose first layer is no convolution of the image, is taken as a whole.
+    trace (one line is logged), or whose first layer is no convolution of the image, is taken as a whole.
 
     Args:
         network: (B, 1, H, W) -> (B, T).
-        compile_rest: let ``torch.compile`` fuse what is behind the stem; it takes a minute or two of compiling.
     """
+    whole = Path(network, network)
     if not isinstance(network, nn.Module):
-        return Path(None, network)
-    values = (*network.parameters(), *network.buffers())
-    state = [compile_rest, *((value.data_ptr(), value._version) for value in values)]
-    if network not in _paths or _paths[network][0] != state:
-        _paths[network] = (state, _split(network, compile_rest))
-    return _paths[network][1]
-
-
-def _split(network: nn.Module, compile_rest: bool) -> Path:
-    # a reference to the network itself would keep its entry alive for ever
-    whole = Path(None, weakref.proxy(network))
+        return whole
     try:
-        traced: Any = fuse(network)
-    except Exception:  # whatever torch.fx meets in a user's network, it can still be run as it is
+        traced = fx.symbolic_trace(copy.deepcopy(network))
+    except Exception as error:  # whatever torch.fx meets in a user's network, it can still be run as it is
+        name, reason = type(network).__name__, str(error).partition("\n")[0]
+        logger.warning("%s is explained as a whole, since torch.fx cannot trace it: %s", name, reason)
         return whole
-    image = next(node for node in traced.graph.nodes if node.op == "placeholder")
-    stem, last = _leading_convolution(traced, image)
-    if last is None:
+    _fold_normalizations(traced)
+    stem = _take_stem(traced)
+    if stem is None:
         return whole
-    with traced.graph.inserting_before(last):
-        features = traced.graph.placeholder("features")
-        traced.add_submodule("enter_autocast", _Autocast())
-        entered = traced.graph.call_module("enter_autocast", (features,))
-    last.replace_all_uses_with(entered)
-    for node in [*reversed(list(_chain(image, last))), image]:
-        if node.users:
-            return whole
-        traced.graph.erase_node(node)
-    traced.recompile()
-    for user in entered.users:
-        layer = traced.get_submodule(str(user.target)) if user.op == "call_module" else user
-        if hasattr(layer, "inplace"):  # a leaf of the graph of gradients must not be overwritten
-            layer.inplace = False
-    _last_layer_in_float32(traced)
+    last = next(node for node in traced.graph.nodes if node.op == "output").args[0]
+    if isinstance(layer := _layer(traced, last), nn.Linear):
+        traced.set_submodule(last.target, _Float32(layer))
     for parameter in (*stem.parameters(), *traced.parameters()):
         parameter.requires_grad_(False)
-    if compile_rest:
-        # several backward passes share one forward pass, so its buffers must outlive the first
-        functorch_config.donated_buffer = False
-        return Path(stem, traced, torch.compile(traced, dynamic=False))
-    fuse_relu(traced)
-    return Path(stem, traced)
+    return Path(network, traced, stem)
 
 
-def _leading_convolution(traced: Any, image: fx.Node) -> tuple[nn.Sequential, fx.Node | None]:
-    """The layers from the image up to the first convolution, with the node of that; None if there are others."""
-    layers: list[nn.Module] = []
-    node = image
+def _layer(traced: fx.GraphModule, node: object) -> nn.Module | None:
+    """The layer of a node, if it has one input and stands in no other place: it may be replaced."""
+    if not isinstance(node, fx.Node) or node.op != "call_module" or len(node.args) != 1 or node.kwargs:
+        return None
+    places = sum(other.op == "call_module" and other.target == node.target for other in traced.graph.nodes)
+    return traced.get_submodule(str(node.target)) if places == 1 else None
+
+
+def _fold_normalizations(traced: fx.GraphModule) -> None:
+    for node in traced.graph.nodes:
+        norm = _layer(traced, node)
+        if isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None:
+            before = node.args[0]
+            convolution = _layer(traced, before)
+            if isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
+                traced.set_submodule(before.target, fuse_conv_bn_eval(convolution, norm))
+                traced.set_submodule(node.target, nn.Identity())
+
+
+def _take_stem(traced: fx.GraphModule) -> nn.Sequential | None:
+    """The layers from the image up to the first convolution, taken out of the network; None if there are others."""
+    node = next(node for node in traced.graph.nodes if node.op == "placeholder")
+    layers: dict[str, nn.Module] = {}
     while len(node.users) == 1:
         node = next(iter(node.users))
-        layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else nn.ReLU()
-        zero_padding = isinstance(layer, nn.ConstantPad2d) and layer.value == 0
-        if len(node.args) != 1 or node.kwargs or not (zero_padding or isinstance(layer, nn.Conv2d | nn.Identity)):
+        layer = _layer(traced, node)
+        if layer is None:
             break
-        layers.append(layer)
+        layers[node.target] = layer
         if isinstance(layer, nn.Conv2d):
-            return nn.Sequential(*layers), node
-    return nn.Sequential(), None
+            for name in layers:
+                traced.set_submodule(name, nn.Identity())
+            traced.set_submodule(node.target, _Entry())
+            return nn.Sequential(*layers.values())
+        if not isinstance(layer, nn.Identity) and not (isinstance(layer, nn.ConstantPad2d) and layer.value == 0):
+            break
+    return None
 
 
-def _chain(image: fx.Node, last: fx.Node) -> Iterator[fx.Node]:
-    """The nodes behind the image up to the last one, each the only user of the one before."""
-    node = image
-    while node is not last:
-        node = next(iter(node.users))
-        yield node
-
-
-class _Autocast(nn.Module):
+class _Entry(nn.Module):
     """Brings features to the type in which autocast computes, as the first convolution would have.
 
-    Otherwise sums and concatenations of features of two types would go on in the wider one.
+    Otherwise sums and concatenations of features of two types would go on in the wider one. The result is new memory,
+    since the next layer may overwrite its input.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kind = x.device.type
-        return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+        return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x.clone()
 
 
 class _Float32(nn.Module):
-    """A layer that autocast leaves alone."""
+    """A layer that autocast leaves alone: logits rounded to ``bfloat16`` would hide how they change along the path."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -161,14 +146,3 @@ class _Float32(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             result: torch.Tensor = self.layer(x.float())
         return result
-
-
-def _last_layer_in_float32(traced: Any) -> None:
-    """Logits rounded to ``bfloat16`` would hide how they change from step to step."""
-    output = next(node for node in traced.graph.nodes if node.op == "output")
-    last = output.args[0]
-    if isinstance(last, fx.Node) and last.op == "call_module":
-        layer = traced.get_submodule(str(last.target))
-        if isinstance(layer, nn.Linear):
-            parent, _, name = str(last.target).rpartition(".")
-            setattr(traced.get_submodule(parent), name, _Float32(layer))

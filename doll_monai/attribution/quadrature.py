@@ -1,28 +1,29 @@
-"""Where along the path gradients are taken, and how they are weighted."""
+"""Where along the path gradients are taken, how they are weighted, and how far their sum is off."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 METHODS = ("nested", "gausslegendre", "riemann_middle")
 """Quadrature rules; ``nested`` is the one of the module ``nested``, which has no fixed nodes."""
+EPSILON = 1e-3
+"""Smallest change of a logit that a completeness error is relative to."""
 
 
 def quadrature(n_steps: int, method: str = "gausslegendre") -> tuple[list[float], list[float]]:
-    """Nodes in [0, 1] and weights, which sum to 1, of a quadrature rule.
-
-    Args:
-        n_steps: number of steps, at least 1.
-        method: ``gausslegendre`` or ``riemann_middle``, with as many nodes.
-
-    Raises:
-        ValueError: for another method or no steps.
-    """
-    if n_steps < 1:
-        raise ValueError(f"n_steps must be at least 1, not {n_steps}.")
+    """Nodes in [0, 1] and weights, which sum to 1, of ``gausslegendre`` or ``riemann_middle`` with n_steps >= 1."""
     if method == "gausslegendre":
         nodes, weights = np.polynomial.legendre.leggauss(n_steps)
         return list((nodes + 1) / 2), list(weights / 2)
-    if method == "riemann_middle":
-        return [(step + 0.5) / n_steps for step in range(n_steps)], [1 / n_steps] * n_steps
-    raise ValueError(f"method must be one of {', '.join(METHODS[1:])}, not '{method}'.")
+    return [(step + 0.5) / n_steps for step in range(n_steps)], [1 / n_steps] * n_steps
+
+
+def completeness_error(total: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    """``|total - change| / max(|change|, 1e-3)``, element by element; see Sundararajan et al. 2017, proposition 1.
+
+    Args:
+        total: sum of an image's attributions to a target, of any shape.
+        change: f(x) - f(baseline) of that target, of the same shape.
+    """
+    return (total - change).abs() / change.abs().clamp(min=EPSILON)

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from captum.attr import IntegratedGradients
 
+from doll_monai.attribution.path import Network
+
 
 def captum_gradient(
-    forward: Callable[[torch.Tensor], torch.Tensor],
-    inputs: torch.Tensor,
-    baseline: torch.Tensor,
-    target: torch.Tensor,
-    n_steps: int,
-    method: str,
-    internal_batch_size: int,
+    network: Network, inputs: torch.Tensor, baseline: torch.Tensor, target: torch.Tensor, size: int, **options: Any
 ) -> torch.Tensor:
     """Path-averaged gradient (B, T, H, W), zero where not wanted; one call of captum for each target of the batch.
 
     Args:
-        forward: (N, 1, H, W) -> (N, T) logits.
+        network: (N, 1, H, W) -> (N, T) logits.
         inputs, baseline: (B, 1, H, W).
         target: (B, T) bool.
-        n_steps, method, internal_batch_size: captum's.
+        size: captum's ``internal_batch_size``, at least the images of a call.
+        options: captum's ``n_steps`` and ``method``.
     """
-    explainer = IntegratedGradients(forward, multiply_by_inputs=False)
+    explainer = IntegratedGradients(network, multiply_by_inputs=False)
     gradient = inputs.new_zeros((*target.shape, *inputs.shape[2:]))
     for channel in target.any(dim=0).nonzero().flatten().tolist():
-        index = target[:, channel].nonzero().flatten().to(inputs.device)
-        step = explainer.attribute(
-            inputs[index],
-            baselines=baseline[index],
-            target=channel,
-            n_steps=n_steps,
-            method=method,
-            internal_batch_size=max(internal_batch_size, len(index)),
-        )
-        gradient[index, channel] = step[:, 0].detach().to(gradient.dtype)
+        for index in target[:, channel].nonzero().flatten().split(size):
+            part = explainer.attribute(inputs[index], baseline[index], channel, internal_batch_size=size, **options)
+            gradient[index, channel] = part[:, 0].detach().to(gradient.dtype)
     return gradient

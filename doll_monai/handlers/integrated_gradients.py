@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 from monai.inferers import Inferer, SimpleInferer
-from monai.utils import CommonKeys
 from torch import nn
 
 from doll_monai.attribution.integrated_gradients import path_gradient
-from doll_monai.handlers.engine import output_of
-from doll_monai.handlers.explainer import Explainer
+from doll_monai.attribution.path import Path, path_through
+from doll_monai.handlers.explainer import Explainer, Explanation
 
 
 class IntegratedGradientsHandler(Explainer):
-    """Adds each member's path-averaged gradient, completeness error and steps to the engine's output.
+    """Adds each member's path-averaged gradient, ``completeness_error_k`` and ``n_steps_k`` to the engine's output.
 
-    It can be attached to the evaluator of any classifier with a 2-D grey input. The output gains, for member k,
-    ``{prefix}_k`` (B, T, H, W), ``completeness_error_k`` (B, T; NaN where a target was not explained) and
-    ``n_steps_k`` (B, T; 0 there). The median completeness error of a run is the metric ``completeness_error``.
+    It can be attached to the evaluator of any classifier with a 2-D gray input, whose weights stay the same within an
+    epoch. The median completeness error of an epoch is the metric ``completeness_error``.
 
     Args:
-        networks, output_prefix, target_key, image_key, unlocalized: see ``Explainer``.
+        networks, explainer_arguments: see ``Explainer``.
         inferer: runs the networks, for example an ``AutocastInferer``; must give logits.
-        n_steps: steps of the quadrature.
-        method: ``nested``, ``gausslegendre`` or ``riemann_middle``.
-        baselines: grey value of the uniform baseline image, in units of the normalized image.
-        internal_batch_size: images times steps in one forward pass.
-        engine: ``doll`` or ``captum``.
-        tolerance, max_steps: when ``nested`` takes more steps, and how many at most.
-        compile_network: compile each network first (``torch.compile``).
+        baselines: gray value of the uniform baseline image, in units of the normalized image.
+        n_steps, method, internal_batch_size, engine, tolerance, max_steps: see ``path_gradient``.
     """
 
     def __init__(
         self,
         networks: Sequence[nn.Module],
-        output_prefix: str = "attribution",
-        target_key: str = CommonKeys.LABEL,
-        image_key: str = CommonKeys.IMAGE,
-        unlocalized: Sequence[str] = ("No Finding",),
         inferer: Inferer | None = None,
         n_steps: int = 50,
         method: str = "gausslegendre",
@@ -49,51 +39,36 @@ class IntegratedGradientsHandler(Explainer):
         engine: str = "doll",
         tolerance: float = 0.02,
         max_steps: int = 64,
-        compile_network: bool = False,
+        **explainer_arguments: Any,
     ) -> None:
-        super().__init__(networks, output_prefix, target_key, image_key, unlocalized)
+        super().__init__(networks, **explainer_arguments)
         self.inferer = inferer or SimpleInferer()
-        self.n_steps = n_steps
-        self.method = method
-        self.baselines = baselines
-        self.internal_batch_size = internal_batch_size
-        self.engine = engine
-        self.tolerance = tolerance
-        self.max_steps = max_steps
-        self.compile_network = compile_network
+        self.options: dict[str, Any] = {"n_steps": n_steps, "method": method, "baselines": baselines, "engine": engine}
+        self.options |= {"internal_batch_size": internal_batch_size, "tolerance": tolerance, "max_steps": max_steps}
+        self._paths: dict[nn.Module, Path] = {}
         self._errors: list[torch.Tensor] = []
 
     def attach(self, engine: Engine) -> None:
         """Explain after each forward pass; set the metric when the epoch ends."""
         super().attach(engine)
-        engine.add_event_handler(Events.EPOCH_STARTED, self._errors.clear)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._forget)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
 
-    def explain(
-        self, engine: Engine, number: int, network: nn.Module, image: torch.Tensor, wanted: torch.Tensor
-    ) -> None:
-        """Add one member's path gradient."""
-        result = path_gradient(
-            network,
-            image,
-            wanted,
-            baselines=self.baselines,
-            n_steps=self.n_steps,
-            method=self.method,
-            internal_batch_size=self.internal_batch_size,
-            engine=self.engine,
-            tolerance=self.tolerance,
-            max_steps=self.max_steps,
-            compile_network=self.compile_network,
-            run=self.inferer,
-        )
-        self._errors.append(result.completeness_error[wanted].cpu())
-        output = output_of(engine)
-        output[f"{self.output_prefix}_{number}"] = result.gradient
-        output[f"completeness_error_{number}"] = result.completeness_error
-        output[f"n_steps_{number}"] = result.n_steps
+    def explain(self, number: int, network: nn.Module, image: torch.Tensor, wanted: torch.Tensor) -> Explanation:
+        """One member's path gradient."""
+        if network not in self._paths:
+            self._paths[network] = path_through(network)
+        result = path_gradient(self._paths[network], image, wanted, run=self.inferer, **self.options)
+        if network in self.networks:
+            self._errors.append(result.completeness_error[wanted].cpu())
+        return result.gradient, {"completeness_error": result.completeness_error, "n_steps": result.n_steps}
+
+    def _forget(self) -> None:
+        """The weights may have changed since the last epoch."""
+        self._paths.clear()
+        self._errors.clear()
 
     def _report(self, engine: Engine) -> None:
-        errors = torch.cat(self._errors) if self._errors else torch.empty(0)
+        errors = torch.cat([torch.empty(0), *self._errors])
         if len(errors):
             engine.state.metrics["completeness_error"] = float(errors.median())

@@ -14,20 +14,14 @@ from doll_monai.utils.errors import InputError, explained
 
 logger = logging.getLogger(__name__)
 
-_announced: set[str] = set()
-
 
 def preferred_dtype(device_type: str) -> torch.dtype:
-    """Precision in which a device is fastest without loss scaling.
-
-    ``bfloat16`` on GPUs that have it and on CPUs with AVX-512 BF16 or AMX units, ``float32`` elsewhere.
-    """
+    """Precision in which a device is fastest without loss scaling: ``bfloat16`` if it has units for it."""
     if device_type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if device_type == "cpu":
-        checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-        return torch.bfloat16 if any(check is not None and check() for check in checks) else torch.float32
-    return torch.float32
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)() if device_type == "cpu" else {}
+    fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return torch.bfloat16 if fast else torch.float32
 
 
 class AutocastInferer(Inferer):
@@ -53,33 +47,21 @@ class AutocastInferer(Inferer):
         if dtype != "auto" and not (isinstance(given, torch.dtype) and given.is_floating_point):
             raise InputError(f"dtype must be 'auto' or a torch dtype such as 'float32', not '{dtype}'.")
         self.dtype = dtype
+        self._logged = False
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """Run the network.
-
-        Args:
-            inputs: (B, C, H, W).
-            network: the network to run.
-
-        Returns:
-            its output as ``float32``, a ``MetaTensor`` if the input is one.
-        """
+        """Run the network on (B, C, H, W); the output is ``float32``, a ``MetaTensor`` if the input is one."""
         device = inputs.device.type
         dtype = preferred_dtype(device) if self.dtype == "auto" else getattr(torch, self.dtype)
-        _announce(device, dtype)
+        if not self._logged:
+            self._logged = True
+            name = torch.cuda.get_device_name() if device == "cuda" else f"{device}, {torch.get_num_threads()} threads"
+            logger.info("Computing on %s in %s.", name, str(dtype).removeprefix("torch."))
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         if plain.ndim == 4:
             plain = plain.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32):
             output = self.inferer(plain, network, *args, **kwargs).float()
         return MetaTensor(output).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else output
-
-
-def _announce(device: str, dtype: torch.dtype) -> None:
-    name = torch.cuda.get_device_name() if device == "cuda" else f"{device} with {torch.get_num_threads()} threads"
-    text = f"Computing on {name} in {str(dtype).removeprefix('torch.')}."
-    if text not in _announced:
-        _announced.add(text)
-        logger.info(text)

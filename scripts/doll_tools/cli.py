@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("doll_tools.evaluate.command:evaluate_labels", "label quality check against ground truth"),
     "compare": ("doll_tools.compare.command:compare", "few-shot benchmark of initializations"),
     "compare summarize": ("doll_tools.compare.few_shot:summarize_comparisons", "tables of several benchmarks"),
-    "benchmark attribution": ("doll_tools.evaluate.benchmark_command:benchmark", "speed of attribution beside captum"),
+    "benchmark attribution": ("doll_tools.evaluate.attribution_benchmark:benchmark", "speed beside captum"),
     "report": ("doll_tools.report.command:report", "report.html of a run"),
     "report figure": ("doll_tools.report.figures.command:figure", "figures of the kinds that the paper has"),
     "annotate": ("doll_tools.annotate.start:start", "MONAI Label on your own radiographs"),

@@ -40,7 +40,7 @@ class MapAgreement(PairTable):
     Args:
         ground_truth, path: see ``PairTable``.
         members: number K of members; the output has ``attribution_k``, ``randomized_k``, (T, W, H) >= 0, and
-            ``completeness_error_k``, (T,), and the means ``consensus`` and ``randomized``.
+            perhaps ``completeness_error_k``, (T,), and the means ``consensus`` and ``randomized``.
         foreground_share: the label's, one number or by observation.
         seed: of the shifts of ``rolled``.
     """
@@ -75,7 +75,9 @@ class MapAgreement(PairTable):
             "unrelated": [(values, rolled(values, generator)) for values in real],
         }
         row: dict[str, float] = {"label_share": self.shares[channel]}
-        row |= {f"completeness_{k}": float(item[f"completeness_error_{k}"][channel]) for k in self.members}
+        for k in self.members:
+            error = item.get(f"completeness_error_{k}")
+            row[f"completeness_{k}"] = float("nan") if error is None else float(error[channel])
         for name, pairs in compared.items():
             for measure, alike in (("rank", rank_correlation), ("ssim", structural_agreement)):
                 row[f"{name}_{measure}"] = float(np.mean([alike(*pair) for pair in pairs])) if pairs else float("nan")

@@ -1,310 +1,136 @@
-"""Our Integrated Gradients beside captum's: the same committee, images and positives, one after the other."""
+"""Speed and memory of our Integrated Gradients beside captum's: the same networks, images and positive observations."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
-import multiprocessing
-import os
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
+from tqdm import tqdm
 
-from doll_monai.attribution.compiling import can_compile
-from doll_monai.attribution.completeness import completeness_error
-from doll_monai.data.datalist import write_datalist
-from doll_monai.findings import FOREGROUND, finding_index
-from doll_monai.networks.weights import load_weights, save_weights
+from doll_monai.findings import finding_index
 from doll_monai.utils.atomic import write_atomic
-from doll_monai.utils.errors import InputError, switch
-from doll_monai.utils.progress import Bar
-from doll_tools.evaluate.engines import explain
-from doll_tools.pipeline.stages import bundle_run
+from doll_monai.utils.errors import InputError
+from doll_tools.arguments import list_argument
+from doll_tools.evaluate.engines import CAPTUM_STEPS, Job, Measurement, fastest_batch_size, in_own_process, measure
+from doll_tools.folders import bundles_folder
 from doll_tools.prepare.chexpert import read_chexpert
 from doll_tools.release.committee import committee_definition
 
-logger = logging.getLogger(__name__)
-
-CAPTUM_STEPS = 50
-REFERENCE_STEPS = 200
-ENGINES = ("ours", "captum", "reference")
-"""Ours as the bundle computes large data sets, captum as a user would call it, and with more steps."""
-AGAIN = "ours_again"
-"""Ours once more after captum; the mean of both times is ours, so that a machine that slows down favours nobody."""
-HOURS_IMAGES = 224_316
-"""Images of CheXpert, for the estimate of hours."""
+ENGINES = ("ours", "captum")
+ROWS: dict[str, dict[str, Any]] = {
+    "float32_equal_steps": {"precision": "float32", "ig_method": "gausslegendre", "ig_steps": CAPTUM_STEPS},
+    "float32_own_steps": {"precision": "float32"},
+    "as_called": {},
+}
+"""Row to values of the label bundle for ours: the same type and steps; the same type, each with its own default steps;
+and as a user would call either, the bundle as it is beside captum with one image and one target a call."""
 
 
-class AttributionBenchmark:
-    """Measures attributions and the labels that the bundle makes of them.
+def benchmark(
+    data: str,
+    output: str,
+    count: int = 16,
+    size: int = 224,
+    networks: str | list[str] = "densenet121,resnet50",
+    repeats: int = 3,
+    seed: int = 0,
+    quiet: bool = False,
+) -> None:
+    """Write images a second and peak memory of both as JSON, and print a table.
 
-    What is finished lies in ``work`` and is not computed again, as long as the arguments are the same.
+    The networks have seeded random weights. Both engines take turns, each time in a new process; the median of the
+    repeats counts. captum runs in float32 with the internal_batch_size that is fastest here.
 
     Args:
-        bundles: folder of the bundles.
-        networks: names of ``configs/members`` of the classifier bundle.
-        chexpert: images in CheXpert's layout; those of ``train.csv`` are drawn from.
+        data: folder in CheXpert's layout; images of its train.csv are drawn.
+        output: JSON file to write.
         count: number of images.
-        reference_count: on how many of them the reference is computed.
         size: side of the images in pixels.
-        work: folder for networks and results.
-        epochs: how long the networks are trained on ``train.csv``, with the classifier bundle.
-        seed: of the draw of images and of the training.
-        overrides: other values of the label bundle.
+        networks: members of the classifier bundle (configs/members), with commas between.
+        repeats: measurements of each engine and row.
+        seed: of the images drawn and of the weights.
         quiet: show no progress.
-
-    Raises:
-        InputError: when there are too few images, or a folder or a network does not exist.
     """
+    names = list_argument(networks)
+    members = committee_definition(names)["members"]
+    config = json.loads((bundles_folder() / "doll_cxr_label_generation" / "configs" / "inference.json").read_text())
+    config |= {"image_size": [size, size], "network": "$@network_def.to(@device, memory_format=torch.channels_last)"}
+    image, wanted = _images(ConfigParser(config), Path(data), count, seed)
+    found: dict[tuple[str, str, str], list[Measurement]] = {}
+    with tqdm(total=len(members) * len(ROWS) * repeats * 2, desc="measure", disable=quiet) as bar:
+        for name, member in zip(names, members, strict=True):
+            network = {"network_def": {"_target_": "doll_monai.networks.Committee", "members": [member]}}
+            trial = Job(config | network, image, wanted, "captum", True, 0, seed)
+            batch_size = in_own_process(fastest_batch_size, trial)
+            for row, values in ROWS.items():
+                for repeat in range(repeats):
+                    for engine in ENGINES[:: 1 if repeat % 2 == 0 else -1]:
+                        together = row != "as_called"
+                        job = Job(config | network | values, image, wanted, engine, together, batch_size, seed)
+                        found.setdefault((row, engine, name), []).append(in_own_process(measure, job))
+                        bar.update()
+    figures = {row: _row(row, names, found, count) for row in ROWS} | {
+        "networks": names,
+        "images": count,
+        "positive_observations": int(wanted.sum()),
+        "size": size,
+        "repeats": repeats,
+        "seed": seed,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "torch": torch.__version__,
+    }
+    write_atomic(Path(output), (json.dumps(figures, indent=2) + "\n").encode())
+    print(_table(figures))
 
-    def __init__(
-        self,
-        bundles: Path,
-        networks: Sequence[str],
-        chexpert: Path,
-        count: int,
-        reference_count: int,
-        size: int,
-        work: Path,
-        epochs: int = 2,
-        seed: int = 0,
-        overrides: Mapping[str, Any] | None = None,
-        quiet: bool = False,
-    ) -> None:
-        if not 1 <= reference_count <= count:
-            raise InputError(f"reference_count must be from 1 to count, {count}, not {reference_count}.")
-        self.bundles, self.networks, self.chexpert = bundles, list(networks), chexpert
-        self.count, self.reference_count, self.size = count, reference_count, size
-        self.work, self.epochs, self.seed = work, epochs, seed
-        bundles / "chexpert_cxr_classification"
-        self.definitions = committee_definition(self.networks)
-        config = bundles / "doll_cxr_label_generation" / "configs" / "inference.json"
-        self.labels = ConfigParser({**json.loads(config.read_text()), "image_size": [size, size], **(overrides or {})})
-        self.labels["network_def"] = self.definitions
-        self.labels["dataset_dir"] = str(chexpert)
-        self.quiet = quiet
-        self._changes: dict[str, torch.Tensor] = {}
 
-    def run(self) -> dict[str, Any]:
-        """The figures; see ``report``."""
-        self.work.mkdir(parents=True, exist_ok=True)
-        records = self._draw()
-        self.image, self.wanted = self._images(records)
-        for name in self.networks:
-            self._train(name)
-        few = max(self.count // 4, 1)
-        plan = [("ours", self.count), ("captum", self.count), (AGAIN, self.count), ("ours", few)]
-        plan.append(("reference", self.reference_count))
-        networks = zip(self.networks, self.definitions["members"], strict=True)
-        runs = [(engine, *network, count) for network in networks for engine, count in plan]
-        for run in Bar(runs, name="explain", unit="run", quiet=self.quiet):
-            self._explain(*run)
-        return self.report()
+def _images(bundle: ConfigParser, data: Path, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images drawn at random, (B, 1, H, W), those with positive observations first, and the targets to explain."""
+    found, _ = read_chexpert(data, "train.csv")
+    if not 1 <= count <= len(found):
+        raise InputError(f"count must be from 1 to the {len(found)} images of {data}, not {count}.")
+    drawn = [found[i] for i in np.random.default_rng(seed).permutation(len(found))[:count]]
+    preprocessing = bundle.get_parsed_content("preprocessing")
+    items = [preprocessing({"image": str(data / record.image), "label": record.values}) for record in drawn]
+    wanted = np.stack([np.asarray(item["label"]) >= 0.5 for item in items])
+    wanted[:, [finding_index(name) for name in bundle.get_parsed_content("unlocalized")]] = False
+    if not wanted.any():
+        raise InputError(f"None of the {count} images drawn has a positive observation; give more images, or a seed.")
+    order = np.argsort(~wanted.any(axis=1), kind="stable")
+    return np.stack([np.asarray(items[i]["image"], dtype=np.float32) for i in order]), wanted[order]
 
-    def _draw(self) -> list[dict[str, Any]]:
-        """Images drawn at random: as many positives an image as the data set has, and none in some."""
-        records = self._records("train.csv")
-        if len(records) < self.count:
-            raise InputError(f"{self.chexpert} has {len(records)} images, not {self.count}.")
-        order = np.random.default_rng(self.seed).permutation(len(records))[: self.count]
-        return [{**records[i], "image": str(self.chexpert / records[i]["image"])} for i in order]
 
-    def _records(self, table: str) -> list[dict[str, Any]]:
-        images, _ = read_chexpert(Path(self.chexpert), table)
-        return [{"image": image.image, "label": image.values} for image in images]
+def _row(
+    row: str, names: list[str], found: dict[tuple[str, str, str], list[Measurement]], count: int
+) -> dict[str, Any]:
+    """Images a second of all networks, their ratio (also by network), mean steps, and peak memory in bytes."""
+    runs = {(engine, name): found[row, engine, name] for engine in ENGINES for name in names}
+    seconds = {key: median(run.seconds for run in own) for key, own in runs.items()}
+    total = {engine: sum(seconds[engine, name] for name in names) for engine in ENGINES}
+    return {
+        **{engine: count / total[engine] for engine in ENGINES},
+        "ratio": total["captum"] / total["ours"],
+        "ratio_by_network": {name: seconds["captum", name] / seconds["ours", name] for name in names},
+        "steps": {engine: mean(runs[engine, name][0].steps for name in names) for engine in ENGINES},
+        "peak_memory": {
+            engine: max(median(run.peak_memory for run in runs[engine, name]) for name in names) for engine in ENGINES
+        },
+    }
 
-    def _images(self, records: Sequence[Mapping[str, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
-        preprocessing = self.labels.get_parsed_content("preprocessing")
-        items = [preprocessing(dict(record)) for record in records]
-        image = torch.stack([item["image"].as_tensor() for item in items])
-        wanted = torch.stack([item["label"] >= 0.5 for item in items])
-        wanted[:, [finding_index(name) for name in self.labels.get_parsed_content("unlocalized")]] = False
-        if not bool(wanted[: self.reference_count].any()):
-            raise InputError("None of the first images drawn has a positive observation; give more images, or a seed.")
-        return image, wanted
 
-    def _train(self, name: str) -> None:
-        """A few epochs with the classifier bundle: the path of an untrained network is smoother than a real one."""
-        folder = self.work / name
-        if (folder / "model.pt").is_file():
-            return
-        sections = {
-            "training": self._records("train.csv"),
-            "validation": self._records("valid.csv"),
-        }
-        datalist = self.work / "dataset.json"
-        write_datalist(datalist, sections)
-        bundle = self.bundles / "chexpert_cxr_classification"
-        configs = [bundle / "configs" / "train.json", bundle / "configs" / "members" / f"{name}.json"]
-        values: dict[str, Any] = {
-            "dataset_dir": self.chexpert,
-            "datalist": datalist,
-            "ckpt_dir": folder,
-            "output_dir": folder,
-        }
-        values |= {"image_size": [self.size, self.size], "max_epochs": self.epochs, "batch_size": 16}
-        command = bundle_run(configs, bundle, **values, seed=self.seed)
-        logger.info("Training %s for %d epoch(s).", name, self.epochs)
-        hidden = {"TQDM_DISABLE": "1"} if switch(self.quiet, "quiet") else {}
-        done = subprocess.run([sys.executable, *command[1:]], check=False, env={**os.environ, **hidden})
-        if done.returncode != 0:
-            raise InputError(f"Training {name} failed; the reason is above.")
-
-    def _arguments(self, engine: str) -> dict[str, Any]:
-        if engine not in ("ours", AGAIN):
-            return {"n_steps": CAPTUM_STEPS if engine == "captum" else REFERENCE_STEPS}
-        names = {
-            "ig_steps": "n_steps",
-            "ig_method": "method",
-            "ig_baseline": "baselines",
-            "ig_batch_size": "internal_batch_size",
-            "ig_tolerance": "tolerance",
-            "ig_max_steps": "max_steps",
-            "batch_size": "batch_size",
-            "precision": "precision",
-        }
-        arguments = {argument: self.labels.get_parsed_content(value) for value, argument in names.items()}
-        return {
-            **arguments,
-            "compile_network": can_compile(self.labels.get_parsed_content("device")),
-        }
-
-    def _path(self, engine: str, name: str, count: int) -> Path:
-        weights = hashlib.sha256((self.work / name / "model.pt").read_bytes()).hexdigest()
-        key = [self._arguments(engine), count, self.size, self.seed, weights, str(self.chexpert)]
-        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
-        return self.work / f"{engine}_{name}_{count}_{digest}.pt"
-
-    def _explain(self, engine: str, name: str, definition: Mapping[str, Any], count: int) -> None:
-        path = self._path(engine, name, count)
-        if path.is_file():
-            return
-        logger.info("Explaining %d images by %s with %s.", count, name, engine)
-        images, settings = self.work / "images.pt", self.work / "settings.json"
-        save_weights({"image": self.image[:count].clone(), "wanted": self.wanted[:count].clone()}, images)
-        write_atomic(settings, json.dumps(self._arguments(engine)).encode())
-        checkpoint = self.work / name / "model.pt"
-        process = multiprocessing.get_context("spawn").Process(
-            target=explain, args=(engine, definition, checkpoint, images, settings, path)
+def _table(figures: dict[str, Any]) -> str:
+    lines = [f"{'':20} {'images/s':>17} {'ratio':>6} {'steps':>11} {'peak memory, GB':>17}"]
+    lines.append(f"{'':20} {'ours':>8} {'captum':>8} {'':>6} {'ours':>5} {'captum':>6} {'ours':>8} {'captum':>8}")
+    for row in ROWS:
+        own = figures[row]
+        steps, memory = own["steps"], {engine: own["peak_memory"][engine] / 1e9 for engine in ENGINES}
+        speed = f"{row:20} {own['ours']:8.3f} {own['captum']:8.3f} {own['ratio']:6.2f}"
+        lines.append(
+            f"{speed} {steps['ours']:5.1f} {steps['captum']:6.1f} {memory['ours']:8.2f} {memory['captum']:8.2f}"
         )
-        process.start()
-        process.join()
-        if process.exitcode != 0:
-            raise InputError(f"Explaining by {name} with {engine} failed; the reason is above.")
-
-    def _result(self, engine: str, name: str, count: int) -> dict[str, torch.Tensor]:
-        result: dict[str, torch.Tensor] = torch.load(self._path(engine, name, count), weights_only=True)
-        return result
-
-    def report(self) -> dict[str, Any]:
-        """Ratios first, then seconds, memory, completeness errors and agreement of each engine."""
-        pairs = int(self.wanted.sum())
-        engines = {engine: self._engine(engine) for engine in ENGINES}
-        reference = self._labels("reference")
-        iou = {engine: self._agreement(self._labels(engine), reference) for engine in ("ours", "captum")}
-        seconds = {engine: figures["seconds_per_pair"] for engine, figures in engines.items()}
-        few = max(self.count // 4, 1)
-        of_few = max(int(self._result("ours", name, few)["peak_memory_bytes"]) for name in self.networks)
-        images_per_second = self.count / (engines["ours"]["seconds_per_pair"] * pairs)
-        return {
-            "throughput_ratio": seconds["captum"] / seconds["ours"],
-            "throughput_ratio_by_network": {
-                name: engines["captum"]["seconds"][name] / engines["ours"]["seconds"][name] for name in self.networks
-            },
-            "foreground_iou_median": float(np.median(iou["ours"])),
-            "foreground_iou_5th_percentile": float(np.percentile(iou["ours"], 5)),
-            "foreground_iou_median_captum": float(np.median(iou["captum"])),
-            "completeness_error_median": self._of(engines, "completeness_error_median"),
-            "completeness_error_95th_percentile": self._of(engines, "completeness_error_95th_percentile"),
-            "peak_memory_bytes": self._of(engines, "peak_memory_bytes"),
-            "peak_memory_ratio_all_to_quarter_of_images": engines["ours"]["peak_memory_bytes"] / max(of_few, 1),
-            "seconds_per_pair": seconds,
-            "images_per_second": images_per_second,
-            f"hours_for_{HOURS_IMAGES}_images": HOURS_IMAGES / images_per_second / 3600,
-            "engines": engines,
-            "networks": self.networks,
-            "images": self.count,
-            "reference_images": self.reference_count,
-            "pairs": pairs,
-            "positives_per_image": pairs / self.count,
-            "size": self.size,
-            "training_epochs": self.epochs,
-            "settings": {engine: self._arguments(engine) for engine in ENGINES},
-            "threads": torch.get_num_threads(),
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-            "torch": torch.__version__,
-        }
-
-    @staticmethod
-    def _of(engines: Mapping[str, Mapping[str, Any]], figure: str) -> dict[str, Any]:
-        return {engine: engines[engine][figure] for engine in ("ours", "captum")}
-
-    def _engine(self, engine: str) -> dict[str, Any]:
-        """One engine's figures; seconds are those of all members for a pair."""
-        count = self.reference_count if engine == "reference" else self.count
-        results = {name: self._result(engine, name, count) for name in self.networks}
-        pairs = int(self.wanted[:count].sum())
-        runs = [results]
-        if engine == "ours":
-            runs.append({name: self._result(AGAIN, name, count) for name in self.networks})
-        seconds = {name: fmean(float(run[name]["seconds"]) for run in runs) for name in self.networks}
-        errors = np.concatenate([self._errors(name, results[name]["gradient"], count) for name in self.networks])
-        steps = torch.cat([result["n_steps"].float() for result in results.values()])
-        extra = ("setup_seconds", "internal_batch_size")
-        return {
-            "seconds": seconds,
-            "seconds_per_pair": sum(seconds.values()) / pairs,
-            "steps_mean": float(steps.mean()),
-            "completeness_error_median": float(np.median(errors)),
-            "completeness_error_95th_percentile": float(np.percentile(errors, 95)),
-            "peak_memory_bytes": max(int(result["peak_memory_bytes"]) for result in results.values()),
-            **{key: {n: float(r[key]) for n, r in results.items() if key in r} for key in extra},
-        }
-
-    def _errors(self, name: str, gradient: torch.Tensor, count: int) -> np.ndarray:
-        """Completeness errors against f(x) - f(b) in float32, the same for all engines."""
-        if name not in self._changes:
-            definition = self.definitions["members"][self.networks.index(name)]
-            network = ConfigParser({"network": definition}).get_parsed_content("network")
-            network = load_weights(network, self.work / name / "model.pt").eval()
-            with torch.no_grad():
-                self._changes[name] = network(self.image) - network(torch.zeros_like(self.image[:1]))
-        wanted = self.wanted[:count]
-        image = wanted.nonzero()[:, 0]
-        total = (gradient * self.image[image, 0]).sum((1, 2))
-        error: np.ndarray = completeness_error(total, self._changes[name][:count][wanted]).numpy()
-        return error
-
-    def _agreement(self, ours: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
-        """IoU of the foregrounds of two engines' labels."""
-        wanted = self.wanted[: self.reference_count]
-        a, b = (labels[wanted] == FOREGROUND for labels in (ours, reference))
-        iou: np.ndarray = ((a & b).sum((1, 2)) / (a | b).sum((1, 2)).clamp(min=1)).numpy()
-        return iou
-
-    def _labels(self, engine: str) -> torch.Tensor:
-        """Labels of the committee for the images that have a reference, (B, 14, H, W)."""
-        count = self.reference_count
-        wanted = self.wanted[:count]
-        size = count if engine == "reference" else self.count
-        processing = self.labels.get_parsed_content("postprocessing")
-        maps = []
-        for name in self.networks:
-            full = torch.zeros((*self.wanted[:size].shape, self.size, self.size))
-            full[self.wanted[:size]] = self._result(engine, name, size)["gradient"]
-            maps.append(full)
-        labels = []
-        for index in range(count):
-            item: dict[str, Any] = {"image": self.image[index], "label": wanted[index].float()}
-            item |= {f"attribution_{number}": full[index] for number, full in enumerate(maps)}
-            item |= {f"pred_{number}": torch.zeros(wanted.shape[1]) for number in range(len(maps))}
-            labels.append(torch.as_tensor(processing(item)["pred"]))
-        return torch.stack(labels)
+    return "\n".join(lines)

@@ -1,134 +1,131 @@
-"""The attributions that are compared, each computed in a process of its own so that its memory can be told."""
+"""One measurement of the attribution benchmark, in a process of its own so that its memory can be told."""
 
 from __future__ import annotations
 
-import json
+import resource
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from multiprocessing import get_context
 from typing import Any
 
+import numpy as np
 import torch
 from captum.attr import IntegratedGradients
 from monai.bundle import ConfigParser
 from torch import nn
 
-from doll_monai.attribution.integrated_gradients import path_gradient
-from doll_monai.inferers.autocast import AutocastInferer
-from doll_monai.networks.weights import load_weights, save_weights
-
-CAPTUM_BATCH_SIZES = (4, 8, 16, 25, 50)
-"""Tried on one (image, target); captum goes on with the fastest."""
-CAPTUM_TRIALS = 2
+CAPTUM_STEPS = 50
+"""captum's own default."""
+BATCH_SIZES = (4, 8, 16, 25, 50)
+"""Images times steps that are tried for captum."""
 
 
-def explain(
-    engine: str, definition: Mapping[str, Any], checkpoint: Path, images: Path, settings: Path, path: Path
-) -> None:
-    """Explain images with one network by one engine and write what came out; the body of a process.
+@dataclass(frozen=True)
+class Job:
+    """What is measured.
 
-    Args:
-        engine: ``ours`` or ``ours_again``; ``captum``, float32, one image and one target a call; ``reference``, the
-            same with more steps.
-        definition: the network's ``network_def``.
-        checkpoint: its weights.
-        images: file with ``image`` (B, 1, H, W) and ``wanted`` (B, 14) bool.
-        settings: JSON of ``path_gradient``'s arguments for ours, of ``n_steps`` for captum.
-        path: file to write: ``gradient`` (P, H, W) of the wanted pairs, ``seconds``, ``peak_memory_bytes``, ...
+    Attributes:
+        config: of the label bundle, with a committee of one network.
+        image: (B, 1, H, W) float32.
+        wanted: (B, 14) bool, targets of each image.
+        engine: ``ours``, or ``captum`` in ``float32``.
+        together: captum explains several images of a target in one call.
+        batch_size: captum's ``internal_batch_size``.
+        seed: of the network's weights.
     """
-    torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = ConfigParser({"network": dict(definition)}).get_parsed_content("network")
-    load_weights(network, checkpoint)
-    network = network.eval().to(device)
-    data = torch.load(images, weights_only=True)
-    image, wanted = data["image"].to(device), data["wanted"].to(device)
-    arguments = json.loads(settings.read_text())
-    work = _ours if engine.startswith("ours") else _captum
-    before = _forget_peak_memory()
-    result = work(network, image, wanted, arguments, device)
-    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else _memory("VmHWM") - before
-    numbers = {key: torch.tensor(value) for key, value in result.items() if not isinstance(value, torch.Tensor)}
-    tensors = {key: value.cpu() for key, value in result.items() if isinstance(value, torch.Tensor)}
-    save_weights({**numbers, **tensors, "peak_memory_bytes": torch.tensor(peak)}, path)
+
+    config: dict[str, Any]
+    image: np.ndarray
+    wanted: np.ndarray
+    engine: str
+    together: bool
+    batch_size: int
+    seed: int
 
 
-def _ours(
-    network: nn.Module, image: torch.Tensor, wanted: torch.Tensor, arguments: Mapping[str, Any], device: torch.device
-) -> dict[str, Any]:
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+@dataclass(frozen=True)
+class Measurement:
+    """Seconds for all images, peak memory in bytes beyond that of the network, and mean steps."""
+
+    seconds: float
+    peak_memory: int
+    steps: float
+
+
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns that a new process runs."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def measure(job: Job) -> Measurement:
+    """Explain the first image to warm up, then measure all of them."""
+    explain = _prepare(job)
+    before = _peak_memory()
+    explain(slice(0, 1))
+    seconds, steps = _timed(explain, slice(None))
+    return Measurement(seconds, _peak_memory() - before, float(np.mean(steps)))
+
+
+def fastest_batch_size(job: Job) -> int:
+    """captum's fastest ``internal_batch_size`` for the first image, best of two trials."""
+    trials = []
+    for size in BATCH_SIZES * 2:
+        explain = _prepare(replace(job, engine="captum", batch_size=size))
+        if not trials:
+            explain(slice(0, 1))
+        trials.append((_timed(explain, slice(0, 1))[0], size))
+    return min(trials)[1]
+
+
+def _prepare(job: Job) -> Callable[[slice], list[float]]:
+    """The function that explains some of the images and returns the steps of each of their targets."""
+    torch.manual_seed(job.seed)
+    parser = ConfigParser(job.config)
+    explainer = parser.get_parsed_content("explainer")
+    network = explainer.networks[0].eval()
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    settings = dict(arguments)
-    chunk, inferer = settings.pop("batch_size"), AutocastInferer(dtype=settings.pop("precision"))
-
-    def go(part: slice, **changed: Any) -> Any:
-        return path_gradient(network, image[part], wanted[part], run=inferer, **{**settings, **changed})
-
-    # all that happens once for a network: tracing and compiling, for every size of batch that occurs
-    busiest = int(wanted.sum(dim=1).argmax())
-    setup = _seconds(lambda: go(slice(busiest, busiest + 1), tolerance=0.0), device)
-    gradient: list[torch.Tensor] = []
-    steps: list[torch.Tensor] = []
-
-    def everything() -> None:
-        for start in range(0, len(image), chunk):
-            part = slice(start, start + chunk)
-            result = go(part)
-            gradient.append(result.gradient[wanted[part]].cpu())
-            steps.append(result.n_steps[wanted[part]].cpu())
-
-    seconds = _seconds(everything, device)
-    return {"gradient": torch.cat(gradient), "n_steps": torch.cat(steps), "seconds": seconds, "setup_seconds": setup}
+    device = parser.get_parsed_content("device")
+    image, wanted = torch.from_numpy(job.image).to(device), torch.from_numpy(job.wanted).to(device)
+    if job.engine == "captum":
+        return partial(_captum, network, image, wanted, job)
+    return partial(_ours, explainer, image, wanted, parser.get_parsed_content("batch_size"))
 
 
-def _captum(
-    network: nn.Module, image: torch.Tensor, wanted: torch.Tensor, arguments: Mapping[str, Any], device: torch.device
-) -> dict[str, Any]:
-    explainer = IntegratedGradients(network, multiply_by_inputs=False)
-    pairs = wanted.nonzero().tolist()
-
-    def go(index: int, target: int, batch_size: int, n_steps: int) -> torch.Tensor:
-        radiograph = image[index : index + 1]
-        step: torch.Tensor = explainer.attribute(
-            radiograph, baselines=0.0, target=target, n_steps=n_steps, internal_batch_size=batch_size
-        )
-        return step[0, 0].detach().cpu()
-
-    index, target = pairs[0]
-    go(index, target, 4, 4)
-    # the best of several rounds, so that a hiccup of the machine does not decide
-    trials = [
-        (_seconds(partial(go, index, target, size, 50), device), size)
-        for _ in range(CAPTUM_TRIALS)
-        for size in CAPTUM_BATCH_SIZES
-    ]
-    best = min(trials)[1]
-    gradient: list[torch.Tensor] = []
-
-    def everything() -> None:
-        gradient.extend(go(index, target, best, arguments["n_steps"]) for index, target in pairs)
-
-    seconds = _seconds(everything, device)
-    steps = torch.full((len(pairs),), arguments["n_steps"])
-    return {"gradient": torch.stack(gradient), "n_steps": steps, "seconds": seconds, "internal_batch_size": best}
+def _ours(explainer: Any, image: torch.Tensor, wanted: torch.Tensor, batch_size: int, part: slice) -> list[float]:
+    steps: list[float] = []
+    for x, targets in zip(image[part].split(batch_size), wanted[part].split(batch_size), strict=True):
+        _, known = explainer.explain(0, explainer.networks[0], x, targets)
+        steps += known["n_steps"][targets].tolist()
+    return steps
 
 
-def _seconds(work: Callable[[], Any], device: torch.device) -> float:
+def _captum(network: nn.Module, image: torch.Tensor, wanted: torch.Tensor, job: Job, part: slice) -> list[float]:
+    explainer = IntegratedGradients(network)
+    image, wanted = image[part], wanted[part]
+    for target in wanted.any(dim=0).nonzero().flatten().tolist():
+        for index in wanted[:, target].nonzero().flatten().split(job.batch_size if job.together else 1):
+            explainer.attribute(
+                image[index], 0.0, target, n_steps=CAPTUM_STEPS, internal_batch_size=job.batch_size
+            ).cpu()
+    return [CAPTUM_STEPS] * int(wanted.sum())
+
+
+def _timed(explain: Callable[[slice], list[float]], part: slice) -> tuple[float, list[float]]:
     start = time.perf_counter()
-    work()
-    if device.type == "cuda":
+    steps = explain(part)
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, steps
 
 
-def _forget_peak_memory() -> int:
-    """Let the kernel count the peak anew; returns what is in use now, in bytes."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return _memory("VmRSS")
-
-
-def _memory(name: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:"))
-    return int(line.split()[1]) * 1024
+def _peak_memory() -> int:
+    """Bytes that this process, or its GPU, has had in use at most."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

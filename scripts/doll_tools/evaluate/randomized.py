@@ -16,34 +16,29 @@ from doll_monai.handlers.explainer import Explainer
 class RandomizedExplainer:
     """Adds what an explainer would say of the same networks with all parameters drawn anew (``randomize``).
 
-    The explainer is copied with all its settings when the first image comes, after the checkpoint was loaded. Only the
-    copy's maps go into the engine's output, ``randomized_0`` ... ``randomized_{K-1}``, (B, T, H, W): its completeness
-    errors and steps would stand in the place of the real ones.
+    Only maps are added, ``randomized_0`` ... ``randomized_{K-1}``, (B, T, H, W). The networks are copied when the first
+    image comes.
 
     Args:
-        explainer: an attached handler, such as ``IntegratedGradientsHandler``.
+        explainer: a handler such as ``IntegratedGradientsHandler``.
         seed: of the parameters; member k takes ``seed + k``.
     """
 
     def __init__(self, explainer: Explainer, seed: int = 0) -> None:
         self.explainer = explainer
         self.seed = seed
-        self._copy: Explainer | None = None
+        self._networks: list[nn.Module] = []
 
     def attach(self, engine: Engine) -> None:
         """Explain after each forward pass of the engine, before it post-processes."""
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        if self._copy is None:
-            self._copy = copy.deepcopy(self.explainer)
-            self._copy.output_prefix = "randomized"
-            for number, network in enumerate(self._copy.networks):
-                randomize(network, self.seed + number)
-        output = output_of(engine)
-        before = dict(output)
-        self._copy(engine)
-        output |= before
+        if not self._networks:
+            copies = copy.deepcopy(self.explainer.networks)
+            self._networks = [randomize(network, self.seed + number) for number, network in enumerate(copies)]
+        for number, (maps, _) in enumerate(self.explainer.explanations(engine, self._networks)):
+            output_of(engine)[f"randomized_{number}"] = maps
 
 
 def randomize(network: nn.Module, seed: int) -> nn.Module:

@@ -7,8 +7,9 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import nn
 
-from doll_monai.attribution import quadrature
 from doll_monai.attribution.integrated_gradients import path_gradient
+from doll_monai.attribution.path import path_through
+from doll_monai.attribution.quadrature import quadrature
 from doll_monai.inferers.autocast import AutocastInferer
 
 from .networks import TARGETS, densenet, efficientnet, resnet, with_statistics
@@ -237,15 +238,12 @@ def test_the_bytes_of_an_image_do_not_depend_on_how_many_steps_its_neighbors_nee
         assert torch.equal(result.gradient[index], changed.gradient[index])
 
 
-def test_the_gradient_at_a_uniform_baseline_follows_the_weights() -> None:
-    """It is remembered between calls, but not beyond a change of the network."""
+def test_a_prepared_path_gives_the_same_result() -> None:
     network, image, wanted = with_statistics(resnet()), torch.rand(2, 1, 32, 32), _wanted(2)
-    arguments = {"method": "nested", "n_steps": 1, "max_steps": 1}
-    before = path_gradient(network, image, wanted, **arguments).gradient
-    assert torch.equal(path_gradient(network, image, wanted, **arguments).gradient, before)
-    with torch.no_grad():
-        network.fc.weight.mul_(2)
-    assert _difference(path_gradient(network, image, wanted, **arguments).gradient, 2 * before) < 1e-5
+    prepared = path_through(network)
+    expected = path_gradient(network, image, wanted, n_steps=3)
+    for _ in range(2):
+        assert torch.equal(path_gradient(prepared, image, wanted, n_steps=3).gradient, expected.gradient)
 
 
 @pytest.mark.parametrize("build", [resnet, densenet])

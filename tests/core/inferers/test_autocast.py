@@ -94,10 +94,7 @@ def test_any_inferer_can_be_wrapped() -> None:
     assert all(x.shape[-2:] == (8, 8) for x in network.seen)
 
 
-def test_device_and_precision_are_logged_once(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(autocast, "_announced", set())
+def test_device_and_precision_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     inferer = AutocastInferer(dtype="float32")
     with caplog.at_level(logging.INFO, logger="doll_monai"):
         for _ in range(3):

@@ -24,8 +24,8 @@ def test_a_switch_is_read_however_it_was_written(value: object, expected: bool) 
 
 @pytest.mark.parametrize("value", ["yes", 2, None])
 def test_what_is_no_switch_is_refused(value: object) -> None:
-    with pytest.raises(InputError, match="ig_compile must be true or false"):
-        switch(value, "ig_compile")
+    with pytest.raises(InputError, match="multiply_by_inputs must be true or false"):
+        switch(value, "multiply_by_inputs")
 
 
 def _expression(records: list[dict[str, str]]) -> object:

@@ -46,7 +46,7 @@ OPTIONS: dict[str, dict[str, str]] = {
     "compare": {"iterations": "2", "seeds": "1", "shots": "2", "image_size": "48"},
     "compare summarize": {"shots": "2"},
     "evaluate": {"image_size": "48", "ig_steps": "3", "resamples": "1000"},
-    "benchmark attribution": {"networks": "resnet10_narrow", "count": "8", "size": "48"},
+    "benchmark attribution": {"networks": "resnet10_narrow", "count": "8", "size": "48", "repeats": "1"},
     "segment": {"image_size": "[48,48]"},
 }
 """Options of ``doll``, in place of those on the page or beside them."""
