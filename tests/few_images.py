@@ -29,7 +29,7 @@ UNNORMED |= {"blocks_up": [1], "norm": ["group", {"num_groups": 4}]}
 def write_images(folder: Path, count: int = 12, size: tuple[int, int] = (52, 44)) -> Path:
     """Images of noise with a bright rectangle, masks of 1, 3 and 14 channels, observations, and ground truth.
 
-    Of each kind of label there is a datalist, with two thirds of the images for training. The images are below ``images``.
+    Of each kind of label there is a datalist, with two thirds of the images for training; they are below ``images``.
     """
     generator = np.random.default_rng(0)
     records: dict[str, list[dict]] = {}

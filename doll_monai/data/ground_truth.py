@@ -28,8 +28,8 @@ class GroundTruth:
 
     The CSV's columns are ``Path`` (as in CheXpert's own CSV files, with or without the data set's folder in front),
     ``finding``, and either ``mask`` (a picture below ``dataset_dir``) or ``x, y, width, height`` (fractions of width
-    and height). Rows of one image and finding are united. CheXlocalize (Saporta et al. 2022) names images by the last three
-    parts of their path, ``patient64541_study1_view1_frontal``; see ``read_run_lengths``.
+    and height). Rows of one image and finding are united. CheXlocalize (Saporta et al. 2022) names images by the last
+    three parts of their path, ``patient64541_study1_view1_frontal``; see ``read_run_lengths``.
 
     Args:
         path: the CSV or JSON file; None has no ground truth of any image.

@@ -59,8 +59,8 @@ class TransferProbe:
         """Mean IoU over validation images and classes; an empty mask counts 1 if nothing is predicted, else 0."""
         features, label = self._features(self.training)
         target = F.interpolate(label, size=features.shape[-2:], mode="area")
-        # one row a pixel
-        weight, bias = fit_linear_probe(*(x.permute(0, 2, 3, 1).flatten(0, 2) for x in (features, target)))
+        pixels = [values.permute(0, 2, 3, 1).flatten(0, 2) for values in (features, target)]
+        weight, bias = fit_linear_probe(pixels[0], pixels[1])
         features, label = self._features(self.validation)
         logits = F.conv2d(features, weight[:, :, None, None], bias)
         logits = F.interpolate(logits, size=label.shape[-2:], mode="bilinear")

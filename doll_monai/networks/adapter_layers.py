@@ -44,8 +44,8 @@ class ConvAdapter(nn.Module):
         self.middle = nn.Conv2d(width, width, kernel_size=3, padding=1)
         self.up = nn.Conv2d(width, channels, kernel_size=1)
         self.act = nn.ReLU(inplace=True)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        for parameter in self.up.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.up(self.act(self.middle(self.act(self.down(x)))))

@@ -73,7 +73,7 @@ def measure(job: Job) -> Measurement:
 
 def fastest_batch_size(job: Job) -> int:
     """captum's fastest ``internal_batch_size`` for the first image, best of two trials."""
-    trials = []
+    trials: list[tuple[float, int]] = []
     for size in BATCH_SIZES * 2:
         explain = _prepare(replace(job, engine="captum", batch_size=size))
         if not trials:

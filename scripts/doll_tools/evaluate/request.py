@@ -47,14 +47,14 @@ class EvaluationRequest:
     ) -> None:
         folder = Path(str(chexpert)).resolve()
         regions = [folder / name for name in ("truth.csv", "boxes.csv")] if ground_truth is None else [ground_truth]
-        self.paths = {
+        given_paths = {
             "chexpert": folder,
             "datalist": datalist or folder / "dataset.json",
             "checkpoint": checkpoint,
             "ground_truth": next((path for path in regions if Path(str(path)).is_file()), regions[0]),
         }
-        self.paths |= {"committee": committee} if committee else {}
-        self.paths = {name: Path(str(path)).resolve() for name, path in self.paths.items()}
+        given_paths |= {"committee": committee} if committee else {}
+        self.paths = {name: Path(str(path)).resolve() for name, path in given_paths.items()}
         self.output = Path(str(output)).resolve()
         self.values = dict(values or {})
         self.bundle = bundles_folder() / BUNDLE

@@ -68,9 +68,12 @@ def test_a_terminal_shows_a_moving_bar() -> None:
 
 
 def test_what_is_printed_after_an_error_is_the_last_line(capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(ZeroDivisionError) as error:
+    def fail() -> None:
         for _ in Bar(range(3), name="images"):
             _ = 1 / 0
+
+    with pytest.raises(ZeroDivisionError) as error:
+        fail()
     Bar.close_all()
     print("Error", file=sys.stderr)
     del error
