@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from doll_monai.utils.errors import InputError
@@ -12,9 +11,6 @@ from doll_tools.report.labels import Labels
 from doll_tools.report.pictures import task_rows
 from doll_tools.report.run_folder import RunFolder
 from doll_tools.report.summary import summarize
-
-Panel = tuple[np.ndarray, str, str]
-"""A picture, what stands above and what below."""
 
 
 def draw_overview(run: RunFolder) -> Figure:
@@ -30,7 +26,8 @@ def draw_overview(run: RunFolder) -> Figure:
     picture = picture_of(run.chexpert / first.image)
     auroc = summary.get("classifier", {}).get("mean_auroc")
     committee = f"{len(members)} classifiers" + ("" if auroc is None else f", mean AUROC {auroc:.2f}")
-    panels: list[Panel] = [(picture, "1 Classify", f"{committee}\n{', '.join(one.observation for one in first.pairs)}")]
+    findings = ", ".join(one.observation for one in first.pairs)
+    panels = [(picture, "1 Classify", f"{committee}\n{findings}")]
     maps = member_maps(labels, first.image, pair.observation, 1 + len(members))
     if maps:
         panels.append((maps[0], "2 Explain", f"Integrated Gradients of {pair.observation},\nmean of the members"))
