@@ -16,10 +16,8 @@ class Group:
     """Images that share batches, each with its own targets.
 
     Args:
-        path: the network.
-        run: how to run it.
-        inputs: (B, 1, H, W).
-        baselines: (B, 1, H, W).
+        path, run: the network, and how to run it.
+        inputs, baselines: (B, 1, H, W).
         targets: B lists of at least one target.
         batch_size: images times nodes in one forward pass.
 

@@ -64,8 +64,7 @@ def path_gradient(
         method: ``nested``, ``gausslegendre`` or ``riemann_middle``, see ``quadrature``.
         internal_batch_size: images times steps in one forward pass; bounds the memory.
         engine: ``doll``, or ``captum`` (one call a target, ``gausslegendre`` for ``nested``).
-        tolerance: completeness error that ``nested`` is content with.
-        max_steps: most steps that ``nested`` takes.
+        tolerance, max_steps: completeness error that ``nested`` is content with, and the most steps that it takes.
         run: how to run a network, such as a MONAI inferer that treats every image as a whole.
 
     Raises:

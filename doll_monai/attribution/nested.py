@@ -75,9 +75,8 @@ def nested(
     Args:
         group: the images.
         change: (P,) f(x) - f(b), on the CPU.
-        n_steps: steps of equal length to begin with.
+        n_steps, max_steps: steps of equal length to begin with, and the most of a pair.
         tolerance: completeness error at which a pair is left.
-        max_steps: most steps of a pair.
     """
     changes = iter(change)
     pairs = [[_Pair(target, next(changes)) for target in own] for own in group.targets]

@@ -20,10 +20,5 @@ def quadrature(n_steps: int, method: str = "gausslegendre") -> tuple[list[float]
 
 
 def completeness_error(total: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-    """``|total - change| / max(|change|, 1e-3)``, element by element; see Sundararajan et al. 2017, proposition 1.
-
-    Args:
-        total: sum of an image's attributions to a target, of any shape.
-        change: f(x) - f(baseline) of that target, of the same shape.
-    """
+    """``|sum of attributions - (f(x) - f(b))| / max(|f(x) - f(b)|, 1e-3)`` (Sundararajan et al. 2017, prop. 1)."""
     return (total - change).abs() / change.abs().clamp(min=EPSILON)

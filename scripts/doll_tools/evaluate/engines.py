@@ -18,10 +18,8 @@ from captum.attr import IntegratedGradients
 from monai.bundle import ConfigParser
 from torch import nn
 
-CAPTUM_STEPS = 50
-"""captum's own default."""
-BATCH_SIZES = (4, 8, 16, 25, 50)
-"""Images times steps that are tried for captum."""
+CAPTUM_STEPS = 50  # its own default
+BATCH_SIZES = (4, 8, 16, 25, 50)  # tried for captum
 
 
 @dataclass(frozen=True)
@@ -73,12 +71,7 @@ def measure(job: Job) -> Measurement:
 
 def fastest_batch_size(job: Job) -> int:
     """captum's fastest ``internal_batch_size`` for the first image, best of two trials."""
-    trials: list[tuple[float, int]] = []
-    for size in BATCH_SIZES * 2:
-        explain = _prepare(replace(job, engine="captum", batch_size=size))
-        if not trials:
-            explain(slice(0, 1))
-        trials.append((_timed(explain, slice(0, 1))[0], size))
+    trials = [(_timed(_prepare(replace(job, batch_size=size)), slice(0, 1))[0], size) for size in BATCH_SIZES * 2]
     return min(trials)[1]
 
 
@@ -110,9 +103,7 @@ def _captum(network: nn.Module, image: torch.Tensor, wanted: torch.Tensor, job: 
     image, wanted = image[part], wanted[part]
     for target in wanted.any(dim=0).nonzero().flatten().tolist():
         for index in wanted[:, target].nonzero().flatten().split(job.batch_size if job.together else 1):
-            explainer.attribute(
-                image[index], 0.0, target, n_steps=CAPTUM_STEPS, internal_batch_size=job.batch_size
-            ).cpu()
+            explainer.attribute(image[index], 0.0, target, None, CAPTUM_STEPS, internal_batch_size=job.batch_size)
     return [CAPTUM_STEPS] * int(wanted.sum())
 
 

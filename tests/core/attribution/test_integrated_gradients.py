@@ -76,13 +76,6 @@ def test_result_does_not_depend_on_the_internal_batch_size(internal_batch_size: 
     assert _difference(result.gradient, reference.gradient) < 1e-5
 
 
-def test_an_image_does_not_depend_on_its_neighbors() -> None:
-    network, image, wanted = densenet(), torch.rand(4, 1, 32, 32), _wanted(4)
-    together = path_gradient(network, image, wanted, n_steps=5)
-    alone = path_gradient(network, image[1:2], wanted[1:2], n_steps=5)
-    torch.testing.assert_close(together.gradient[1:2], alone.gradient, rtol=1e-4, atol=1e-7)
-
-
 @pytest.mark.parametrize("engine", ["doll", "captum"])
 @pytest.mark.parametrize("build", [resnet, densenet, efficientnet])
 def test_a_batch_without_any_target_gives_zeros(build, engine: str) -> None:
@@ -256,10 +249,6 @@ def test_bfloat16_comes_close_to_float32(build) -> None:
     )
     assert _difference(rounded.gradient, exact.gradient) < 0.1
     assert rounded.gradient.dtype == torch.float32
-
-
-def test_riemann_middle_is_the_midpoint_rule() -> None:
-    assert quadrature(4, "riemann_middle") == ([0.125, 0.375, 0.625, 0.875], [0.25] * 4)
 
 
 @pytest.mark.parametrize(
