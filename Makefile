@@ -21,10 +21,9 @@ $(READY): pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs,test]"
 	touch $@
 
-$(LABEL)/.ready: pyproject.toml setup.py $(APP)/requirements.txt $(APP)/constraints.txt
+$(LABEL)/.ready: pyproject.toml setup.py $(APP)/requirements.txt
 	$(PYTHON) -m venv $(LABEL)
-	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check -c $(APP)/constraints.txt -r $(APP)/requirements.txt -e .
-	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps monailabel==0.8.5 pydicom-seg==0.4.1
+	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(APP)/requirements.txt -e .
 	touch $@
 
 demo: $(READY)
@@ -41,7 +40,8 @@ label: $(LABEL)/.ready
 	$(LABEL)/bin/doll annotate $(STUDIES) --run $(RUN) --port $(PORT)
 
 label-test: $(LABEL)/.ready
-	$(LABEL)/bin/python -m pytest tests/tools/annotate
+	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pytest pytest-timeout playwright
+	$(LABEL)/bin/python -m pytest tests/tools/annotate/server
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "benchmark attribution": ("doll_tools.evaluate.attribution_benchmark:benchmark", "speed beside captum"),
     "report": ("doll_tools.report.command:report", "report.html of a run"),
     "report figure": ("doll_tools.report.figures.command:figure", "figures of the kinds that the paper has"),
-    "annotate": ("doll_tools.annotate.start:start", "MONAI Label on your own radiographs"),
+    "annotate": ("doll_tools.annotate.command:annotate", "MONAI Label on your own radiographs"),
     "annotate export": ("doll_tools.annotate.export:export", "saved masks as a datalist"),
     "annotate pseudonymize": ("doll_tools.annotate.pseudonymize:pseudonymize", "links to images under other names"),
     "annotate measure": ("doll_tools.annotate.measure:measure", "what the app's proposals and clicks bring"),

@@ -1,6 +1,6 @@
 """Clicks that correct a proposal: a few pixels that certainly belong to a region, or certainly do not.
 
-Each click changes the network's own logits in its neighborhood. How far it reaches is measured along the image: a step
+Each click changes the network's logits in its neighborhood. How far it reaches is measured along the image: a step
 across an edge of the image counts for more than one where it is even (a geodesic distance, after Criminisi et al.,
 "GeoS", ECCV 2008). So a click inside a lobe that was left out brings back the lobe, not a circle. No network is trained
 for this, so it serves every class of every task.
@@ -27,13 +27,7 @@ STRENGTH = 8.0
 Points = Sequence[Sequence[float]]
 
 
-def correct_proposal(
-    probability: np.ndarray,
-    image: np.ndarray,
-    foreground: Points,
-    background: Points,
-    reach: float = REACH,
-) -> np.ndarray:
+def correct_proposal(probability: np.ndarray, image: np.ndarray, foreground: Points, background: Points) -> np.ndarray:
     """The probability after clicks.
 
     Args:
@@ -41,7 +35,6 @@ def correct_proposal(
         image: (h, w), any range and size.
         foreground: clicks (column, row) in pixels of the proposal that belong to the region.
         background: clicks that do not.
-        reach: see ``REACH``.
 
     Returns:
         (H, W) ``float32``; above 0.5 at the foreground's clicks, below at the background's.
@@ -49,30 +42,24 @@ def correct_proposal(
     height, width = probability.shape
     scale = min(SIDE / max(height, width), 1.0)
     size = (max(round(height * scale), 2), max(round(width * scale), 2))
-    grey = resize(np.asarray(image, dtype=np.float32), size, order=1, anti_aliasing=True)
-    low, high = np.percentile(grey, (1, 99))
-    grey = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
-    cost = 1 / max(size) + reach * IMAGE_EDGE * np.hypot(*np.gradient(grey))
+    gray = resize(np.asarray(image, dtype=np.float32), size, order=1, anti_aliasing=True)
+    low, high = np.percentile(gray, (1, 99))
+    gray = np.clip((gray - low) / max(high - low, 1e-6), 0, 1)
+    cost = 1 / max(size) + REACH * IMAGE_EDGE * np.hypot(*np.gradient(gray))
     change = np.zeros(size)
     for points, sign in ((foreground, 1.0), (background, -1.0)):
-        cells = _cells(points, scale, size)
-        if cells:
-            distance = MCP_Geometric(cost).find_costs(cells)[0]
-            change += sign * STRENGTH * np.exp(-0.5 * (distance / reach) ** 2)
+        if points:
+            distance = MCP_Geometric(cost).find_costs(_cells(points, scale, size))[0]
+            change += sign * STRENGTH * np.exp(-0.5 * (distance / REACH) ** 2)
     logits = logit(np.clip(probability, 0.02, 0.98)) + resize(change, (height, width), order=1)
     result = expit(logits).astype(np.float32)
     for points, value in ((foreground, 1.0), (background, 0.0)):
-        for row, column in _cells(points, 1.0, (height, width)):
-            result[row, column] = value
+        for cell in _cells(points, 1.0, (height, width)):
+            result[cell] = value
     return result
 
 
 def _cells(points: Points, scale: float, size: tuple[int, int]) -> list[tuple[int, int]]:
     """Rows and columns of clicks; those beside the image count at its margin."""
-    return [
-        (
-            int(np.clip(np.floor((point[1] + 0.5) * scale), 0, size[0] - 1)),
-            int(np.clip(np.floor((point[0] + 0.5) * scale), 0, size[1] - 1)),
-        )
-        for point in points
-    ]
+    cells = np.floor((np.reshape(points, (-1, 2))[:, ::-1] + 0.5) * scale)
+    return [(int(row), int(column)) for row, column in np.clip(cells, 0, np.subtract(size, 1))]

@@ -21,9 +21,8 @@ class Disagreement(Strategy):
     """The image from which a model would learn most.
 
     Members of a task's ensemble (adapters trained with different seeds) are compared by their soft Dice, 1 less its
-    mean over pairs and classes (query by committee, Seung et al., COLT 1992). Before there is an ensemble members of
-    the classifier's committee are compared by the spread of their probabilities; where there is none either, the task's
-    network by its own uncertainty.
+    mean over pairs and classes (query by committee, Seung et al., COLT 1992). Before there is an ensemble, members of
+    the classifier's committee are compared by the spread of their probabilities; without one, the first image is next.
 
     Args:
         tasks: name to model.
@@ -34,7 +33,7 @@ class Disagreement(Strategy):
         super().__init__("The image about which the networks disagree most")
         self.tasks = tasks
         self.classifier = classifier
-        self._known: dict[tuple[str, int, str], float] = {}
+        self._known: dict[tuple[str, int], dict[str, float]] = {}
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any] | None:
         """Args: request, ``model`` names the task (the first by default). Returns: ``id``, ``disagreement``, ``by``."""
@@ -44,43 +43,36 @@ class Disagreement(Strategy):
         images = sorted(datastore.get_unlabeled_images())
         judge, how = self._judge(self.tasks[name])
         if not images or judge is None:
-            return {"id": images[0], "by": "first"} if images else None
-        new = [image for image in images if (judge.served.name, judge.version, image) not in self._known]
+            return {"id": images[0], "by": how} if images else None
+        known = self._known.setdefault((judge.name, judge.version), {})
+        new = [image for image in images if image not in known]
         for image in random.Random(0).sample(new, min(len(new), MAX_IMAGES)):
-            score = self._score(judge, how, image, datastore)
+            score = _score(judge, how, datastore.get_image_uri(image))
             if score is not None:
-                self._known[judge.served.name, judge.version, image] = score
-        scores = {image: self._known.get((judge.served.name, judge.version, image), -1.0) for image in images}
-        image = max(scores, key=lambda name: scores[name])
-        return {"id": image, "disagreement": round(scores[image], 4), "by": how}
+                known[image] = score
+        image = max(images, key=lambda image: known.get(image, -1.0))
+        return {"id": image, "disagreement": round(known.get(image, -1.0), 4), "by": how}
 
     def _judge(self, task: ServedModel) -> tuple[ServedModel | None, str]:
-        ensemble = _members(task)
-        if ensemble > 1:
+        try:
+            members = len(task.networks()) if task.is_ready() else 0
+        except InputError:  # weights that cannot be used: proposals say so
+            members = 0
+        if members > 1:
             return task, "adapters"
         if self.classifier is not None and self.classifier.is_ready():
             return self.classifier, "committee"
-        return (task, "uncertainty") if ensemble else (None, "")
-
-    @staticmethod
-    def _score(judge: ServedModel, how: str, image: str, datastore: Any) -> float | None:
-        try:
-            members = judge.member_logits(datastore.get_image_uri(image))[0].sigmoid()
-        except Exception:  # an image that cannot be read is offered last; the annotator sees why when it is opened
-            return None
-        if how == "adapters":
-            return 1 - float(torch.stack([soft_dice(a, b) for a, b in combinations(members, 2)]).mean())
-        if how == "committee":
-            return float(members.std(dim=0, unbiased=False).mean())
-        return float((4 * members * (1 - members)).mean())
+        return None, "first"
 
 
-def _members(task: ServedModel) -> int:
-    """Networks that a task has; none where its weights cannot be used, which its proposals will tell."""
+def _score(judge: ServedModel, how: str, path: str) -> float | None:
     try:
-        return len(task.networks()) if task.is_ready() else 0
-    except InputError:
-        return 0
+        members = judge.member_logits(path)[0].sigmoid()
+    except Exception:  # an image that cannot be read is offered last; the annotator sees why when it is opened
+        return None
+    if how == "adapters":
+        return 1 - float(torch.stack([soft_dice(a, b) for a, b in combinations(members, 2)]).mean())
+    return float(members.std(dim=0, unbiased=False).mean())
 
 
 def soft_dice(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

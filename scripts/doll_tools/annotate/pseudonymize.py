@@ -4,17 +4,28 @@ Example:
     doll annotate pseudonymize --datalist output/own/dataset.json --dataset_dir IMAGES --output output/pseudonymous \
 --key KEEP/key --names KEEP/names.csv
 
-Everything that is made from output/pseudonymous (--dataset_dir output/pseudonymous) carries the pseudonyms alone. The
-key and the table of names undo it: keep them where the patients' names may be.
+Results are named after the images' own paths. Whatever is made from output/pseudonymous (labels, tables, logs, MLflow,
+reports) carries the pseudonyms alone. The key and the table of names undo it: keep them where patients' names may be.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
+import csv
+import hmac
+import io
+import os
+import secrets
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+from doll_monai.data.datalist import IMAGE_SUFFIXES, SECTIONS, read_section, relative_path, write_datalist
+from doll_monai.utils.errors import InputError
+from doll_monai.utils.json_object import read_json_object
 from doll_monai.utils.progress import Bar
-from doll_tools.annotate.pseudonyms import DATALIST, write_pseudonyms
+
+KEY_BYTES = 32
+LENGTH = 16
+"""Hexadecimal digits of a pseudonym: two of a million names are the same with a chance of one in 10^7."""
 
 
 def pseudonymize(
@@ -28,19 +39,119 @@ def pseudonymize(
 ) -> None:
     """Write links and dataset.json; images are neither copied nor changed.
 
+    Of each record ``image``, ``label`` and, as a pseudonym, ``patient`` are kept, nothing else.
+
     Args:
         datalist: dataset.json with the true names.
         dataset_dir: folder to which its images are relative.
-        output: folder for the links and the new dataset.json.
+        output: folder for the links and the new dataset.json; both dataset_dir and label_dir of what comes next.
         key: file with the secret key, made when it does not exist; the same key gives the same pseudonyms.
         names: CSV to write, which pseudonym stands for which image.
         label_dir: folder to which labels are relative, when it is another one.
         quiet: show no progress.
+
+    Raises:
+        InputError: when an image is missing, two have one pseudonym, a link is there that leads elsewhere, or the key
+            or the names would lie in ``output``.
     """
-    progress = partial(Bar, name="links", quiet=quiet)
-    counts = write_pseudonyms(
-        str(datalist), str(dataset_dir), str(output), str(key), str(names), label_dir, progress=progress
-    )
-    for section, count in counts.items():
-        print(f"{section}: {count} images")
-    print(Path(str(output)) / DATALIST)
+    target = Path(output).resolve()
+    for secret in (key, names):
+        if Path(secret).resolve().is_relative_to(target):
+            raise InputError(
+                f"{secret} would lie in {output}, beside what it must be kept apart from; put it elsewhere."
+            )
+    content = read_json_object(datalist, "write it with doll prepare")
+    records = [
+        (section, record) for section in SECTIONS if content.get(section) for record in read_section(datalist, section)
+    ]
+    secret_key = read_key(key)
+    folders = {"image": Path(dataset_dir).resolve(), "label": Path(label_dir or dataset_dir).resolve()}
+    known: dict[str, str] = {}
+    sections: dict[str, list[dict[str, Any]]] = {}
+
+    def renamed(name: str, value: Any) -> Any:
+        """The pseudonym of a path, or of each of several; labels that are values stay."""
+        if isinstance(value, list):
+            return [renamed(name, part) for part in value]
+        if not isinstance(value, str):
+            return value
+        path = relative_path(value, str(datalist))
+        other = f"{name}s/{pseudonym(path, secret_key)}"
+        if known.setdefault(other, path) != path:
+            raise InputError(f"{path} and {known[other]} have one pseudonym; take another key.")
+        _link(folders[name] / path, target / other)
+        return other
+
+    for section, record in Bar(records, name="links", quiet=quiet):
+        kept = {name: renamed(name, record[name]) for name in folders if name in record}
+        if "patient" in record:
+            kept["patient"] = pseudonym(str(record["patient"]), secret_key)[:LENGTH]
+        sections.setdefault(section, []).append(kept)
+    table = io.StringIO()
+    rows = sorted((other, path) for other, path in known.items() if other.startswith("images/"))
+    csv.writer(table).writerows([("pseudonym", "path"), *rows])
+    _write_private(names, table.getvalue())
+    labels = {"labels": content["labels"]} if "labels" in content else {}
+    write_datalist(target / "dataset.json", sections, **labels)
+    print("\n".join(f"{section}: {len(records)} images" for section, records in sections.items()))
+    print(Path(output) / "dataset.json")
+
+
+def pseudonym(path: str, key: bytes) -> str:
+    """Another path for a path: each folder and the name become a keyed hash, an image's suffix stays.
+
+    Images of one folder (a patient's, a study's) stay in one folder. Without the key nobody can tell a name from its
+    pseudonym by trying names.
+
+    Args:
+        path: relative, with forward slashes.
+        key: secret; the same key gives the same pseudonyms.
+    """
+    parts = PurePosixPath(path).parts
+    heads = ["/".join(parts[: depth + 1]).encode() for depth in range(len(parts))]
+    hashes = [hmac.new(key, head, "sha256").hexdigest()[:LENGTH] for head in heads]
+    suffixes = sorted(IMAGE_SUFFIXES, key=len, reverse=True)
+    return "/".join(hashes) + next((suffix for suffix in suffixes if path.lower().endswith(suffix)), "")
+
+
+def read_key(path: str | os.PathLike[str]) -> bytes:
+    """The key in a file; a random one is made, which its owner alone can read, when the file does not exist.
+
+    Raises:
+        InputError: when the file holds something else.
+    """
+    if not Path(path).exists():
+        _write_private(path, secrets.token_hex(KEY_BYTES))
+    try:
+        key = bytes.fromhex(Path(path).read_text(encoding="ascii").strip())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} holds no key; name a file that does not exist, and a key is made there.") from error
+    if len(key) < KEY_BYTES:
+        raise InputError(f"The key in {path} is shorter than {KEY_BYTES} bytes; name a file that does not exist.")
+    return key
+
+
+def _write_private(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file that its owner alone can read."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).unlink(missing_ok=True)
+        with open(
+            path, "x", encoding="utf-8", newline="", opener=lambda name, flags: os.open(name, flags, 0o600)
+        ) as file:
+            file.write(text)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _link(path: Path, link: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist.")
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    except FileExistsError as error:
+        if not link.is_symlink() or link.resolve() != path.resolve():
+            raise InputError(f"{link} is there already and leads elsewhere; give a new output folder.") from error
+    except OSError as error:
+        raise InputError(f"{link} cannot be made: {error.strerror}.") from error

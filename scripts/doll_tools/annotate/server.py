@@ -1,50 +1,107 @@
-"""MONAI Label's web server, with the page for annotating and errors in one sentence."""
+"""MONAI Label's web server with the page for annotating, what the page asks for, and errors in one sentence."""
 
 from __future__ import annotations
 
 import io
-import os
-from contextlib import redirect_stdout
+import tempfile
+from pathlib import Path
+from typing import Any
 
-from fastapi import Request
-from fastapi.middleware.cors import CORSMiddleware
+import numpy as np
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from monailabel.app import app
+from monailabel.config import settings
 from monailabel.interfaces.exception import MONAILabelException
+from monailabel.interfaces.utils.app import app_instance
+from PIL import Image
 from requests.exceptions import RequestException
 
-from doll_monai.utils.errors import InputError, sentence_of
-from doll_tools.annotate.page import router
-from doll_tools.annotate.start import HOST
+from doll_monai.utils.errors import sentence_of
+from doll_tools.annotate.dicom import write_seg
+from doll_tools.annotate.masks import BITS
+from doll_tools.annotate.served import CLASSIFIER_BUNDLE, FINDINGS_BUNDLE
 
-with redirect_stdout(io.StringIO()):  # it says that all origins may ask, which is changed below
-    from monailabel.app import app
-
+PAGE = Path(__file__).with_name("page.html")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-# MONAI Label lets pages of any origin read images; the app's own page needs no such leave, other programs neither
-app.user_middleware = [item for item in app.user_middleware if item.cls is not CORSMiddleware]
-if os.environ.get(HOST) in LOOPBACK:
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
-app.include_router(router)
+router = APIRouter(tags=["doll-monai"])
 
 
-@app.exception_handler(InputError)
-async def _input_error(request: Request, error: InputError) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, status_code=400)
+@router.get("/annotate", response_class=HTMLResponse)
+def annotate() -> str:
+    """The page."""
+    return PAGE.read_text(encoding="utf-8")
 
 
-@app.exception_handler(RequestException)
-async def _server_error(request: Request, error: RequestException) -> JSONResponse:
-    return JSONResponse({"detail": f"The server of the images does not answer: {error}"}, status_code=502)
+@router.get("/doll/images")
+def images() -> dict[str, Any]:
+    """Images, classes and tasks."""
+    served = app_instance()
+    store = served.datastore()
+    done = set(store.get_labeled_images())
+    return {
+        "images": [{"id": name, "labeled": name in done} for name in sorted(store.list_images())],
+        "bits": BITS,
+        "tasks": {
+            name: {
+                "classes": model.classes,
+                "ready": model.is_ready(),
+                "trainable": bool(model.bundle.pretrained),
+                "version": model.version,
+            }
+            for name, model in served.tasks.items()
+        },
+        "findings": FINDINGS_BUNDLE if FINDINGS_BUNDLE in served.models else None,
+        "classifier": CLASSIFIER_BUNDLE if CLASSIFIER_BUNDLE in served.models else None,
+    }
+
+
+@router.get("/doll/image")
+def image(image: str) -> Response:
+    """An image as a gray PNG in its own grid, between its 1st and 99th percentile."""
+    values = app_instance().datastore().radiograph(image)[0].numpy().T
+    low, high = np.percentile(values, (1, 99))
+    return _png((np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8))
+
+
+@router.get("/doll/label")
+def label(image: str) -> Response:
+    """An image's final label as a PNG in its grid."""
+    mask = app_instance().datastore().mask(image)
+    if mask is None:
+        raise HTTPException(status_code=404, detail=f"{image} has no final label yet.")
+    return _png(mask)
+
+
+@router.get("/doll/seg")
+def seg(image: str) -> Response:
+    """A DICOM image's final label as DICOM SEG."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "seg.dcm"
+        if not write_seg(app_instance().datastore(), image, path):
+            raise HTTPException(status_code=404, detail=f"The final label of {image} is empty.")
+        return Response(path.read_bytes(), media_type="application/dicom")
+
+
+def _png(values: np.ndarray) -> Response:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG", compress_level=1)
+    return Response(buffer.getvalue(), media_type="image/png", headers={"Cache-Control": "no-store"})
 
 
 @app.exception_handler(ValueError)
 @app.exception_handler(TypeError)
-async def _wrong_request(request: Request, error: Exception) -> JSONResponse:
+@app.exception_handler(MONAILabelException)
+@app.exception_handler(RequestException)
+async def _say(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, RequestException):
+        return JSONResponse({"detail": f"The server of the images does not answer: {error}"}, status_code=502)
+    if isinstance(error, MONAILabelException):
+        return JSONResponse({"detail": error.msg}, status_code=400)
     return JSONResponse({"detail": sentence_of(error) or f"The request cannot be read: {error}"}, status_code=400)
 
 
-@app.exception_handler(MONAILabelException)
-async def _monailabel_error(request: Request, error: MONAILabelException) -> JSONResponse:
-    return JSONResponse({"detail": error.msg}, status_code=400)
+if settings.MONAI_LABEL_APP_CONF.get("host") in LOOPBACK:
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
+app.include_router(router)

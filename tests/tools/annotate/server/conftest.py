@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from serving import DEMO, IMAGES, REAL, Server, start_server
+from serving import IMAGES, Server, start_server
 
+from doll_tools.phantom.dataset import write_dataset
 from seeded_run import write_seeded_run
 
 collect_ignore_glob = [] if importlib.util.find_spec("monailabel") else ["test_*.py"]
@@ -20,29 +21,28 @@ collect_ignore_glob = [] if importlib.util.find_spec("monailabel") else ["test_*
 
 @pytest.fixture(scope="session")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
-    """Images with masks of both lungs, by name: real ones where they are at hand, else synthetic ones."""
-    folder = tmp_path_factory.mktemp("images")
-    source = REAL
-    if not REAL.is_dir():
-        from doll_tools.phantom.dataset import write_dataset
-
-        source = tmp_path_factory.mktemp("phantom")
-        write_dataset(source, count=IMAGES, seed=3, size=128)
+    """A folder of synthetic images with a table of lung masks beside it, and the masks, (H, W) bool, by name."""
+    folder, phantom = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("phantom")
+    write_dataset(phantom, count=IMAGES, seed=3, size=128)
     masks = {}
-    with (source / "index.csv").open(newline="") as file:
-        for row in list(csv.DictReader(file))[:IMAGES]:
+    with (phantom / "index.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
             name = row["image"].replace("/", "_")
-            shutil.copy(source / row["image"], folder / name)
-            lungs = [np.asarray(Image.open(source / row[side])) > 127 for side in ("right_lung", "left_lung")]
+            shutil.copy(phantom / row["image"], folder / name)
+            lungs = [np.asarray(Image.open(phantom / row[side])) > 127 for side in ("right_lung", "left_lung")]
             masks[Path(name).stem] = np.any(lungs, axis=0)
+    table = folder.parent / "truth"
+    table.mkdir()
+    for name, mask in masks.items():
+        Image.fromarray(mask.astype(np.uint8) * 255).save(table / f"{name}.png")
+    rows = "".join(f"{name}.jpg,{name}.png\n" for name in sorted(masks))
+    (table / "index.csv").write_text(f"image,lungs\n{rows}")
     return folder, masks
 
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished pipeline: the demo's where there is one, else its networks with seeded weights."""
-    if (DEMO / "lung" / "adapter" / "adapter.pt").is_file():
-        return DEMO
+    """A finished pipeline, with small networks whose weights are seeded."""
     run = tmp_path_factory.mktemp("run")
     write_seeded_run(run)
     return run

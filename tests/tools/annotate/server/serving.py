@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -13,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import requests
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[4]
-REAL = ROOT.parent / "shared" / "data" / "wingspan_lungs_heart"
-DEMO = Path(os.environ.get("DOLL_MONAI_DEMO", ROOT / "output" / "demo"))
 IMAGES = 12
 
 
@@ -31,14 +31,10 @@ class Server:
     process: subprocess.Popen
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
-        import requests
-
         return requests.request(method, self.address + path, timeout=120, **options)
 
     def infer(self, image: str, model: str = "lung_cxr_segmentation", **params: Any) -> np.ndarray:
         """The mask that is proposed, (H, W)."""
-        import io
-
         form = {"params": json.dumps({"result_extension": ".png", **params})}
         answer = self.ask("POST", f"/infer/{model}?image={image}&output=image", data=form)
         assert answer.status_code == 200, answer.text
@@ -46,8 +42,6 @@ class Server:
 
     def save(self, image: str, mask: np.ndarray, tag: str = "final", **params: Any) -> Any:
         """Save a mask as an annotation tool does."""
-        import io
-
         buffer = io.BytesIO()
         Image.fromarray(mask.astype(np.uint8)).save(buffer, "PNG")
         files = {"label": ("label.png", buffer.getvalue(), "image/png")}
@@ -77,20 +71,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(studies: str, output: Path, run: Path, environment: dict[str, str] | None = None) -> Server:
+def start_server(studies: str, output: Path, run: Path) -> Server:
     """``doll annotate``, until it answers."""
     port = free_port()
-    command = [sys.executable, "-m", "doll_tools.annotate", studies, "--run", str(run), "--output", str(output)]
+    command = [sys.executable, "-m", "doll_tools", "annotate", studies, "--run", str(run), "--output", str(output)]
     log = output.parent / f"{output.name}.log"
     with log.open("w") as file:
         process = subprocess.Popen(
             [*command, "--bundles", str(ROOT / "bundles"), "--port", str(port)],
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     server = Server(f"http://127.0.0.1:{port}", Path(studies), output, process)
-    for _ in range(240):
+    for _ in range(1200):
         if process.poll() is not None:
             break
         try:

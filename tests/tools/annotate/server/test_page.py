@@ -60,7 +60,7 @@ def _stored(server: Server, image: str) -> np.ndarray:
     return np.asarray(Image.open(server.images / "labels" / "final" / f"{image}.png"))
 
 
-def test_page_shows_a_image_in_its_own_size(page: Any, truth: GroundTruth) -> None:
+def test_page_shows_an_image_in_its_own_size(page: Any, truth: GroundTruth) -> None:
     image = page.evaluate("state.image")
     assert page.evaluate("[state.height, state.width]") == list(truth[1][image].shape)
     assert "0 of 12 saved" in page.locator("#count").inner_text()
@@ -128,7 +128,7 @@ def test_proposal_is_shown_clicked_and_accepted(page: Any, server: Server, truth
     assert page.evaluate(f"state.mask[{int(0.02 * height)} * state.width + {int(0.02 * width)}]") & 1
     page.keyboard.press("Control+z")
     page.fill("#opacity", "60")
-    page.screenshot(path=os.environ.get("DOLL_MONAI_SCREENSHOT", str(tmp_path / "page.png")))
+    page.screenshot(path=os.environ.get("DOLL_SCREENSHOT", str(tmp_path / "page.png")))
     page.click("#save")
     page.wait_for_function("$('message').textContent === 'Saved.'")
     assert _stored(server, image).any()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from doll_monai.data.datalist import load_datalist, write_datalist
 from doll_monai.utils.errors import InputError
-from doll_tools.annotate.pseudonyms import pseudonym, read_key, write_pseudonyms
+from doll_tools.annotate.pseudonymize import pseudonym, pseudonymize, read_key
 
 NAMES = ("doe_jane_1950/2020-03-04/front.png", "doe_jane_1950/2020-03-04/second.png", "roe/2021/front.nii.gz")
 
@@ -32,17 +30,16 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
-def _write(images: Path, folder: Path, **changes: Any) -> Path:
-    secrets = {"key_file": folder / "keep" / "key", "names": folder / "keep" / "names.csv"}
+def _write(images: Path, folder: Path, **changes: Path) -> Path:
     values = {
-        "datalist": images / "dataset.json",
-        "dataset_dir": images,
         "output": folder / "out",
-        **secrets,
+        "key": folder / "keep" / "key",
+        "names": folder / "keep" / "names.csv",
         **changes,
     }
-    write_pseudonyms(**values)
-    return folder / "out"
+    paths = {name: str(path) for name, path in values.items()}
+    pseudonymize(str(images / "dataset.json"), str(images), quiet=True, **paths)  # type: ignore[arg-type]
+    return values["output"]
 
 
 def test_nothing_of_the_names_is_left_and_the_images_are_the_same(images: Path, tmp_path: Path) -> None:
@@ -75,42 +72,42 @@ def test_the_table_leads_back_and_only_its_owner_reads_it(images: Path, tmp_path
         assert stat.S_IMODE((tmp_path / "keep" / secret).stat().st_mode) == 0o600
 
 
-def test_the_same_key_gives_the_same_names_and_another_one_others(radiographs: Path, tmp_path: Path) -> None:
-    output = _write(radiographs, tmp_path)
-    before = (output / "dataset.json").read_bytes()
-    _write(radiographs, tmp_path)
-    assert (output / "dataset.json").read_bytes() == before
-    _write(radiographs, tmp_path, output=tmp_path / "other", key_file=tmp_path / "keep" / "other")
+def test_the_same_key_gives_the_same_names_and_another_one_others(images: Path, tmp_path: Path) -> None:
+    before = (_write(images, tmp_path) / "dataset.json").read_bytes()
+    assert (_write(images, tmp_path) / "dataset.json").read_bytes() == before
+    _write(images, tmp_path, output=tmp_path / "other", key=tmp_path / "keep" / "other")
     assert (tmp_path / "other" / "dataset.json").read_bytes() != before
-    key = read_key(tmp_path / "keep" / "key")
-    images = json.loads(before)["training"][0]["image"]
-    assert images == f"images/{pseudonym(NAMES[0], key)}"
+    image = json.loads(before)["training"][0]["image"]
+    assert image == f"images/{pseudonym(NAMES[0], read_key(tmp_path / 'keep' / 'key'))}"
 
 
-@pytest.mark.parametrize("secret", ["key_file", "names"])
+@pytest.mark.parametrize("secret", ["key", "names"])
 def test_secrets_do_not_lie_beside_what_is_passed_on(secret: str, images: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="put it elsewhere"):
         _write(images, tmp_path, **{secret: tmp_path / "out" / "secret"})
     assert not (tmp_path / "out").exists()
 
 
-def test_mistakes_are_named(images: Path, tmp_path: Path) -> None:
-    (tmp_path / "nokey").write_text("abc")
-    with pytest.raises(InputError, match="nokey holds no key"):
-        _write(images, tmp_path, key_file=tmp_path / "nokey")
-    (tmp_path / "short").write_text("ab")
-    with pytest.raises(InputError, match="shorter than 32 bytes"):
-        _write(images, tmp_path, key_file=tmp_path / "short")
-    output = _write(images, tmp_path)
-    link = next(path for path in output.rglob("*.png"))
-    os.unlink(link)
+@pytest.mark.parametrize(("content", "sentence"), [("abc", "key holds no key"), ("ab", "is shorter than 32 bytes")])
+def test_a_file_that_is_no_key_is_refused(content: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(content)
+    with pytest.raises(InputError, match=sentence):
+        read_key(tmp_path / "key")
+
+
+def test_a_file_in_the_place_of_a_link_stays(images: Path, tmp_path: Path) -> None:
+    link = next(_write(images, tmp_path).rglob("*.png"))
+    link.unlink()
     link.write_bytes(b"mine")
     with pytest.raises(InputError, match="leads elsewhere"):
         _write(images, tmp_path)
     assert link.read_bytes() == b"mine"
+
+
+def test_a_missing_image_is_named(images: Path, tmp_path: Path) -> None:
     (images / NAMES[0]).unlink()
     with pytest.raises(InputError, match=r"front\.png does not exist"):
-        _write(images, tmp_path, output=tmp_path / "another")
+        _write(images, tmp_path)
 
 
 def test_what_looks_like_a_suffix_is_part_of_the_name() -> None:
@@ -121,12 +118,10 @@ def test_what_looks_like_a_suffix_is_part_of_the_name() -> None:
 
 
 def test_several_files_of_one_image_and_bare_names_are_renamed_too(images: Path, tmp_path: Path) -> None:
-    content = {"training": [{"image": list(NAMES[:2])}], "test": [NAMES[2]]}
-    (images / "dataset.json").write_text(json.dumps(content))
+    (images / "dataset.json").write_text(json.dumps({"training": [{"image": list(NAMES[:2])}], "test": [NAMES[2]]}))
     output = _write(images, tmp_path)
     written = (output / "dataset.json").read_text()
     assert not any(word in written for word in ("doe", "roe", "front"))
     first, second = json.loads(written)["training"][0]["image"]
-    assert (output / first).read_bytes() == b"\0"
-    assert (output / second).read_bytes() == b"\1"
+    assert [(output / name).read_bytes() for name in (first, second)] == [b"\0", b"\1"]
     assert (output / json.loads(written)["test"][0]["image"]).read_bytes() == b"\2"

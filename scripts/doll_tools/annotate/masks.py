@@ -1,0 +1,141 @@
+"""One ``uint8`` mask of classes that may overlap, as annotation tools want it: each class is one bit of the value.
+
+A pixel of lung and heart has the sum of both values, and that sum has a name of its own (``lungs+heart``), so nothing
+is lost on the way to the tool and back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import ITKWriter
+from monai.transforms import LoadImage
+from PIL import Image
+
+from doll_monai.utils.errors import InputError
+from doll_monai.utils.pictures import open_picture
+
+BITS = {"lungs": 1, "heart": 2, "clavicles": 4, "infection": 8}
+"""The value of each class of the bundles, the same in every mask, whichever bundles are served."""
+FINAL, ORIGINAL = "final", "original"
+"""MONAI Label's tags: what an annotator accepted, and what a model proposed."""
+PICTURES = (".png", ".tif", ".tiff", ".bmp")
+"""Masks as pictures; a JPEG would change the values."""
+VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+def label_values(classes: Sequence[str]) -> dict[str, int]:
+    """Values of classes and of their overlaps, such as ``lungs+heart``."""
+    groups = [group for size in range(1, len(classes) + 1) for group in combinations(classes, size)]
+    values = {"+".join(group): sum(BITS[name] for name in group) for group in groups}
+    return dict(sorted(values.items(), key=lambda item: item[1]))
+
+
+def join_classes(channels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Args: channels, (T, ...) bool, of T classes. Returns: (...) ``uint8``."""
+    mask = np.zeros(channels.shape[1:], dtype=np.uint8)
+    for channel, name in zip(channels, classes, strict=True):
+        mask[channel] |= BITS[name]
+    return mask
+
+
+def split_classes(mask: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Args: mask, (...) ``uint8``. Returns: (T, ...) bool, of T classes."""
+    return np.stack([(mask & BITS[name]) > 0 for name in classes])
+
+
+def drawn_classes(mask: np.ndarray) -> list[str]:
+    """Classes that have a pixel in a mask."""
+    return [name for name, bit in BITS.items() if (mask & bit).any()]
+
+
+def check_classes(classes: Sequence[str]) -> None:
+    """Raises: InputError: when there is no such class."""
+    if unknown := [name for name in classes if name not in BITS]:
+        raise InputError(f"There is no class {unknown[0]}; there are: {', '.join(BITS)}.")
+
+
+def renumber(mask: np.ndarray, segments: Any) -> np.ndarray:
+    """A mask whose values are segments' numbers, with the values of their names.
+
+    3D Slicer numbers the segments that it sends 1, 2, ... and names them in this order.
+
+    Args:
+        mask: (H, W) ``uint8``.
+        segments: a list of ``{"name": ...}``, or nothing, which leaves the mask as it is.
+
+    Raises:
+        InputError: when a segment has an unknown name.
+    """
+    values = label_values(list(BITS))
+    names = [str(segment.get("name")) for segment in segments or [] if isinstance(segment, Mapping)]
+    if unknown := [name for name in names if name not in values]:
+        raise InputError(f"There is no class {unknown[0]}; segments may be named: {', '.join(values)}.")
+    table = np.arange(256, dtype=np.uint8)
+    table[1 : len(names) + 1] = [values[name] for name in names]
+    return table[mask]
+
+
+def write_mask(path: str | os.PathLike[str], mask: np.ndarray, affine: np.ndarray) -> None:
+    """Write a mask in its image's grid; the file's suffix decides how.
+
+    Args:
+        path: a picture (``.png``, ``.tif``, ``.bmp``), or ``.nii.gz``, ``.nii``, ``.nrrd``, ``.mha``.
+        mask: (H, W) ``uint8``.
+        affine: (4, 4) of the image; pictures have none.
+
+    Raises:
+        InputError: for another kind of file.
+    """
+    if str(path).endswith(PICTURES):
+        Image.fromarray(np.ascontiguousarray(mask)).save(path)
+    elif str(path).endswith(VOLUMES):
+        writer = ITKWriter(output_dtype=np.uint8)
+        volume = mask.T[..., np.newaxis]
+        writer.set_data_array(volume, channel_dim=None, squeeze_end_dims=False)
+        writer.set_metadata({"affine": affine, "original_affine": affine, "spatial_shape": volume.shape})
+        writer.write(path, compression=True)
+    else:
+        raise InputError(f"A mask cannot be written as {Path(path).name}; use {', '.join((*PICTURES, *VOLUMES))}.")
+
+
+def read_mask(path: str | os.PathLike[str], size: tuple[int, ...] | None = None) -> np.ndarray:
+    """A mask that an annotation tool sent.
+
+    Args:
+        path: a picture of one channel (a palette's indices count, and three equal colors), or a volume of one slice.
+        size: width and height of its image, where that is to be checked.
+
+    Returns:
+        (H, W) ``uint8``.
+
+    Raises:
+        InputError: when it cannot be read, has another size than its image, or values without a meaning.
+    """
+    name = Path(path).name
+    try:
+        if name.lower().endswith(PICTURES):
+            with open_picture(path) as picture:
+                values = np.asarray(picture, dtype=np.float64)
+        else:
+            values = np.squeeze(LoadImage(image_only=True)(path).numpy()).T
+    except Exception as error:
+        raise InputError(f"The mask {name} cannot be read; send a PNG.") from error
+    if values.ndim == 3 and values.shape[2] <= 4:
+        colors = values[..., :3] if values.shape[2] > 2 else values[..., :1]
+        if (colors != colors[..., :1]).any():
+            raise InputError(f"The mask {name} is in color; send one channel of whole numbers.")
+        values = colors[..., 0]
+    if size is not None and values.shape != size[::-1]:
+        found = " x ".join(str(length) for length in values.shape[::-1])
+        raise InputError(f"The mask {name} is {found} pixels, its image is {size[0]} x {size[1]}; draw on the image.")
+    largest = sum(BITS.values())
+    wrong = np.unique(values[(values < 0) | (values > largest) | (values != np.round(values))])
+    if wrong.size:
+        raise InputError(f"The mask {name} has the value {wrong[0]:g}; values are whole numbers from 0 to {largest}.")
+    return values.astype(np.uint8)
