@@ -74,7 +74,7 @@ def test_a_task_is_tracked_under_the_ids_of_its_configuration(images: Path, at: 
     merged = json.loads(Path(client.download_artifacts(tracked.info.run_id, config)).read_text())
     assert merged["image_size"] == [32, 32]
     with Image.open(client.download_artifacts(tracked.info.run_id, "overlays.png")) as picture:
-        assert picture.size == (32, 32)
+        assert picture.size == (64, 64), "four validation images in a square"
     steps = [item.path for item in client.list_artifacts(tracked.info.run_id, "images")]
     assert {path.split("+")[2] for path in steps} == {"1", "2"}
     kind = client.get_experiment(tracked.info.experiment_id).tags["mlflow.experimentKind"]
