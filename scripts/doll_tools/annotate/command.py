@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -114,11 +114,11 @@ def need_monailabel() -> None:
 
 
 def _source() -> str:
-    """What pip installs doll-monai from: the wheel or folder that this installation came from, or its name."""
-    try:
-        own = distribution("doll-monai")
-    except PackageNotFoundError:
-        return str(bundles_folder().parent)
+    """What pip installs doll-monai from: this checkout, the file that this installation came from, or its name."""
+    checkout = bundles_folder().parent
+    if (checkout / "pyproject.toml").is_file():
+        return str(checkout)
+    own = distribution("doll-monai")
     origin = urlparse(json.loads(own.read_text("direct_url.json") or "{}").get("url", ""))
     path = url2pathname(origin.path)
     return path if origin.scheme == "file" and os.path.exists(path) else f"doll-monai=={own.version}"
