@@ -10,7 +10,6 @@ import pytest
 from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage
 
-TRACKING = Path(__file__).resolve().parents[3] / "bundles/doll_cxr_segmentation/configs/mlflow.json"
 PROGRAM = """
 import pathlib, sys
 from doll_monai.utils.progress import Bar
@@ -25,14 +24,14 @@ LINES = r"images: 0/12 \(0 %\) .*\nimages: 12/12 \(100 %\) .*\n"
 def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One database for all tests, it takes seconds to make."""
     folder = tmp_path_factory.mktemp("mlflow") / "mlruns"
-    Runner(folder, folder, TRACKING)
+    Runner(folder, folder)
     return folder
 
 
 def _run(folder: Path, mlruns: Path, quiet: bool = False) -> str:
     """Run a pipeline of one stage; its log."""
     stage = Stage("count", ["python", "-c", PROGRAM, str(folder / "made")], [], folder / "made", [folder / "made"])
-    Runner(folder, mlruns, TRACKING, quiet=quiet).run([stage], "a test")
+    Runner(folder, mlruns, quiet=quiet).run([stage], "a test")
     return (folder / "logs" / "count.log").read_bytes().decode()
 
 
