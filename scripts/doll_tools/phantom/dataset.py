@@ -73,7 +73,7 @@ class Study(NamedTuple):
 def write_dataset(
     output: str | os.PathLike[str],
     count: int,
-    seed: int,
+    seed: int = 0,
     size: int = 320,
     valid_share: float = 0.2,
     quiet: bool = False,

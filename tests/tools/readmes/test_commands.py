@@ -23,7 +23,7 @@ from narrow import MEMBERS, ROOT
 ORDER = ("chexpert_cxr_classification", "doll_cxr_label_generation", "doll_cxr_segmentation")
 """Later bundles use what the commands of these wrote."""
 BUNDLES = sorted((ROOT / "bundles").glob("*/docs/README.md"), key=lambda page: (page.parts[-3] not in ORDER, str(page)))
-PAGES = [*BUNDLES, ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*BUNDLES, ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("stages", "compare"))]
 NOT_RUN = {
     "make ": "runs these tests, and the pipeline in their place",
     "mlflow ui": "does not end",
@@ -33,7 +33,6 @@ NOT_RUN = {
     "doll annotate IMAGES": "does not end; tested in tests/tools/annotate",
     "doll annotate measure": "needs a running app",
     "doll demo": "takes ten minutes",
-    "doll prepare": "each data set is tested in tests/tools/prepare",
 }
 BACKBONE = json.loads((MEMBERS / "resnet10_narrow.json").read_text())["network_def"]
 COMMITTEE = {"_target_": "doll_monai.networks.Committee", "members": [BACKBONE, BACKBONE]}
@@ -47,7 +46,7 @@ OPTIONS: dict[str, dict[str, str]] = {
     "compare summarize": {"shots": "2"},
     "evaluate": {"image_size": "48", "ig_steps": "3", "resamples": "1000"},
     "benchmark attribution": {"networks": "resnet10_narrow", "count": "8", "size": "48", "repeats": "1"},
-    "segment": {"image_size": "[48,48]"},
+    "prepare masks": {"training": "4", "validation": "3"},
 }
 """Options of ``doll``, in place of those on the page or beside them."""
 MODELS = {
