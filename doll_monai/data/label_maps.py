@@ -74,6 +74,6 @@ def read_map_sheet(path: Path, sources: int) -> dict[str, np.ndarray]:
             names = str(picture.info["observations"]).split(",")
             sheet = np.asarray(picture.convert("L"))
         tiles = sheet.reshape(len(names), sheet.shape[0] // len(names), sources, sheet.shape[1] // sources)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is no sheet of maps of {sources - 1} members; make the labels again.") from error
     return dict(zip(names, tiles.transpose(0, 2, 1, 3), strict=True))

@@ -32,8 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("doll_tools.compare.command:compare", "few-shot benchmark of initializations"),
     "compare summarize": ("doll_tools.compare.few_shot:summarize_comparisons", "tables of several benchmarks"),
     "benchmark attribution": ("doll_tools.evaluate.attribution_benchmark:benchmark", "speed beside captum"),
-    "report": ("doll_tools.report.command:report", "report.html of a run"),
-    "report figure": ("doll_tools.report.figures.command:figure", "figures of the kinds that the paper has"),
+    "report": ("doll_tools.report.page:report", "report.html of a run"),
+    "report figure": ("doll_tools.report.figures:figure", "figures of the kinds that the paper has"),
     "annotate": ("doll_tools.annotate.command:annotate", "MONAI Label on your own radiographs"),
     "annotate export": ("doll_tools.annotate.export:export", "saved masks as a datalist"),
     "annotate pseudonymize": ("doll_tools.annotate.pseudonymize:pseudonymize", "links to images under other names"),
@@ -92,7 +92,8 @@ def _run(function: Callable[..., Any], name: str, arguments: list[str]) -> None:
         ):
             known = ", ".join(f"--{parameter}" for parameter in parameters)
             raise InputError(f"doll {name} has no option --{option}; there are: {known}.")
-    fire.Fire(function, command=arguments, name=f"doll {name}")
+    asked = "--help" in arguments  # which a function that takes any option would take as its own
+    fire.Fire(function, command=["--", "--help"] if asked else arguments, name=f"doll {name}")
 
 
 def _fail(error: BaseException, sentence: str) -> int:

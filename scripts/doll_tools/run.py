@@ -32,7 +32,7 @@ from doll_tools.pipeline.record import (
 from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage, bundle_run
 from doll_tools.pipeline.tasks import find_task
-from doll_tools.report.figures.command import write_figure
+from doll_tools.report.figures import write_figure
 from doll_tools.report.page import write_report
 from doll_tools.report.run_folder import RunFolder
 from doll_tools.report.summary import write_summary

@@ -18,14 +18,11 @@ from doll_tools.release.committee import committee_definition
 
 PRESETS = Path(__file__).with_name("presets")
 CLASSIFIER, LABELS, PRETRAINING = "chexpert_cxr_classification", "doll_cxr_label_generation", "doll_cxr_segmentation"
+Values = Mapping[str, Any]
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """The values of ``presets/NAME.json``, or of a file of one's own.
-
-    Raises:
-        InputError: when there is no such preset.
-    """
+    """The values of ``presets/NAME.json``, or of a file of one's own; an ``InputError`` where neither is there."""
     known = {path.stem: path for path in sorted(PRESETS.glob("*.json"))}
     path = known.get(name, Path(name))
     if not path.is_file():
@@ -47,31 +44,40 @@ class Plan:
         InputError: when there is no such task or folder.
     """
 
-    def __init__(self, output: Path, chexpert: Path, task: str, task_data: Path, preset: Mapping[str, Any]) -> None:
-        self.task, self.task_name = find_task(task), task
+    def __init__(self, output: Path, chexpert: Path, task: str, task_data: Path, preset: Values) -> None:
+        self.task = find_task(task)
         for folder in (chexpert, task_data):
             if not folder.is_dir():
                 raise InputError(f"The folder {folder} does not exist.")
         self.output, self.chexpert, self.task_data, self.preset = output, chexpert, task_data, preset
         self.members: list[str] = preset["members"]
         self.datalist, self.committee = output / "chexpert" / "dataset.json", output / "committee" / "model.pt"
-        self.pretrained = output / "pretraining" / "model.pt"
-        self.common = {"image_size": preset["image_size"], "num_workers": preset["num_workers"]}
+        self.pretrained, self.tuned = output / "pretraining" / "model.pt", output / task
         self.images = {"dataset_dir": chexpert, "datalist": self.datalist}
+        self.label_values = {"gradcam_layers": preset["gradcam_layers"], **preset["labels"]}
 
     def stages(self) -> list[Stage]:
         """All stages in their order; the networks of the preset are written as small configurations.
 
-        Raises:
-            InputError: when a member does not exist, or the task's table or one of its columns.
+        ``InputError`` when a member does not exist, or the task's table or one of its columns.
         """
         self._write_networks()
-        stages = [self._prepare_images(), *map(self._train_member, self.members), self._assemble_committee()]
-        stages += [self._evaluate_classifier(), self._generate_labels(), *self._localize(), self._pretrain()]
-        stages.append(self._prepare_task())
-        for tuning in ("adapter", "scratch"):
-            stages += [self._fine_tune(tuning), self._evaluate_task(tuning)]
-        return [*stages, self._predict()]
+        classifier, labels = self.output / "classifier", self.output / "labels"
+        files = [labels / "dataset.json", labels / "labels.csv"]
+        return [
+            self._prepare_images(),
+            *map(self._train_member, self.members),
+            self._assemble_committee(),
+            self._committee_stage(
+                "evaluate_classifier", CLASSIFIER, ["train", "evaluate"], [classifier / "metrics.csv"], {}
+            ),
+            self._committee_stage("generate_labels", LABELS, ["inference"], files, self.label_values),
+            *self._localize(),
+            self._pretrain(),
+            self._prepare_task(),
+            *(stage for tuning in ("adapter", "scratch") for stage in self._tune(tuning)),
+            self._predict(),
+        ]
 
     def _write_networks(self) -> None:
         backbone = committee_definition(self.members)["members"][self.preset["backbone_member"]]
@@ -84,12 +90,20 @@ class Plan:
     def _network(self, name: str) -> Path:
         return self.output / "configs" / f"{name}_network.json"
 
-    def _stage(
-        self, name: str, command: list[str], inputs: Sequence[Path], folder: Path, files: Sequence[str]
-    ) -> Stage:
+    def _stage(self, name: str, command: list[str], inputs: Sequence[Path], outputs: list[Path], **more: Any) -> Stage:
+        """A stage whose folder is that of its outputs, or its only output."""
+        folder = outputs[0].parent if outputs[0].suffix else outputs[0]
         expected = self.preset["expected_seconds"]
-        outputs = [folder / file for file in files] or [folder]
-        return Stage(name, command, list(inputs), folder, outputs, seconds=expected.get(name, expected.get("other")))
+        seconds = expected.get(name, expected.get("other"))
+        return Stage(name, command, list(inputs), folder, outputs, seconds=seconds, **more)
+
+    def _tool_stage(
+        self, name: str, words: str, options: Values, inputs: Sequence[Path], outputs: list[Path], **more: Any
+    ) -> Stage:
+        """A stage that runs ``doll``."""
+        command = ["python", "-m", "doll_tools", *words.split()]
+        command += [text for option, value in options.items() for text in (f"--{option}", str(value))]
+        return self._stage(name, command, inputs, outputs, **more)
 
     def _bundle_stage(
         self,
@@ -97,72 +111,46 @@ class Plan:
         bundle: str,
         configs: Sequence[str | Path],
         inputs: Sequence[Path],
-        folder: Path,
-        files: Sequence[str],
-        values: Mapping[str, Any],
+        outputs: list[Path],
+        values: Values,
     ) -> Stage:
-        """A stage that runs a bundle.
-
-        Args:
-            name: of the stage.
-            bundle: its name.
-            configs: names in its folder ``configs``, or other files.
-            inputs: what else it reads.
-            folder: what it writes into.
-            files: what is there when it is done.
-            values: that it overrides.
-        """
+        """A stage that runs a bundle with some of its configurations by name, or other files, and overrides values."""
         root = bundles_folder() / bundle
         paths = [root / "configs" / f"{part}.json" if isinstance(part, str) else part for part in configs]
-        values = {
-            "output_dir": folder,
-            **values,
-            **{key: value for key, value in self.common.items() if key not in values},
-        }
-        stage = self._stage(name, bundle_run(paths, root, **values), [*paths, *inputs], folder, files)
-        stage.bundle = root
+        stage = self._stage(name, [], [*paths, *inputs], outputs, bundle=root)
+        common = {name: self.preset[name] for name in ("image_size", "num_workers")}
+        stage.command = bundle_run(paths, root, **{"output_dir": stage.folder, **common, **values})
         return stage
 
     def _prepare_images(self) -> Stage:
-        command = ["python", "-m", "doll_tools", "prepare", "chexpert"]
-        command += ["--dataset_dir", str(self.chexpert), "--output", str(self.datalist)]
+        options = {"dataset_dir": self.chexpert, "output": self.datalist}
         tables = [self.chexpert / "train.csv", self.chexpert / "valid.csv"]
-        return self._stage("prepare_images", command, tables, self.datalist.parent, [self.datalist.name])
+        return self._tool_stage("prepare_images", "prepare chexpert", options, tables, [self.datalist])
 
     def _member(self, name: str) -> Path:
         return self.output / "members" / name / "model.pt"
 
     def _train_member(self, name: str) -> Stage:
-        folder = self._member(name).parent
-        values = {**self.images, "ckpt_dir": folder, "seed": self.members.index(name), **self.preset["classifier"]}
+        model = self._member(name)
+        values = {**self.images, "ckpt_dir": model.parent, "seed": self.members.index(name)}
+        values |= self.preset["classifier"]
         configs = ["train", f"members/{name}"]
-        return self._bundle_stage(f"train_{name}", CLASSIFIER, configs, [self.datalist], folder, ["model.pt"], values)
+        return self._bundle_stage(f"train_{name}", CLASSIFIER, configs, [self.datalist], [model], values)
 
     def _assemble_committee(self) -> Stage:
         checkpoints, folder = [self._member(name) for name in self.members], self.committee.parent
-        command = ["python", "-m", "doll_tools", "package", "committee", "--members", ",".join(self.members)]
-        command += ["--checkpoints", ",".join(map(str, checkpoints)), "--output", str(folder)]
-        return self._stage("assemble_committee", command, checkpoints, folder, ["model.pt", "committee.json"])
+        options = {"members": ",".join(self.members), "checkpoints": ",".join(map(str, checkpoints)), "output": folder}
+        outputs = [self.committee, folder / "committee.json"]
+        return self._tool_stage("assemble_committee", "package committee", options, checkpoints, outputs)
 
     def _committee_stage(
-        self, name: str, bundle: str, configs: list[str], folder: Path, files: list[str], values: Mapping[str, Any]
+        self, name: str, bundle: str, configs: Sequence[str], outputs: list[Path], values: Values
     ) -> Stage:
         """A stage that runs the committee on the images."""
         overlay = self.committee.with_name("committee.json")
         values = {**self.images, "checkpoint": self.committee, **values}
         inputs = [self.datalist, self.committee]
-        return self._bundle_stage(name, bundle, [*configs, overlay], inputs, folder, files, values)
-
-    def _evaluate_classifier(self) -> Stage:
-        folder, configs = self.output / "classifier", ["train", "evaluate"]
-        return self._committee_stage("evaluate_classifier", CLASSIFIER, configs, folder, ["metrics.csv"], {})
-
-    def _label_values(self) -> dict[str, Any]:
-        return {"gradcam_layers": self.preset["gradcam_layers"], **self.preset["labels"]}
-
-    def _generate_labels(self) -> Stage:
-        folder, files = self.output / "labels", ["dataset.json", "labels.csv"]
-        return self._committee_stage("generate_labels", LABELS, ["inference"], folder, files, self._label_values())
+        return self._bundle_stage(name, bundle, [*configs, overlay], inputs, outputs, values)
 
     def _localize(self) -> list[Stage]:
         """Labels against ground truth, where the data set has any."""
@@ -173,68 +161,55 @@ class Plan:
             if truth.name == "truth.csv":
                 parts = {"validation": ["validation"], "test": ["test"]}
             for part, sections in parts.items():
-                values = {"sections": sections, "ground_truth": truth, **self._label_values()}
-                folder, configs = self.output / "localization" / part, ["inference", "evaluate"]
-                files = ["localization.csv"]
-                stages.append(self._committee_stage(f"localize_{part}", LABELS, configs, folder, files, values))
+                values = {"sections": sections, "ground_truth": truth, **self.label_values}
+                outputs = [self.output / "localization" / part / "localization.csv"]
+                stages.append(
+                    self._committee_stage(f"localize_{part}", LABELS, ["inference", "evaluate"], outputs, values)
+                )
                 stages[-1].inputs.append(truth)
         return stages
 
     def _pretrain(self) -> Stage:
-        folder, labels = self.pretrained.parent, self.output / "labels"
-        classifier = self._member(self.members[self.preset["backbone_member"]])
-        values = {"dataset_dir": self.chexpert, "label_dir": labels, "classifier": classifier, "ckpt_dir": folder}
+        labels, classifier = self.output / "labels", self._member(self.members[self.preset["backbone_member"]])
         inputs = [*(labels / name for name in ("dataset.json", "labels.csv", "provenance.json")), classifier]
-        configs: list[str | Path] = ["train", self._network("pretraining")]
-        values |= self.preset["pretraining"]
-        return self._bundle_stage("pretrain", PRETRAINING, configs, inputs, folder, ["model.pt"], values)
+        values = {"dataset_dir": self.chexpert, "label_dir": labels, "classifier": classifier}
+        values |= {"ckpt_dir": self.pretrained.parent, **self.preset["pretraining"]}
+        configs = ["train", self._network("pretraining")]
+        return self._bundle_stage("pretrain", PRETRAINING, configs, inputs, [self.pretrained], values)
 
     def _prepare_task(self) -> Stage:
-        index, folder = self.task_data / "index.csv", self.output / "task"
+        index, datalist = self.task_data / "index.csv", self.output / "task" / "dataset.json"
         if not index.is_file():
             raise InputError(f"{index} does not exist; task_data is a folder with index.csv and its masks.")
         _, first = next(read_table(index, ()), (0, {}))
-        command = ["python", "-m", "doll_tools", "prepare", "masks", "--csv", str(index), "--output", str(folder)]
-        command += ["--classes", self.task.mask_classes(first, str(index))]
-        for name, count in self.preset["task_images"].items():
-            command += [f"--{name}", str(count)]
-        stage = self._stage("prepare_task", command, [index], folder, ["dataset.json"])
-        stage.watched = self.task_data
-        return stage
+        options = {"csv": index, "output": datalist.parent, "classes": self.task.mask_classes(first, str(index))}
+        options |= self.preset["task_images"]
+        return self._tool_stage("prepare_task", "prepare masks", options, [index], [datalist], watched=self.task_data)
 
     def _task_stage(
-        self,
-        name: str,
-        configs: Sequence[str],
-        inputs: Sequence[Path],
-        folder: Path,
-        files: Sequence[str],
-        values: Mapping[str, Any],
+        self, name: str, configs: Sequence[str], inputs: Sequence[Path], outputs: list[Path], values: Values
     ) -> Stage:
-        paths: list[str | Path] = [*configs, self._network("task")]
+        """A stage that runs the task's bundle."""
         inputs = [self.output / "task" / "dataset.json", *inputs]
         values = {"dataset_dir": self.task_data, **values}
-        return self._bundle_stage(name, self.task.bundle, paths, inputs, folder, files, values)
+        return self._bundle_stage(name, self.task.bundle, [*configs, self._network("task")], inputs, outputs, values)
 
-    def _fine_tune(self, tuning: str) -> Stage:
-        folder = self.output / self.task_name / tuning
-        values = {"label_dir": self.output / "task", "ckpt_dir": folder, **_tuning(tuning)}
-        values |= {"pretrained": self.pretrained} if tuning == "adapter" else {}
-        values |= {**self.preset["fine_tuning"], **self.preset[tuning]}
-        inputs = [self.pretrained] if tuning == "adapter" else []
-        return self._task_stage(f"fine_tune_{tuning}", ["train"], inputs, folder, ["model.pt"], values)
-
-    def _evaluate_task(self, tuning: str) -> Stage:
-        model = self.output / self.task_name / tuning / "model.pt"
-        values = {"label_dir": self.output / "task", "checkpoint": model, **_tuning(tuning)}
-        folder, configs = model.parent / "evaluation", ["train", "evaluate"]
-        return self._task_stage(f"evaluate_{tuning}", configs, [model], folder, ["metrics.csv"], values)
+    def _tune(self, tuning: str) -> list[Stage]:
+        """Training and evaluation with an adapter on the pre-trained network, or of everything from scratch."""
+        model = self.tuned / tuning / "model.pt"
+        common = {"label_dir": self.output / "task"}
+        common |= {"network_def__tuning": "full"} if tuning == "scratch" else {}
+        start = {"pretrained": self.pretrained} if tuning == "adapter" else {}
+        values = {**common, "ckpt_dir": model.parent, **start, **self.preset["fine_tuning"], **self.preset[tuning]}
+        metrics = model.parent / "evaluation" / "metrics.csv"
+        return [
+            self._task_stage(f"fine_tune_{tuning}", ["train"], [*start.values()], [model], values),
+            self._task_stage(
+                f"evaluate_{tuning}", ["train", "evaluate"], [model], [metrics], {**common, "checkpoint": model}
+            ),
+        ]
 
     def _predict(self) -> Stage:
-        model = self.output / self.task_name / "adapter" / "model.pt"
+        model = self.tuned / "adapter" / "model.pt"
         values = {"datalist": self.output / "task" / "dataset.json", "checkpoint": model}
-        return self._task_stage("predict", ["inference"], [model], model.parent / "predictions", (), values)
-
-
-def _tuning(name: str) -> dict[str, str]:
-    return {"network_def__tuning": "full"} if name == "scratch" else {}
+        return self._task_stage("predict", ["inference"], [model], [model.parent / "predictions"], values)

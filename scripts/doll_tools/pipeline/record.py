@@ -61,16 +61,15 @@ def pipeline_facts(settings: Mapping[str, Any]) -> dict[str, str]:
 
 def fact_list(facts: Mapping[str, Any]) -> str:
     """Markdown: a name and a value a line; numbers with three decimals, or whole."""
-    return "\n".join(f"- {name}: {_number(value)}" for name, value in facts.items())
+    lines = []
+    for name, value in facts.items():
+        digits = 0 if isinstance(value, float) and value.is_integer() else 3
+        lines.append(f"- {name}: {value:.{digits}f}" if isinstance(value, float) else f"- {name}: {value}")
+    return "\n".join(lines)
 
 
 def stage_list(client: MlflowClient, records: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: the stages in their order, their time, and links to the runs of those that are tracked.
-
-    Args:
-        client: of the store that has the runs.
-        records: of ``Runner.run``.
-    """
+    """Markdown: the stages of ``Runner.run`` in order, their time, and links to the runs of those that are tracked."""
     lines = []
     for number, record in enumerate(records, start=1):
         name = str(record["name"])
@@ -88,7 +87,7 @@ def single_numbers(summary: Mapping[str, Any]) -> dict[str, float]:
         for part, figures in summary.items()
         if isinstance(figures, dict)
         for name, value in figures.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        if isinstance(value, (int, float))
     }
 
 
@@ -97,9 +96,3 @@ def duration(seconds: float) -> str:
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
-
-
-def _number(value: Any) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.0f}" if value.is_integer() else f"{value:.3f}"

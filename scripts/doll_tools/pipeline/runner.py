@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
@@ -23,7 +24,8 @@ from doll_monai.utils.mlflow_tags import NOTE, TRAINING
 from doll_tools.pipeline.record import duration
 from doll_tools.pipeline.stages import Stage
 
-FINISHED = "FINISHED"
+PIPELINE = "pipeline"
+"""Name of the parent run's state and experiment, and of the lock."""
 
 
 class Runner:
@@ -65,20 +67,24 @@ class Runner:
         Raises:
             InputError: when a stage fails, one of its inputs is missing, or another pipeline works in the folder.
         """
-        with lock_folder(self.output, "pipeline"):
-            parent, records = self._parent_run(description), []
+        with lock_folder(self.output, PIPELINE):
+            parent = self._state(PIPELINE).get("run_id")
+            parent = self._open_run(parent, PIPELINE, self.output.name, {NOTE: description})
+            self._write_state(PIPELINE, {"run_id": parent})
+            records = []
             for number, stage in enumerate(stages, start=1):
                 try:
-                    record = self._run_stage(
-                        stage, parent, f"[{number}/{len(stages)}] {stage.name}", stages[number - 1 :]
-                    )
+                    title = f"[{number}/{len(stages)}] {stage.name}"
+                    records.append(self._run_stage(stage, parent, title, stages[number - 1 :]))
                     if after is not None:
-                        after(stage, record)
+                        after(stage, records[-1])
                 except BaseException as error:
-                    self._give_up(stage, parent, "FAILED" if isinstance(error, Exception) else "KILLED")
+                    for run_id in filter(None, (self._state(stage.name).get("run_id"), parent)):
+                        if self._run_exists(run_id):
+                            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+                            self.client.set_terminated(run_id, status)
                     raise
-                records.append(record)
-            self.client.set_terminated(parent, FINISHED)
+            self.client.set_terminated(parent)
             return records
 
     def is_done(self, stage: Stage) -> bool:
@@ -89,7 +95,7 @@ class Runner:
 
     def log_metrics(self, metrics: dict[str, float], artifacts: Sequence[Path], description: str | None = None) -> None:
         """Put the final figures and files into the parent run, and another description if there is one."""
-        parent = self._state("pipeline")["run_id"]
+        parent = self._state(PIPELINE)["run_id"]
         if description is not None:
             self.client.set_tag(parent, NOTE, description)
         for name, value in metrics.items():
@@ -98,35 +104,36 @@ class Runner:
             self.client.log_artifact(parent, str(path))
 
     def _run_stage(self, stage: Stage, parent: str, title: str, rest: Sequence[Stage]) -> dict[str, Any]:
+        """Run a stage unless it is done; its record."""
+        state = self._state(stage.name)
         if self.is_done(stage):
             print(f"{title}: done before, its inputs have not changed.", flush=True)
-            return self._record(stage)
-        state, fingerprint = self._state(stage.name), stage.fingerprint()
-        if state.get("fingerprint") != fingerprint:
-            shutil.rmtree(stage.folder, ignore_errors=True)
-            state = {"fingerprint": fingerprint, "seconds": 0.0}
-        self._track(stage, state, parent)
-        state["command"] = stage.shell()
-        self._write_state(stage.name, state)
-        known = [later.seconds for later in rest if later.seconds is not None]
-        left = f": about {duration(sum(known))} left in all" if len(known) == len(rest) else ""
-        print(f"{title}{left}\n  {stage.shell()}", flush=True)
-        started = time.monotonic()
-        try:
-            self._execute(stage)
-        finally:
-            state["seconds"] = round(state["seconds"] + time.monotonic() - started, 1)
+        else:
+            fingerprint = stage.fingerprint()
+            if state.get("fingerprint") != fingerprint:
+                shutil.rmtree(stage.folder, ignore_errors=True)
+                state = {"fingerprint": fingerprint, "seconds": 0.0}
+            if stage.bundle is not None:
+                name = f"{stage.name}_{self.output.name}_{parent[:6]}_{fingerprint[:6]}"
+                tags = {"mlflow.parentRunId": parent}
+                state["run_id"] = self._open_run(state.get("run_id"), stage.bundle.name, name, tags)
+                stage.tracked = self._tracking(stage.bundle, stage.name, name)
+            state |= {"command": stage.shell(), "done": False}
             self._write_state(stage.name, state)
-        self._write_state(stage.name, {**state, "done": True})
-        if state.get("run_id"):
-            self.client.set_terminated(state["run_id"], FINISHED)
-        return self._record(stage)
-
-    def _give_up(self, stage: Stage, parent: str, status: str) -> None:
-        """Say in MLflow that the stage and the pipeline did not come to their end."""
-        for run_id in (self._state(stage.name).get("run_id"), parent):
-            if run_id is not None and self._run_exists(run_id):
-                self.client.set_terminated(run_id, status)
+            known = [later.seconds for later in rest if later.seconds is not None]
+            left = f": about {duration(sum(known))} left in all" if len(known) == len(rest) else ""
+            print(f"{title}{left}\n  {stage.shell()}", flush=True)
+            started = time.monotonic()
+            try:
+                self._execute(stage)
+                state["done"] = True
+            finally:
+                state["seconds"] = round(state["seconds"] + time.monotonic() - started, 1)
+                self._write_state(stage.name, state)
+            if stage.bundle is not None:
+                self.client.set_terminated(state["run_id"])
+        record = {key: state.get(key) for key in ("command", "seconds", "run_id")}
+        return {"name": stage.name, **record, "experiment": stage.bundle.name if stage.bundle else None}
 
     def _execute(self, stage: Stage) -> None:
         """Run the command; what it says goes to ``logs/NAME.log``, its standard error to the terminal as well."""
@@ -160,56 +167,35 @@ class Runner:
         if missing:
             raise InputError(f"The stage {stage.name} ended without writing {missing[0]} (see {log}).")
 
-    def _parent_run(self, description: str) -> str:
-        """The pipeline's own run in MLflow; a resumed pipeline takes it up again."""
-        run_id = self._state("pipeline").get("run_id")
+    def _open_run(self, run_id: str | None, experiment: str, name: str, tags: Mapping[str, str]) -> str:
+        """Take up the run in MLflow that an earlier attempt made, or make one."""
         if run_id is not None and self._run_exists(run_id):
             self.client.update_run(run_id, status="RUNNING")
-            self.client.set_tag(run_id, NOTE, description)
-            return str(run_id)
-        run = self.client.create_run(self._experiment("pipeline"), run_name=self.output.name, tags={NOTE: description})
-        self._write_state("pipeline", {"run_id": run.info.run_id})
-        return run.info.run_id
-
-    def _track(self, stage: Stage, state: dict[str, Any], parent: str) -> None:
-        """Make the stage's run in MLflow, below the parent's, and tell MONAI's handler to use it."""
-        if stage.bundle is None:
-            return
-        experiment = stage.bundle.name
-        name = f"{stage.name}_{self.output.name}_{parent[:6]}_{state['fingerprint'][:6]}"
-        if "run_id" not in state or not self._run_exists(state["run_id"]):
-            tags = {"mlflow.parentRunId": parent}
-            run = self.client.create_run(self._experiment(experiment), run_name=name, tags=tags)
-            state["run_id"] = run.info.run_id
+            for key, value in tags.items():
+                self.client.set_tag(run_id, key, value)
+            return run_id
+        known = self.client.get_experiment_by_name(experiment)
+        if known is not None:
+            number = known.experiment_id
         else:
-            self.client.update_run(state["run_id"], status="RUNNING")
-        stage.tracked = ["--tracking", str(stage.bundle / "configs" / "mlflow.json")]
-        stage.tracked += ["--tracking_uri", self.tracking_uri, "--experiment_name", experiment, "--run_name", name]
-        stage.tracked += ["--save_execute_config", str(self.output / "configs" / "executed" / f"{stage.name}.json")]
-
-    def _experiment(self, name: str) -> str:
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is not None:
-            return experiment.experiment_id
-        local = self.tracking_uri.startswith("sqlite:")
-        folder = (self.mlruns / name).absolute().as_uri() if local else None
-        return self.client.create_experiment(name, artifact_location=folder, tags=TRAINING)
+            local = self.tracking_uri.startswith("sqlite:")
+            folder = (self.mlruns / experiment).absolute().as_uri() if local else None
+            number = self.client.create_experiment(experiment, artifact_location=folder, tags=TRAINING)
+        return str(self.client.create_run(number, run_name=name, tags=dict(tags)).info.run_id)
 
     def _run_exists(self, run_id: str) -> bool:
         try:
             return self.client.get_run(run_id).info.lifecycle_stage == "active"
-        except Exception:  # MLflow's exceptions differ by store
+        except MlflowException:
             return False
 
-    def _record(self, stage: Stage) -> dict[str, Any]:
-        state = self._state(stage.name)
-        return {
-            "name": stage.name,
-            "command": state["command"],
-            "seconds": state["seconds"],
-            "experiment": stage.bundle.name if stage.bundle else None,
-            "run_id": state.get("run_id"),
-        }
+    def _tracking(self, bundle: Path, stage: str, name: str) -> list[str]:
+        """Arguments that make a bundle log to the run of that name."""
+        return [
+            *("--tracking", str(bundle / "configs" / "mlflow.json"), "--tracking_uri", self.tracking_uri),
+            *("--experiment_name", bundle.name, "--run_name", name),
+            *("--save_execute_config", str(self.output / "configs" / "executed" / f"{stage}.json")),
+        ]
 
     def _state(self, name: str) -> dict[str, Any]:
         path = self.output / ".stages" / f"{name}.json"

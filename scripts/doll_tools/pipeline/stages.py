@@ -22,8 +22,8 @@ class Stage:
         name: unique name, also the name of its log and of its MLflow run.
         command: the program and its arguments, exactly as a user would type it.
         inputs: files that it reads; when their content changes, the stage runs anew.
-        folder: folder that belongs to the stage alone; deleted before the stage runs anew.
-        outputs: files that are there when the stage is done.
+        folder: belongs to the stage alone; deleted before it runs anew.
+        outputs: files or folders that are there when the stage is done.
         bundle: folder of the bundle that it runs, whose name is its MLflow experiment; None when nothing is tracked.
         seconds: how long it took when its preset was measured; None where it was not.
         watched: folder whose files' names, sizes and times count as inputs too.

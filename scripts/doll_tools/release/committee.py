@@ -14,6 +14,7 @@ from typing import Any
 from doll_monai.networks.weights import assemble_committee
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
+from doll_monai.utils.json_object import read_json_object
 from doll_tools.arguments import list_argument
 from doll_tools.folders import bundles_folder
 
@@ -27,27 +28,22 @@ def write_committee(members: str | Sequence[str], output: str, checkpoints: str 
         checkpoints: the members' model.pt, in the same order, with commas between.
     """
     names, folder = list_argument(members), Path(output)
-    paths = [] if checkpoints is None else list_argument(checkpoints)
-    if paths and len(paths) != len(names):
-        raise InputError(f"There are {len(names)} members and {len(paths)} checkpoints; give one for each.")
-    definition = json.dumps({"network_def": committee_definition(names)}, indent=4)
-    if paths:
+    definition = json.dumps({"network_def": committee_definition(names)}, indent=4) + "\n"
+    if checkpoints is not None:
+        paths = list_argument(checkpoints)
+        if len(paths) != len(names):
+            raise InputError(f"There are {len(names)} members and {len(paths)} checkpoints; give one for each.")
         assemble_committee(paths, folder / "model.pt")
-    write_atomic(folder / "committee.json", (definition + "\n").encode())
+    write_atomic(folder / "committee.json", definition.encode())
     print(folder)
 
 
 def committee_definition(members: Sequence[str]) -> dict[str, Any]:
-    """The ``network_def`` of a committee of members of the classifier bundle.
-
-    Raises:
-        InputError: when there is no such member.
-    """
-    folder, definitions = bundles_folder() / "chexpert_cxr_classification" / "configs" / "members", []
-    for name in members:
-        path = folder / f"{name}.json"
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in folder.glob("*.json")))
-            raise InputError(f"There is no member '{name}'; there are: {known}.")
-        definitions.append(json.loads(path.read_text())["network_def"])
+    """The ``network_def`` of a committee of members of the classifier bundle; ``InputError`` for an unknown one."""
+    folder = bundles_folder() / "chexpert_cxr_classification" / "configs" / "members"
+    known = {path.stem: path for path in sorted(folder.glob("*.json"))}
+    unknown = [name for name in members if name not in known]
+    if unknown:
+        raise InputError(f"There is no member '{unknown[0]}'; there are: {', '.join(known)}.")
+    definitions = [read_json_object(known[name])["network_def"] for name in members]
     return {"_target_": "doll_monai.networks.Committee", "members": definitions}

@@ -5,24 +5,23 @@ from __future__ import annotations
 import gzip
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from doll_monai.data.datalist import SECTIONS, read_table, relative_path
+from doll_monai.data.datalist import SECTIONS, read_section, read_table
 from doll_monai.data.label_store import COLUMNS
 from doll_monai.findings import BACKGROUND, CHANNEL_DEF, FINDINGS, FOREGROUND, IGNORE
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 
-PARTS = ("dataset.json", "labels.csv", "provenance.json")
-"""Files that a finished folder has, beside ``labels/``."""
-
-_ALLOWED = {*PARTS, "labels", "rows", "maps", "failures.csv", "mlruns", "mlruns.db"}
+PARTS = ("dataset.json", "labels.csv", "provenance.json", "labels")
+"""What a finished folder has."""
+_ALLOWED = {*PARTS, "rows", "maps", "failures.csv", "mlruns", "mlruns.db"}
 _AGAIN = "run the label generation with the same output_dir again"
 _WORD = re.compile(r"""[^\s'",;=()\[\]{}<>|]{2,}""")
 _NUMBER = re.compile(r"([-+]?[\d.]+(e[-+]?\d+)?)?", re.IGNORECASE)
@@ -62,8 +61,8 @@ def read_label_folder(root: Path) -> LabelFolder:
     Raises:
         InputError: when the folder is another one, not finished or mixed, or holds something that is no label.
     """
-    missing = [name for name in (*PARTS, "labels") if not (root / name).exists()]
-    if len(missing) == len(PARTS) + 1:
+    missing = [name for name in PARTS if not (root / name).exists()]
+    if len(missing) == len(PARTS):
         raise InputError(f"{root} is no folder of labels; give the output_dir of the label generation.")
     if missing:
         raise InputError(f"The labels in {root} are not finished, {', '.join(missing)} is missing; {_AGAIN}.")
@@ -81,13 +80,7 @@ def read_label_folder(root: Path) -> LabelFolder:
 
 
 def check_label(content: bytes, name: str, image_size: tuple[int, int], shares: Mapping[str, float]) -> None:
-    """Check the content of a label file, ``.nii.gz``.
-
-    Args:
-        content: the file's bytes.
-        name: its path, for the error.
-        image_size: (W, H) that it must have.
-        shares: foreground share of each positive observation, to four digits, as the table has it.
+    """Check the content of a label file of (W, H) and the foreground shares that the table tells, to four digits.
 
     Raises:
         InputError: when it cannot be read, is no ``uint8`` (W, H, 1, 14) of 0, 1 and 255, carries text or an
@@ -97,23 +90,22 @@ def check_label(content: bytes, name: str, image_size: tuple[int, int], shares: 
         plain = gzip.decompress(content)
         image = nib.Nifti1Image.from_bytes(plain)
         label = np.asarray(image.dataobj)
-    except Exception as error:
+    except Exception as error:  # gzip, zlib and nibabel have their own
         raise InputError(f"The label {name} cannot be read; {_AGAIN}.") from error
     shape = (*image_size, 1, len(FINDINGS))
     if label.dtype != np.uint8 or label.shape != shape:
         raise InputError(f"The label {name} is {label.dtype} {label.shape} instead of uint8 {shape}; {_AGAIN}.")
-    if not bool(np.isin(label, (BACKGROUND, FOREGROUND, IGNORE)).all()):
+    if not np.isin(label, (BACKGROUND, FOREGROUND, IGNORE)).all():
         raise InputError(f"The label {name} holds other values than 0, 1 and 255, it is an image; {_AGAIN}.")
     texts = [image.header[field].item().strip(b"\0 ") for field in _TEXTS]
-    size = nib.Nifti1Header.single_vox_offset + label.nbytes
-    if any(texts) or image.header.extensions or len(plain) != size:
+    if any(texts) or image.header.extensions or len(plain) != nib.Nifti1Header.single_vox_offset + label.nbytes:
         raise InputError(f"The label {name} carries more than a label in its file; {_AGAIN}.")
-    found = (label == FOREGROUND).mean(axis=(0, 1, 2))
-    for share, observation in zip(found, FINDINGS, strict=True):
-        if abs(share - shares.get(observation, 0.0)) > 1e-4:
+    for share, observation in zip((label == FOREGROUND).mean(axis=(0, 1, 2)), FINDINGS, strict=True):
+        told = shares.get(observation, 0.0)
+        if abs(share - told) > 1e-4:
             raise InputError(
-                f"The label {name} has {share:.4f} of its pixels in {observation}, labels.csv says "
-                f"{shares.get(observation, 0.0):.4f}; do not mix folders of labels."
+                f"The label {name} has {share:.4f} of its pixels in {observation}, labels.csv says {told:.4f}; "
+                "do not mix folders of labels."
             )
 
 
@@ -124,7 +116,7 @@ def without_paths(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {without_paths(name): without_paths(content) for name, content in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         return [without_paths(content) for content in value]
     if not isinstance(value, str):
         return value
@@ -132,15 +124,15 @@ def without_paths(value: Any) -> Any:
 
 
 def _is_absolute(path: str) -> bool:
-    return PurePosixPath(path).is_absolute() or bool(PureWindowsPath(path).anchor) or path.startswith("~")
+    """Whether a path is one of this or another system, or of a home."""
+    return bool(PureWindowsPath(path).anchor) or path.startswith("~")
 
 
 def _last_part(word: str) -> str:
-    scheme, found, path = word.partition("://")
-    if found and scheme in ("http", "https"):
+    scheme, found, path = word.rpartition("://")
+    if scheme in ("http", "https") or not (found or _is_absolute(word)):
         return word
-    path = path if found else word
-    return re.split(r"[\\/]", path.rstrip("\\/"))[-1] if found or _is_absolute(path) else word
+    return PureWindowsPath(path.lstrip("\\/")).name
 
 
 def _refuse_strangers(root: Path, names: set[str]) -> None:
@@ -155,22 +147,19 @@ def _read_sections(path: Path) -> dict[str, list[dict[str, str]]]:
     content = read_json_object(path, _AGAIN)
     if content.get("labels") != CHANNEL_DEF:
         raise InputError(f"{path} names other channels than the 14 observations; {_AGAIN}.")
-    sections: dict[str, list[dict[str, str]]] = {}
-    for name in SECTIONS:
-        for number, record in enumerate(content.get(name) or (), start=1):
-            where = f"{path}, record {number} of '{name}'"
-            if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in ("image", "label")):
-                raise InputError(f"{where}: image and label must be paths; {_AGAIN}.")
-            image, label = relative_path(record["image"], where), relative_path(record["label"], where)
-            if not (label.startswith("labels/") and label.endswith(".nii.gz")):
-                raise InputError(f"{where}: the label '{label}' is no labels/*.nii.gz; {_AGAIN}.")
-            sections.setdefault(name, []).append({"image": image, "label": label})
+    sections = {name: read_section(path, name) for name in SECTIONS if content.get(name)}
+    records = [record for part in sections.values() for record in part]
     for key in ("image", "label"):
-        counts = Counter(record[key] for records in sections.values() for record in records)
-        (first, count) = max(counts.items(), key=lambda item: item[1], default=("", 0))
-        if count != 1:
-            raise InputError(f"{path} has the {key} {first} {count} times; {_AGAIN}." if count else f"{path} is empty.")
-    return sections
+        for first, count in Counter(str(record.get(key)) for record in records).most_common(1):
+            if count > 1:
+                raise InputError(f"{path} has the {key} {first} {count} times; {_AGAIN}.")
+    others = [label for record in records if not (label := str(record.get("label"))).endswith(".nii.gz")]
+    if others:
+        raise InputError(f"{path}: the label '{others[0]}' is no labels/*.nii.gz; {_AGAIN}.")
+    return {
+        name: [{key: str(record[key]) for key in ("image", "label")} for record in part]
+        for name, part in sections.items()
+    }
 
 
 def _compare_files(root: Path, named: set[str]) -> None:
@@ -189,22 +178,20 @@ def _compare_files(root: Path, named: set[str]) -> None:
         )
 
 
-def _read_rows(path: Path, images: Iterable[str]) -> list[dict[str, str]]:
-    known, seen, rows = set(images), set(), []
+def _read_rows(path: Path, images: Collection[str]) -> list[dict[str, str]]:
+    rows: dict[tuple[str, str], dict[str, str]] = {}
     for line, row in read_table(path, COLUMNS):
+        extra = sorted(set(row) - set(COLUMNS))
+        if extra:
+            raise InputError(f"{path} has the column {extra[0]}, which may say more than it should; remove it.")
+        for column in COLUMNS[2:]:
+            if not _NUMBER.fullmatch(row[column]) or (column == "foreground_share" and not row[column]):
+                raise InputError(f"{path}, line {line}: the {column} '{row[column]}' is no number; {_AGAIN}.")
         pair = row["image"], row["observation"]
-        wrong = [column for column in COLUMNS[2:] if not _NUMBER.fullmatch(row[column])]
-        if not row["foreground_share"] or wrong:
-            column = (*wrong, "foreground_share")[0]
-            raise InputError(f"{path}, line {line}: the {column} '{row[column]}' is no number; {_AGAIN}.")
-        if set(row) != set(COLUMNS):
-            extra = min(set(row) - set(COLUMNS))
-            raise InputError(f"{path} has the column {extra}, which may say more than it should; remove it.")
-        if row["image"] not in known or row["observation"] not in FINDINGS or pair in seen:
-            what = f"{row['observation']} of {row['image']}"
+        if pair[0] not in images or pair[1] not in FINDINGS or pair in rows:
             raise InputError(
-                f"{path}, line {line}: {what} is unknown or stands there twice; do not mix folders of labels."
+                f"{path}, line {line}: {pair[1]} of {pair[0]} is unknown or stands there twice; "
+                "do not mix folders of labels."
             )
-        seen.add(pair)
-        rows.append(row)
-    return rows
+        rows[pair] = row
+    return list(rows.values())

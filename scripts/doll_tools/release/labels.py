@@ -7,23 +7,29 @@ Example:
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections import defaultdict
 from pathlib import Path
+from statistics import fmean, median
 
-from doll_monai.data.datalist import write_datalist
+import jinja2
+import pandas as pd
+
+from doll_monai.data.datalist import read_table, write_datalist
 from doll_monai.data.label_store import COLUMNS
-from doll_monai.findings import CHANNEL_DEF
+from doll_monai.findings import BACKGROUND, CHANNEL_DEF, FINDINGS, FOREGROUND, IGNORE
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
-from doll_tools.release.card import read_evaluation, render_card
 from doll_tools.release.label_folder import LabelFolder, check_label, read_label_folder, without_paths
 
 TITLE = "Localization labels of chest radiographs"
+MAX_ROWS = 60
+"""A longer table of quality is one of images, not of means."""
+Table = list[list[str]]
 
 
 def package_labels(
@@ -56,20 +62,22 @@ def package_labels(
     if source.resolve() in (target.resolve(), *target.resolve().parents):
         raise InputError(f"{target} lies in the folder of labels; give an output elsewhere.")
     folder = read_label_folder(source)
-    table = None if evaluation is None else read_evaluation(Path(str(evaluation)))
-    card = render_card(folder, _one_line(name), _one_line(images) if images else None, table)
+    table = None if evaluation is None else _read_evaluation(Path(str(evaluation)))
+    card = _card(folder, _one_line(name), _one_line(images) if images else None, table)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
         _copy_labels(folder, temporary, quiet)
         write_datalist(temporary / "dataset.json", folder.sections, labels=CHANNEL_DEF)
-        _write_table(temporary / "labels.csv", folder.rows, COLUMNS)
+        pd.DataFrame(folder.rows, columns=list(COLUMNS)).to_csv(temporary / "labels.csv", index=False)
         if folder.failures:
-            _write_table(temporary / "failures.csv", folder.failures, list(folder.failures[0]))
+            pd.DataFrame(folder.failures).to_csv(temporary / "failures.csv", index=False)
         provenance = json.dumps(folder.provenance, indent=2, sort_keys=True) + "\n"
         (temporary / "provenance.json").write_text(provenance, encoding="utf-8")
         (temporary / "README.md").write_text(card, encoding="utf-8")
-        _write_sums(temporary)
+        names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
+        sums = [f"{hashlib.sha256((temporary / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+        (temporary / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
         os.replace(temporary, target)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror}.") from error
@@ -81,30 +89,65 @@ def package_labels(
 
 def _copy_labels(folder: LabelFolder, target: Path, quiet: bool) -> None:
     """Check each label file and write the very bytes that were checked."""
-    shares: dict[str, dict[str, float]] = {}
+    shares: dict[str, dict[str, float]] = defaultdict(dict)
     for row in folder.rows:
-        shares.setdefault(row["image"], {})[row["observation"]] = float(row["foreground_share"])
+        shares[row["image"]][row["observation"]] = float(row["foreground_share"])
     for record in Bar(folder.records, name="labels", quiet=quiet):
         source, path = folder.root / record["label"], target / record["label"]
         content = source.read_bytes()
-        check_label(content, str(source), folder.image_size, shares.get(record["image"], {}))
+        check_label(content, str(source), folder.image_size, shares[record["image"]])
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
 
-def _write_table(path: Path, rows: Sequence[dict[str, str]], columns: Sequence[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_sums(target: Path) -> None:
-    """``SHA256SUMS`` of all other files, as ``sha256sum -c`` reads it."""
-    names = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
-    lines = [f"{hashlib.sha256((target / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
-    (target / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
-
-
 def _one_line(text: str) -> str:
     return " ".join(str(without_paths(str(text))).split())
+
+
+def _card(folder: LabelFolder, name: str, images: str | None, evaluation: Table | None) -> str:
+    """The data card in Markdown, with header and rows of a table of quality."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("doll_tools.release", "."),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    settings = {key: value for key, value in folder.provenance.items() if key not in ("checkpoint_sha256", "versions")}
+    return environment.get_template("card.md.j2").render(
+        name=name,
+        images=images,
+        folder=folder,
+        findings=FINDINGS,
+        values={"background": BACKGROUND, "foreground": FOREGROUND, "ignored": IGNORE},
+        settings={key: json.dumps(value, sort_keys=True) for key, value in sorted(settings.items())},
+        observations=[_observation_row(folder, name) for name in FINDINGS],
+        evaluation=evaluation,
+    )
+
+
+def _observation_row(folder: LabelFolder, finding: str) -> list[str]:
+    """Its positive images, those with foreground, mean share of that, mean probability, median completeness error."""
+    rows = [row for row in folder.rows if row["observation"] == finding]
+    columns = ("foreground_share", "probability", "completeness_error")
+    shares, probabilities, errors = ([float(row[name]) for row in rows if row[name]] for name in columns)
+    shares = [share for share in shares if share > 0]
+    figures = [
+        f"{mean(part):.3f}" if part else "-"
+        for mean, part in ((fmean, shares), (fmean, probabilities), (median, errors))
+    ]
+    return [finding, str(len(rows)), str(len(shares)), *figures]
+
+
+def _read_evaluation(path: Path) -> Table:
+    """Header and rows of ``evaluation.csv`` or of the one in a folder, numbers to four digits."""
+    path = path / "evaluation.csv" if path.is_dir() else path
+    rows = [row for _, row in read_table(path, ())]
+    if not 1 <= len(rows) <= MAX_ROWS:
+        raise InputError(f"{path} has {len(rows)} rows; give a table of means with 1 to {MAX_ROWS}.")
+    return [[_cell(value) for value in line] for line in (rows[0], *(row.values() for row in rows))]
+
+
+def _cell(value: str) -> str:
+    text = str(without_paths(value)).replace("|", "/")
+    return f"{float(text):.4g}" if re.fullmatch(r"-?\d*\.\d+(e-?\d+)?", text) else text

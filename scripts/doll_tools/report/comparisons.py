@@ -13,7 +13,7 @@ from PIL import Image
 
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
-from doll_tools.compare.cells import SCORES, read_cells
+from doll_tools.compare.cells import CELLS, SCORES, read_cells
 from doll_tools.compare.curves import COLORS, draw_curves, draw_legend, looks
 from doll_tools.compare.few_shot import read_table
 from doll_tools.compare.image_scores import ELSEWHERE, TEST
@@ -23,8 +23,6 @@ from doll_tools.compare.statistics import ALL
 from doll_tools.report.curves import ACCENT, STYLE, TEXT, Curve, svg
 from doll_tools.report.run_folder import RunFolder
 
-FOLDER = "comparisons"
-"""Folder of a run in which comparisons are looked for, one folder a task."""
 SHEET_WIDTH = 720
 SPLITS = {TEST: "test images", ELSEWHERE: "images from elsewhere"}
 PAGE_COLORS = {**COLORS, "scratch": TEXT, "doll": ACCENT}
@@ -33,8 +31,8 @@ Rows = list[dict[str, Any]]
 
 
 def find_comparisons(run: RunFolder, given: Path | None) -> list[Path]:
-    """The given folder of a comparison, else those in it (``InputError`` for none); or the run's own, if any."""
-    root = run.root / FOLDER if given is None else given
+    """The given folder of a comparison, else those in it (``InputError`` for none); or in the run's ``comparisons``."""
+    root = run.root / "comparisons" if given is None else given
     found = [root, *sorted(root.iterdir())] if root.is_dir() else []
     names = (SUMMARY, DIFFERENCES, CURVES, SETTINGS)
     folders = [folder for folder in found if all((folder / name).is_file() for name in names)]
@@ -43,39 +41,45 @@ def find_comparisons(run: RunFolder, given: Path | None) -> list[Path]:
     return folders
 
 
+def read_curves(folder: Path) -> pd.DataFrame:
+    """IoU on valid images by iteration, of the most annotated images; ``InputError`` when the table is broken."""
+    curves = read_table(folder / CURVES, ["initialization", "tuning", "shots", "seed", "iteration", "iou"])
+    return curves[curves["shots"] == curves["shots"].max()]
+
+
 def read_comparison(folder: Path) -> dict[str, Any]:
     """What the page shows of a comparison; ``InputError`` when a table is broken.
 
-    Returns:
-        ``task``; ``about``, a sentence; ``scores`` and ``differences``, rows of the tables of these names; ``curves``;
-        ``sheets``, picture and text of the best, the median and the worst test image of each initialization and tuning;
-        ``commands``, one training of each.
+    ``scores`` and ``differences`` are rows of the tables of these names; ``sheets`` are pictures and texts, and
+    ``commands`` trainings, one of each initialization and tuning.
     """
     settings = read_json_object(folder / SETTINGS)
     summary = read_table(folder / SUMMARY, ["initialization", "tuning", "seeds", "dice", *INTERVALS])
-    curves = read_table(folder / CURVES, ["initialization", "tuning", "shots", "seed", "iteration", "iou"])
     pairs: Rows = []
     if (folder / DIFFERENCES).read_bytes().strip():  # one cell has no pair
         differences = read_table(folder / DIFFERENCES, ["first", "second", "chosen", *INTERVALS])
         pairs = _rows(differences[differences["chosen"].isna()])
-    task = str(settings.get("task") or folder.name)
-    scores = _rows(summary)
+    task, scores = str(settings.get("task") or folder.name), _rows(summary)
     images = ", ".join(f"{count} {section}" for section, count in dict(settings.get("images") or {}).items())
     about = (
         f"Images: {images}. Each training took {settings.get('iterations')} iterations of {settings.get('batch_size')} "
         f"images; {summary['seeds'].max()} seeds. Means over images and seeds, in brackets 95 % bootstrap intervals "
         "over seeds and patients, which are too narrow with two or three seeds."
     )
-    drawn = [_score_curve(pd.DataFrame(scores), task), _learning_curve(curves, task)]
-    cells = list(read_cells(folder).items())
-    cells.sort(key=lambda item: (-item[1]["shots"], item[1]["seed"]))
-    first = {(cell["initialization"], cell["tuning"]): name for name, cell in reversed(cells)}
-    records = dict(cells)
-    sheets = [_sheet(folder / "cells" / name, task, records[name]) for name in first.values()]
-    commands = [str(records[name].get("command")) for name in first.values() if records[name].get("command")]
+    cells = first_cells(folder).values()
+    sheet = (
+        "{}, {initialization}/{tuning}, {shots} annotated images, seed {seed}: best, median and worst test image, "
+        "ground truth in blue, prediction dashed in orange"
+    )
+    pictures = [(read_sheet(folder, cell), sheet.format(task, **cell)) for cell in cells]
     return {
-        **{"task": task, "about": about, "scores": scores, "differences": pairs, "curves": drawn},
-        **{"sheets": [sheet for sheet in sheets if sheet], "commands": commands},
+        "task": task,
+        "about": about,
+        "scores": scores,
+        "differences": pairs,
+        "curves": [_score_curve(pd.DataFrame(scores), task), _learning_curve(read_curves(folder), task)],
+        "sheets": [(picture, text) for picture, text in pictures if picture is not None],
+        "commands": [cell["command"] for cell in cells if cell.get("command")],
     }
 
 
@@ -108,24 +112,28 @@ def _score_curve(summary: pd.DataFrame, task: str) -> Curve:
 
 @matplotlib.rc_context(STYLE)
 def _learning_curve(curves: pd.DataFrame, task: str) -> Curve:
-    """IoU on valid images by iteration, of the most annotated images."""
-    count = int(curves["shots"].max())
-    figure = draw_curves({"": curves[curves["shots"] == count]}, PAGE_COLORS, columns=2)
-    text = f"{task}: IoU on valid images by iteration, {count} annotated images"
+    count = curves["shots"].iloc[0]
+    drawing = svg(
+        draw_curves({"": curves}, PAGE_COLORS, columns=2),
+        f"{task}: IoU on valid images by iteration, {count} annotated images",
+    )
     caption = f"{count} annotated images; lines: means over seeds, bands: from the lowest to the highest seed"
-    return Curve(svg(figure, text), f"{task}: validation IoU during fine-tuning", caption)
+    return Curve(drawing, f"{task}: validation IoU during fine-tuning", caption)
 
 
-def _sheet(cell: Path, task: str, record: dict[str, Any]) -> tuple[np.ndarray, str] | None:
-    """The pictures of a cell; None where they are missing or damaged."""
+def first_cells(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Initialization and tuning to the record of its finished cell with the most annotated images, the first seed."""
+    cells = [{**record, "name": name} for name, record in read_cells(folder).items()]
+    cells.sort(key=lambda cell: (cell["shots"], -cell["seed"]))
+    return {(cell["initialization"], cell["tuning"]): cell for cell in cells}
+
+
+def read_sheet(folder: Path, cell: dict[str, Any]) -> np.ndarray | None:
+    """The best, the median and the worst test image of a cell, (H, W, 3); None where the file is missing or damaged."""
     try:
-        with Image.open(cell / SCORES / "overlays.png") as picture:
+        with Image.open(folder / CELLS / cell["name"] / SCORES / "overlays.png") as picture:
             flat = picture.convert("RGB")
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for damaged files
         return None
     flat.thumbnail((SHEET_WIDTH, SHEET_WIDTH))
-    text = (
-        f"{task}, {record['initialization']}/{record['tuning']}, {record['shots']} annotated images, seed "
-        f"{record['seed']}: best, median and worst test image, ground truth in blue, prediction dashed in orange"
-    )
-    return np.asarray(flat), text
+    return np.asarray(flat)

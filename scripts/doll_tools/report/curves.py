@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import torch
+from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -55,22 +56,19 @@ class Curve:
     caption: str
 
 
-def svg(drawn: Figure | Axes, text: str) -> str:
+def svg(figure: Figure, text: str) -> str:
     """A figure, drawn within ``STYLE``, as an ``<svg>`` element without background, in the page's colors.
 
-    Args:
-        drawn: the figure, or axes of it.
-        text: what a reader who does not see it is told; it must differ from figure to figure of a page.
+    ``text`` is what a reader who does not see it is told; it must differ from figure to figure of a page.
     """
-    figure: Any = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
     drawing = rendered(figure, ("svg",), salt=text, transparent=True)["svg"].decode()
     drawing = drawing[drawing.index("<svg") :].replace(TEXT, "currentColor").replace(ACCENT, "var(--accent)")
-    label = text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return drawing.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return drawing.replace("<svg", f'<svg role="img" aria-label="{escape(text)}"', 1)
 
 
-def _axes(width: float, height: float, **values: Any) -> Axes:
-    return Figure(figsize=(width, height), layout="constrained").add_subplot(**values)
+def _axes(width: float, height: float, **values: Any) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot(**values)
 
 
 @matplotlib.rc_context(STYLE)
@@ -98,12 +96,11 @@ def roc_curves(folder: RunFolder) -> list[Curve]:
             continue
         false, true, _ = roc_curve(positive, score)
         caption = f"AUROC {auc(false, true):.3f}; {positive.sum()} of {len(positive)} images"
-        axes = _axes(2, 2, aspect="equal", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        figure, axes = _axes(2, 2, aspect="equal", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.plot([0, 1], [0, 1], color=TEXT, linewidth=0.6, linestyle=":")
-        kept = np.unique(np.linspace(0, len(false) - 1, MAX_POINTS).round().astype(int))
-        axes.plot(false[kept], true[kept], color=ACCENT, linewidth=1.6)
+        axes.plot(false, true, color=ACCENT, linewidth=1.6)
         axes.set(xlabel="false positive rate", ylabel="true positive rate", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-        drawn.append(Curve(svg(axes, f"ROC curve of {name}, {caption}"), name, caption))
+        drawn.append(Curve(svg(figure, f"ROC curve of {name}, {caption}"), name, caption))
     return drawn
 
 
@@ -114,7 +111,6 @@ def training_curves(folder: RunFolder) -> list[Curve]:
     path = uri.removeprefix("sqlite:///")
     if not uri or (path != uri and not Path(path).is_file()):
         return []
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     client = MlflowClient(uri)
     drawn = []
     for stage in folder.stages:
@@ -124,11 +120,10 @@ def training_curves(folder: RunFolder) -> list[Curve]:
                 continue
             caption, name = f"{points[0, 1]:.3f} to {points[-1, 1]:.3f}", f"{stage.get('name')}: {title}"
             axis, color = ("iteration", "#D55E00") if key == "train_loss" else ("epoch", ACCENT)
-            axes = _axes(3, 1.8, xlabel=axis)
+            figure, axes = _axes(3, 1.8, xlabel=axis)
             axes.plot(*points.T, color=color, linewidth=1.4, marker="o" if len(points) < 30 else "", markersize=2.5)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            axes.yaxis.set_major_locator(MaxNLocator(5))
-            drawn.append(Curve(svg(axes, f"{name}, {caption}"), name, caption))
+            drawn.append(Curve(svg(figure, f"{name}, {caption}"), name, caption))
     return drawn
 
 
@@ -137,11 +132,10 @@ def _history(client: MlflowClient, run_id: str, key: str) -> np.ndarray:
     try:
         history = client.get_metric_history(run_id, key)
     except MlflowException:
-        return np.empty((0, 2))
-    points = np.array(sorted((metric.step, metric.value) for metric in history), dtype=float).reshape(-1, 2)
-    points = points[np.isfinite(points).all(axis=1)]
-    parts = np.array_split(points, min(MAX_POINTS, max(len(points), 1)))
-    return np.array([part.mean(axis=0) for part in parts if len(part)]).reshape(-1, 2)
+        history = []
+    points = pd.DataFrame([(metric.step, metric.value) for metric in history], columns=["step", "value"])
+    points = points.replace([np.inf, -np.inf], np.nan).dropna().sort_values("step", ignore_index=True)
+    return points.groupby(points.index * MAX_POINTS // max(len(points), MAX_POINTS)).mean().to_numpy()
 
 
 @matplotlib.rc_context(STYLE)
@@ -159,19 +153,20 @@ def distributions(folder: RunFolder) -> list[Curve]:
         caption = f"median {median:.3f}, half of the {len(values):,} pairs from {low:.3f} to {high:.3f}; {reading}"
         beyond = int((values > ends[1]).sum())
         caption += f"; {beyond} beyond the right end" if beyond else ""
-        axes = _axes(3.4, 2.2, xlim=ends, ylabel="pairs")
+        figure, axes = _axes(3.4, 2.2, xlim=ends, ylabel="pairs")
         axes.hist(values, bins=40, range=ends, color=ACCENT)
         axes.axvline(median, color=TEXT, linewidth=1, linestyle="--")
-        drawn.append(Curve(svg(axes, f"Histogram of {title.lower()}: {caption}"), title, caption))
-        by_name = dict(iter(known.groupby("observation")[column]))
-        parts = {name: by_name[name].to_numpy(dtype=float) for name in FINDINGS if name in by_name}
-        axes = _axes(3.4, 0.6 + 0.17 * len(parts), xlim=ends)
+        drawn.append(Curve(svg(figure, f"Histogram of {title.lower()}: {caption}"), title, caption))
+        names = known["observation"].to_numpy()
+        parts = {name: values[names == name] for name in FINDINGS if name in names}
+        figure, axes = _axes(3.4, 0.6 + 0.17 * len(parts), xlim=ends)
         box: Any = {"boxprops": {"facecolor": ACCENT}, "medianprops": {"color": TEXT}, "patch_artist": True}
-        axes.boxplot(list(parts.values()), orientation="horizontal", widths=0.6, whis=(5, 95), showfliers=False, **box)
-        axes.set_yticks(range(1, len(parts) + 1), [f"{name} ({len(part)})" for name, part in parts.items()])
+        box |= {"orientation": "horizontal", "widths": 0.6, "whis": (5, 95), "showfliers": False}
+        labels = [f"{name} ({len(part)})" for name, part in parts.items()]
+        axes.boxplot(list(parts.values()), tick_labels=labels, **box)
         axes.invert_yaxis()
         medians = ", ".join(f"{name} {np.median(part):.3f}" for name, part in parts.items())
         name = f"{title} by observation"
         caption = "box: quartiles and median; whiskers: 5th and 95th percentile; number of pairs"
-        drawn.append(Curve(svg(axes, f"{name}, medians: {medians}"), name, caption))
+        drawn.append(Curve(svg(figure, f"{name}, medians: {medians}"), name, caption))
     return drawn

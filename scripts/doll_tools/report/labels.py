@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from doll_monai.data.ground_truth import GroundTruth
-from doll_monai.data.label_maps import image_hash
+from doll_monai.data.label_maps import image_hash, read_map_sheet
 from doll_monai.findings import FOREGROUND, finding_index
 from doll_monai.metrics.localization import iou
 from doll_monai.utils.errors import InputError
@@ -21,14 +21,9 @@ FIGURES = ("probability", "completeness_error", "agreement", "foreground_share")
 
 @dataclass
 class Pair:
-    """A positive observation of an image whose label has a foreground.
+    """A positive observation of an image whose label has a foreground, with its row of the table of labels.
 
-    Attributes:
-        probability: the committee's.
-        completeness_error: the members' mean; None where the source of the explanation has none.
-        agreement: mean rank correlation of every two members' maps; None for a lone member or an earlier table.
-        foreground_share: of the image's pixels.
-        iou: of the label's foreground with the ground truth; None where there is none.
+    ``iou``: of the label's foreground with the ground truth; None where there is none.
     """
 
     observation: str
@@ -58,6 +53,7 @@ class Labels:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
+        self.members = [str(name) for name in folder.pipeline.get("members") or []]
         found = (folder.chexpert / name for name in ("truth.csv", "boxes.csv"))
         self.ground_truth = GroundTruth(next((path for path in found if path.is_file()), None), folder.chexpert)
 
@@ -73,11 +69,11 @@ class Labels:
             name = str(row["image"])
             image = images.setdefault(name, LabeledImage(name, records.get(name, {}).get("section", "")))
             image.pairs.append(Pair(str(row["observation"]), **{name: finite(row.get(name)) for name in FIGURES}))
-        return sorted(images.values(), key=self._place)
 
-    def _place(self, image: LabeledImage) -> tuple[bool, bool, str]:
-        known = self.folder.chexpert / image.image in self.ground_truth
-        return not known, not self.maps(image.image).is_file(), image_hash(image.image)
+        def place(image: LabeledImage) -> tuple[bool, bool, str]:
+            return not self.known(image.image), not self._maps(image.image).is_file(), image_hash(image.image)
+
+        return sorted(images.values(), key=place)
 
     def known(self, image: str) -> set[int]:
         """Observations with ground truth in an image."""
@@ -103,6 +99,17 @@ class Labels:
         """An image's label file."""
         return self.folder.root / "labels" / "labels" / f"{Path(image).with_suffix('').as_posix()}.nii.gz"
 
-    def maps(self, image: str) -> Path:
-        """The picture of the members' maps of an image, which is there for some images alone."""
+    def maps(self, image: str) -> tuple[bytes, dict[str, np.ndarray]]:
+        """The picture of the maps of an image, and observation to maps (K, h, w), the members' mean first.
+
+        Nothing where the run did not keep them, or the file is damaged.
+        """
+        path = self._maps(image)
+        try:
+            maps = read_map_sheet(path, 1 + len(self.members))
+        except InputError:
+            return b"", {}
+        return path.read_bytes(), maps
+
+    def _maps(self, image: str) -> Path:
         return self.folder.root / "labels" / "maps" / f"{Path(image).with_suffix('').as_posix()}.png"

@@ -1,9 +1,10 @@
-"""The page of a run: one HTML file that needs nothing beside it."""
+"""``doll report``: the page of a run, one HTML file that needs nothing beside it."""
 
 from __future__ import annotations
 
 import os
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,19 @@ from markupsafe import Markup
 
 from doll_monai.data.datalist import SECTIONS, datalist_hash
 from doll_monai.utils.atomic import write_atomic
+from doll_monai.utils.errors import InputError
+from doll_monai.utils.progress import Bar
 from doll_monai.visualize.pictures import data_uri
 from doll_tools.compare.page import clear_of_zero, interval
+from doll_tools.pipeline.record import duration
 from doll_tools.report.browser import IMAGES, Progress, label_browser
 from doll_tools.report.comparisons import find_comparisons, read_comparison
 from doll_tools.report.curves import distributions, roc_curves, training_curves
 from doll_tools.report.labels import Labels
 from doll_tools.report.pictures import label_rows, task_rows
-from doll_tools.report.run_folder import NO_VALUE, RunFolder, figure, finite
+from doll_tools.report.run_folder import NO_VALUE, RunFolder, figure
 from doll_tools.report.summary import summarize
 
-TEMPLATE = "report.html.j2"
 MADE_BY = {
     "classifier": ("prepare_images", "train_", "assemble_committee", "evaluate_classifier"),
     "labels": ("generate_labels", "localize_"),
@@ -32,6 +35,25 @@ MADE_BY = {
 """Part of the page to the beginnings of the names of the stages whose results it shows."""
 
 
+def report(
+    run: str, output: str = "report.html", comparisons: str | None = None, images: int = IMAGES, quiet: bool = False
+) -> None:
+    """Write the page of a pipeline's run, one HTML file that needs nothing beside it.
+
+    Args:
+        run: folder that doll run wrote.
+        output: the HTML file, or a folder for report.html.
+        comparisons: output of doll compare, or a folder of such outputs; by default those in the run's own folder
+            comparisons.
+        images: images in the label browser, at most; a thousand make a page of about 26 MB.
+        quiet: show no progress.
+    """
+    if not isinstance(images, int) or isinstance(images, bool) or images < 0:
+        raise InputError(f"images must be a whole number, not {images}.")
+    progress = partial(Bar, name="images of the page", quiet=quiet)
+    print(write_report(str(run), str(output), None if comparisons is None else Path(comparisons), images, progress))
+
+
 def write_report(
     run: str | os.PathLike[str],
     output: str | os.PathLike[str],
@@ -39,7 +61,7 @@ def write_report(
     images: int = IMAGES,
     progress: Progress = iter,
 ) -> Path:
-    """Write the page of a run and return its path; ``doll_tools.report.command`` says what the arguments are.
+    """Write the page of a run and return its path, see ``report``.
 
     ``InputError`` when the folder is no run, a table in it is broken, or no comparison is where one was named.
     """
@@ -47,20 +69,15 @@ def write_report(
     path = path / "report.html" if path.is_dir() else path
     folder = RunFolder(run)
     found = [read_comparison(place) for place in find_comparisons(folder, comparisons)]
-    summary = summarize(folder)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("doll_tools.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figure": figure, "duration": duration, "verbatim": Markup, "words": words}
+    loader = jinja2.PackageLoader("doll_tools.report", ".")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"figure": figure, "duration": _duration, "verbatim": Markup, "words": _words}
     environment.filters |= {"interval": interval, "clear_of_zero": clear_of_zero, "data_uri": data_uri}
     values = {"run": folder.root, "output": path, "comparisons": comparisons, "images": images}
     options = [text for name, value in values.items() if value is not None for text in (f"--{name}", str(value))]
-    labels = Labels(folder)
+    labels, summary = Labels(folder), summarize(folder)
     stages = [stage for stage in folder.stages if stage.get("command")]
-    page = environment.get_template(TEMPLATE).render(
+    page = environment.get_template("report.html.j2").render(
         name=folder.root.resolve().name,
         task=folder.task,
         synthetic=(folder.chexpert / "phantom.json").is_file(),
@@ -98,18 +115,11 @@ def _data(folder: RunFolder, name: str) -> str:
     return f"{counts}; SHA-256 {datalist_hash(folder.root / name)}"
 
 
-def duration(value: Any) -> str:
-    """Seconds in the words of a clock."""
-    seconds = finite(value)
-    if seconds is None:
-        return NO_VALUE
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+def _duration(seconds: float | None) -> str:
+    return NO_VALUE if seconds is None else duration(seconds)
 
 
-def words(name: Any) -> str:
+def _words(name: Any) -> str:
     """A stage's or task's name with blanks and a capital."""
     text = str(name).replace("_", " ")
     return text[:1].upper() + text[1:]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from doll_monai.findings import FINDINGS, FOREGROUND
+from doll_monai.findings import FOREGROUND
 from doll_monai.transforms.pictures import read_image, read_mask
 from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR, outline, outlines, tint
-from doll_tools.report.labels import LabeledImage, Labels, Pair
+from doll_tools.report.labels import Labels, Pair
 from doll_tools.report.run_folder import RunFolder, figure, relative_to
 
 RANKS = {0.0: "best", 0.25: "upper quartile", 0.5: "median", 0.75: "lower quartile", 1.0: "worst"}
@@ -33,19 +34,18 @@ def label_rows(labels: Labels, count: int = 12) -> list[ImageRow]:
     The observations take turns. Of an observation's images those with ground truth come first, by a hash of their
     names: nothing is picked for its looks.
     """
-    queues: dict[str, list[tuple[LabeledImage, Pair]]] = {}
-    for image in labels.images():
-        for pair in image.pairs:
-            queues.setdefault(pair.observation, []).append((image, pair))
-    for queue in queues.values():
-        queue.sort(key=lambda item: item[1].channel not in labels.known(item[0].image))
+    pairs = [(image.image, pair) for image in labels.images() for pair in image.pairs]
+    pairs.sort(key=lambda item: item[1].channel not in labels.known(item[0]))
+    turns: Counter[int] = Counter()
+    order = []
+    for image, pair in pairs:
+        order.append((turns[pair.channel], pair.channel, image, pair))
+        turns[pair.channel] += 1
     rows: dict[str, ImageRow] = {}
-    while len(rows) < count and any(queues.values()):
-        for name in (name for name in FINDINGS if queues.get(name)):
-            image, pair = queues[name].pop(0)
-            row = None if image.image in rows or len(rows) == count else _label_row(labels, image.image, pair)
-            if row is not None:
-                rows[image.image] = row
+    for _, _, image, pair in sorted(order, key=lambda item: item[:2]):
+        row = None if image in rows or len(rows) == count else _label_row(labels, image, pair)
+        if row is not None:
+            rows[image] = row
     return list(rows.values())
 
 
@@ -71,16 +71,15 @@ def task_rows(folder: RunFolder) -> list[ImageRow]:
     if table is None:
         return []
     table = table.dropna(subset="mean").sort_values(["mean", "filename"], ascending=[False, True])
-    images = list(zip(table["filename"].astype(str), table["mean"].astype(float), strict=True))
     records = folder.records("task/dataset.json")
     chosen: dict[int, str] = {}
-    for place, name in RANKS.items() if images else ():
-        chosen.setdefault(round(place * (len(images) - 1)), name)
+    for place, name in RANKS.items() if len(table) else ():
+        chosen.setdefault(round(place * (len(table) - 1)), name)
     rows = []
     for number, name in chosen.items():
-        image = relative_to(images[number][0], folder.task_data)
+        image = relative_to(str(table["filename"].iloc[number]), folder.task_data)
         label = records.get(image, {}).get("label")
-        rows.append(_task_row(folder, image, label, f"{name}, Dice {images[number][1]:.3f}"))
+        rows.append(_task_row(folder, image, label, f"{name}, Dice {table['mean'].iloc[number]:.3f}"))
     return [row for row in rows if row is not None]
 
 

@@ -20,9 +20,10 @@ class RunFolder:
     """A folder that the pipeline wrote.
 
     Args:
-        root: the folder; it has a ``pipeline.json``.
+        root: the folder.
 
     Attributes:
+        pipeline: the content of its ``pipeline.json``.
         chexpert: folder of the images that were classified and explained.
         task: name of the segmentation task, also that of its folder.
         task_data: folder of the task's images.
@@ -34,10 +35,7 @@ class RunFolder:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        path = self.root / "pipeline.json"
-        if not path.is_file():
-            raise InputError(f"{self.root} has no pipeline.json; give --run the folder that doll run wrote.")
-        self.pipeline = read_json_object(path, "run doll run again")
+        self.pipeline = read_json_object(self.root / "pipeline.json", "give --run the folder that doll run wrote")
         self.chexpert = Path(self.pipeline.get("chexpert") or self.root / "missing")
         self.task = str(self.pipeline.get("task") or "lung")
         self.task_data = Path(self.pipeline.get("task_data") or self.root / "missing")
@@ -93,4 +91,4 @@ def figure(value: Any, digits: int = 3) -> str:
 
 def relative_to(path: str, folder: Path) -> str:
     """An image's path below the data set's folder, with forward slashes; as it is when it is relative already."""
-    return Path(os.path.relpath(path, folder)).as_posix() if os.path.isabs(path) else Path(path).as_posix()
+    return Path(os.path.relpath(path, folder) if os.path.isabs(path) else path).as_posix()

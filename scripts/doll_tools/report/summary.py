@@ -14,7 +14,7 @@ from doll_tools.evaluate.summary import localization_summary
 from doll_tools.report.run_folder import RunFolder, finite
 
 
-def summarize(run: str | os.PathLike[str] | RunFolder) -> dict[str, Any]:
+def summarize(folder: RunFolder) -> dict[str, Any]:
     """The figures of a run; what was not computed is left out, what is no number is None.
 
     Returns:
@@ -23,19 +23,16 @@ def summarize(run: str | os.PathLike[str] | RunFolder) -> dict[str, Any]:
         ``localization_summary``. The task's name: ``dice_adapter``, ``dice_scratch``, ``iou_adapter``,
         ``iou_scratch``, ``images``. ``seconds``: stage to seconds; ``seconds_total``.
     """
-    folder = run if isinstance(run, RunFolder) else RunFolder(run)
     seconds = {str(stage.get("name")): finite(stage.get("seconds")) for stage in folder.stages}
     parts = {"classifier": _classifier(folder), "labels": _labels(folder), folder.task: _task(folder)}
-    summary: dict[str, Any] = {name: figures for name, figures in parts.items() if figures}
-    summary |= {"seconds": seconds, "seconds_total": round(sum(value or 0.0 for value in seconds.values()), 1)}
-    cleaned: dict[str, Any] = _without_nan(summary)
-    return cleaned
+    total = round(sum(value or 0.0 for value in seconds.values()), 1)
+    return {name: figures for name, figures in parts.items() if figures} | {"seconds": seconds, "seconds_total": total}
 
 
 def write_summary(run: str | os.PathLike[str]) -> Path:
     """Write ``summary.json`` into the run's folder and return its path."""
     path = Path(run) / "summary.json"
-    write_atomic(path, (json.dumps(summarize(run), indent=2, allow_nan=False) + "\n").encode())
+    write_atomic(path, (json.dumps(summarize(RunFolder(run)), indent=2, allow_nan=False) + "\n").encode())
     return path
 
 
@@ -49,20 +46,21 @@ def _classifier(folder: RunFolder) -> dict[str, Any]:
 
 def _labels(folder: RunFolder) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    records = folder.records("labels/dataset.json")
     table = folder.table("labels/labels.csv", ("image", "completeness_error"))
     if table is not None:
+        figures["count"] = table["image"].nunique()
         figures["completeness_error_median"] = finite(table["completeness_error"].median())
-    if records or table is not None:
-        figures["count"] = len(records) if records or table is None else int(table["image"].nunique())
-    failures = folder.table("labels/failures.csv", ("image", "reason"))
+    records = folder.records("labels/dataset.json")
+    if records:
+        figures["count"] = len(records)
+    failures = folder.table("labels/failures.csv")
     if failures is not None:
         figures["unreadable"] = len(failures)
-    images = "test" if (folder.root / "localization" / "test" / "localization.csv").is_file() else "all"
-    test = folder.table(f"localization/{images}/localization.csv", COLUMNS)
-    if test is not None:
-        validation = folder.table("localization/validation/localization.csv", COLUMNS)
-        figures |= {"localized_images": images, **localization_summary(test, validation)}
+    tables = {part: folder.table(f"localization/{part}/localization.csv", COLUMNS) for part in ("test", "all")}
+    for images, test in tables.items():
+        if test is not None:
+            validation = folder.table("localization/validation/localization.csv", COLUMNS)
+            return figures | {"localized_images": images, **_without_nan(localization_summary(test, validation))}
     return figures
 
 

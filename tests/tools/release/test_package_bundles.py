@@ -20,7 +20,7 @@ from doll_monai.networks.weights import load_weights
 from doll_monai.transforms.reading import LoadLabeld
 from doll_monai.utils.errors import InputError
 from doll_tools.release import bundles
-from doll_tools.release.bundles import package_bundle, readable_json, weights_of_run
+from doll_tools.release.bundles import package_bundle, package_bundles, weights_of_run
 
 BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
 TASK = BUNDLES / "jsrt_cxr_segmentation"
@@ -90,15 +90,8 @@ def test_monai_loads_it_from_the_folder(unpacked: Path) -> None:
 def test_it_runs_where_it_was_unpacked(unpacked: Path, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     Image.fromarray(np.arange(50 * 70, dtype=np.uint8).reshape(50, 70)).save(tmp_path / "images" / "image.png")
-    command = [
-        sys.executable,
-        "-m",
-        "monai.bundle",
-        "run",
-        "--config_file",
-        str(unpacked / "configs" / "inference.json"),
-    ]
-    command += ["--bundle_root", str(unpacked), "--dataset_dir", "images", "--output_dir", "masks"]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(unpacked), "--dataset_dir", "images"]
+    command += ["--config_file", str(unpacked / "configs" / "inference.json"), "--output_dir", "masks"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     mask = LoadLabeld("label")({"label": str(tmp_path / "masks" / "image_lungs_heart.nii.gz")})["label"]
     assert mask.shape == (2, 70, 50)
@@ -107,7 +100,6 @@ def test_it_runs_where_it_was_unpacked(unpacked: Path, tmp_path: Path) -> None:
 def test_a_large_file_is_named_with_its_hash(
     trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not list(tmp_path.glob("*.yml"))
     monkeypatch.setattr(bundles, "LARGE", 1_000_000)
     package_bundle(TASK, trained[0], tmp_path, trained[1], "https://example.org")
     text = (tmp_path / f"{TASK.name}_v0.1.0.large_files.yml").read_text()
@@ -116,12 +108,18 @@ def test_a_large_file_is_named_with_its_hash(
     assert f'hash_val: "{digest}"\n    hash_type: "sha256"' in text
 
 
-def test_weights_of_another_network_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
+def test_what_cannot_be_packaged_is_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="also give the configuration that it was trained with"):
         package_bundle(TASK, trained[0], tmp_path)
+    mistakes = {
+        r"nowhere\.pt of jsrt_cxr_segmentation does not exist": {"bundle": TASK.name, "weights": "nowhere.pt"},
+        "There is no bundle liver": {"bundle": "liver", "weights": str(trained[0])},
+        "There is nothing to package": {},
+    }
+    for sentence, options in mistakes.items():
+        with pytest.raises(InputError, match=sentence):
+            package_bundles(str(tmp_path), **options)
     assert not list(tmp_path.glob("*.zip"))
-    with pytest.raises(InputError, match=r"nowhere\.pt of jsrt_cxr_segmentation does not exist"):
-        package_bundle(TASK, tmp_path / "nowhere.pt", tmp_path)
 
 
 def test_a_pipelines_checkpoints_are_found(trained: tuple[Path, Path], tmp_path: Path) -> None:
@@ -133,12 +131,3 @@ def test_a_pipelines_checkpoints_are_found(trained: tuple[Path, Path], tmp_path:
     assert weights_of_run(tmp_path) == {TASK.name: (trained[0], executed / "fine_tune_adapter.json")}
     with pytest.raises(InputError, match="holds no checkpoint of a finished stage"):
         weights_of_run(tmp_path / "configs")
-
-
-def test_json_stays_readable() -> None:
-    content = {"size": [224, 224], "words": ["a b", "c"], "long": ["x" * 50, "y" * 50], "deep": [{"a": [1]}]}
-    text = readable_json(content)
-    assert '"size": [224, 224]' in text
-    assert '"words": ["a b", "c"]' in text
-    assert json.loads(text) == content
-    assert max(map(len, text.splitlines())) < 100

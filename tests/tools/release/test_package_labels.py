@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,34 +27,25 @@ EDEMA = finding_index("Edema")
 W, H = 12, 10
 
 
-def _records(folder: Path) -> list[dict[str, str]]:
-    return [{"image": str(folder / f"train/patient{number:05d}/view1.png")} for number in range(5)]
-
-
-def _store(images: Path, output: Path) -> LabelStore:
-    records = _records(images)
-    provenance = {"checkpoint_sha256": "ab12" * 16, "image_size": [W, H], "checkpoint": "/home/me/model.pt"}
-    sections = {"training": records[:3], "validation": records[3:]}
-    return LabelStore(output, images, sections, chunk_size=2, provenance=provenance)
-
-
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
     """A finished folder of five labels, as the label generation writes it; the images lie elsewhere."""
     images, output = tmp_path / "images", tmp_path / "labels"
-    store = _store(images, output)
+    records = [{"image": str(images / f"train/patient{number:05d}/view1.png")} for number in range(5)]
+    provenance = {"checkpoint_sha256": "ab12" * 16, "image_size": [W, H], "checkpoint": "/home/me/model.pt"}
+    sections = {"training": records[:3], "validation": records[3:]}
+    store = LabelStore(output, images, sections, chunk_size=2, provenance=provenance)
     store.claim()
+    label = np.zeros((len(FINDINGS), W, H), dtype=np.uint8)
+    label[0], label[EDEMA, :3] = IGNORE, FOREGROUND
+    figures = {"probability": 0.75, "n_steps": 24, "agreement": 0.5, "completeness_error": 0.01}
     for number, chunk in enumerate(store.chunks):
-        rows, written = [], {}
-        for record in chunk:
-            label = np.zeros((len(FINDINGS), W, H), dtype=np.uint8)
-            label[0], label[EDEMA, :3] = IGNORE, FOREGROUND
-            written[record["image"]] = (label, np.diag([2.0, 2.0, 1.0, 1.0]))
-            known = {"image": store.relative(record["image"]), "probability": 0.75, "n_steps": 24, "agreement": 0.5}
-            rows.append({**known, "observation": "Edema", "completeness_error": 0.01, "foreground_share": 0.25})
-        store.write(number, written, rows, {})
+        names = [record["image"] for record in chunk]
+        rows = [{"image": store.relative(name), "observation": "Edema", "foreground_share": 0.25} for name in names]
+        written = {name: (label, np.diag([2.0, 2.0, 1.0, 1.0])) for name in names}
+        store.write(number, written, [{**row, **figures} for row in rows], {})
     store.finish()
-    for record in _records(images):
+    for record in records:
         path = Path(record["image"])
         path.parent.mkdir(parents=True)
         Image.new("L", (40, 30), 90).save(path)
@@ -63,16 +54,6 @@ def labels(tmp_path: Path) -> Path:
 
 def _bytes(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_sums_are_those_that_sha256sum_checks(labels: Path, tmp_path: Path) -> None:
-    package_labels(labels, tmp_path / "out")
-    if shutil.which("sha256sum") is None:
-        pytest.skip("there is no sha256sum")
-    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
-    result = subprocess.run(check, cwd=tmp_path / "out", capture_output=True, text=True, check=True)
-    content = set(_bytes(tmp_path / "out")) - {"SHA256SUMS"}
-    assert {line.removesuffix(": OK") for line in result.stdout.splitlines()} == content
 
 
 def test_only_labels_and_what_describes_them_are_in_it(labels: Path, tmp_path: Path) -> None:
@@ -85,6 +66,8 @@ def test_only_labels_and_what_describes_them_are_in_it(labels: Path, tmp_path: P
     # the table may write numbers as they stood, line by line
     assert after["labels.csv"].decode().splitlines() == before["labels.csv"].decode().splitlines()
     assert json.loads(after["dataset.json"]) == json.loads(before["dataset.json"])
+    sums = dict(reversed(line.split("  ")) for line in after.pop("SHA256SUMS").decode().splitlines())
+    assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in after.items()}
 
 
 def test_the_same_labels_give_the_same_bytes_wherever_they_lie(labels: Path, tmp_path: Path) -> None:
@@ -108,26 +91,23 @@ def test_no_absolute_path_is_passed_on(labels: Path, tmp_path: Path) -> None:
     assert "1 further images could not be labeled" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_the_card_counts_and_says_that_nothing_was_evaluated(labels: Path, tmp_path: Path) -> None:
-    package_labels(labels, tmp_path / "out", name="My labels", images="synthetic images")
-    card = (tmp_path / "out" / "README.md").read_text()
-    assert card.startswith("# My labels\n")
-    assert "- 5 images: training 3, validation 2; 5 of them with a positive observation" in card
-    assert "| Edema | 5 | 5 | 0.250 | 0.750 | 0.010 |" in card
-    assert "| Fracture | 0 | 0 | - | - | - |" in card
-    assert "ab12" * 16 in card
-    assert "Not evaluated" in card
-    assert "images: synthetic images" in card
-
-
-def test_the_card_shows_the_table_of_quality(labels: Path, tmp_path: Path) -> None:
+def test_the_card_counts_and_says_how_good_the_labels_are(labels: Path, tmp_path: Path) -> None:
     table = tmp_path / "evaluation" / "evaluation.csv"
     table.parent.mkdir()
     table.write_text(f"source,pairs,iou\nconsensus,30,0.2160001\n{tmp_path}/x.pt,30,\n")
-    package_labels(labels, tmp_path / "out", evaluation=table.parent)
-    card = (tmp_path / "out" / "README.md").read_text()
-    assert "| source | pairs | iou |\n| --- | --- | --- |\n| consensus | 30 | 0.216 |\n| x.pt | 30 |  |\n" in card
-    assert "Not evaluated" not in card
+    cards = []
+    for evaluation in (None, table.parent):
+        output = tmp_path / str(len(cards))
+        package_labels(labels, output, evaluation=evaluation, name="My labels", images="synthetic images")
+        cards.append((output / "README.md").read_text())
+        assert cards[-1].startswith("# My labels\n")
+        assert "- 5 images: training 3, validation 2; 5 of them with a positive observation" in cards[-1]
+        assert "| Edema | 5 | 5 | 0.250 | 0.750 | 0.010 |" in cards[-1]
+        assert "| Fracture | 0 | 0 | - | - | - |" in cards[-1]
+        assert "ab12" * 16 in cards[-1]
+        assert "images: synthetic images" in cards[-1]
+    assert ["Not evaluated" in card for card in cards] == [True, False]
+    assert "| source | pairs | iou |\n| --- | --- | --- |\n| consensus | 30 | 0.216 |\n| x.pt | 30 |  |\n" in cards[1]
     table.write_text("source\n" + "one\n" * 100)
     for path, words in ((table, "100 rows"), (tmp_path / "none.csv", "does not exist")):
         with pytest.raises(InputError, match=words):
@@ -152,24 +132,21 @@ def _first(labels: Path) -> Path:
 
 def _rewrite(labels: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
     label = np.asarray(nib.load(_first(labels)).dataobj).copy()
-    image = nib.Nifti1Image(change(label), np.eye(4))
-    _first(labels).write_bytes(gzip.compress(image.to_bytes()))
+    _first(labels).write_bytes(gzip.compress(nib.Nifti1Image(change(label), np.eye(4)).to_bytes()))
+
+
+def _with(value: int, columns: int) -> Callable[[np.ndarray], np.ndarray]:
+    def change(label: np.ndarray) -> np.ndarray:
+        label[:columns, :, :, EDEMA] = value
+        return label
+
+    return change
 
 
 def _with_text(labels: Path) -> None:
     image = nib.load(_first(labels))
     image.header["descrip"] = b"Jane Doe 1970-01-01"
     nib.save(image, _first(labels))
-
-
-def _grey(label: np.ndarray) -> np.ndarray:
-    label[:4, :, :, 0] = 77
-    return label
-
-
-def _more_foreground(label: np.ndarray) -> np.ndarray:
-    label[:6, :, :, EDEMA] = FOREGROUND
-    return label
 
 
 def _edit(labels: Path, name: str, old: str, new: str) -> None:
@@ -180,37 +157,26 @@ def _edit(labels: Path, name: str, old: str, new: str) -> None:
 
 MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no table yet": (lambda f: (f / "labels.csv").unlink(), "not finished, labels.csv is missing"),
-    "no datalist yet": (lambda f: (f / "dataset.json").unlink(), "not finished, dataset.json is missing"),
     "label missing": (lambda f: _first(f).unlink(), "1 of 5 labels .* are missing"),
     "label cut off": (lambda f: _first(f).write_bytes(_first(f).read_bytes()[:60]), "cannot be read"),
-    "label is no NIfTI": (lambda f: _first(f).write_bytes(gzip.compress(b"x" * 999)), "cannot be read"),
-    "label without content": (lambda f: _first(f).write_bytes(b""), "cannot be read"),
     "label of another size": (lambda f: _rewrite(f, lambda x: x[1:]), r"uint8 \(11, 10, 1, 14\) instead of"),
-    "label of another type": (lambda f: _rewrite(f, lambda x: x.astype(np.float32)), "is float32"),
-    "image as a label": (lambda f: _rewrite(f, _grey), "other values than 0, 1 and 255"),
-    "label of another run": (lambda f: _rewrite(f, _more_foreground), "0.5000 of its pixels in Edema.*0.2500"),
+    "image as a label": (lambda f: _rewrite(f, _with(77, 4)), "other values than 0, 1 and 255"),
+    "label of another run": (lambda f: _rewrite(f, _with(FOREGROUND, 6)), "0.5000 of its pixels in Edema.*0.2500"),
     "text in a label": (_with_text, "carries more than a label"),
     "image slipped in": (lambda f: Image.new("L", (9, 9)).save(f / "labels/train/view1.png"), "view1.png"),
     "image beside": (lambda f: Image.new("L", (9, 9)).save(f / "image.png"), "image.png; move them elsewhere"),
     "NIfTI slipped in": (lambda f: write_label(f / "labels/x.nii.gz", np.zeros((14, W, H))), "x.nii.gz"),
-    "half-written file": (lambda f: (f / "labels" / ".a.nii.gz.7.tmp").write_bytes(b""), "a.nii.gz.7.tmp"),
     "link": (lambda f: (f / "labels" / "y.nii.gz").symlink_to(_first(f)), "is a link"),
-    "table of others": (
-        lambda f: _edit(f, "labels.csv", "patient00001", "patient00077"),
-        "line 3: .*patient00077.* is unknown",
-    ),
+    "table of others": (lambda f: _edit(f, "labels.csv", "00001", "00077"), "line 3: .*patient00077.* is unknown"),
     "twice": (lambda f: _edit(f, "labels.csv", "patient00001", "patient00000"), "stands there twice"),
     "no observation": (lambda f: _edit(f, "labels.csv", "Edema", "Edemas"), "Edemas of .* is unknown"),
     "column too many": (lambda f: _edit(f, "labels.csv", "n_steps", "n_steps,name"), "cells for|the column name"),
     "path in the table": (lambda f: _edit(f, "labels.csv", ",24,", ",/home/me,"), "n_steps '/home/me' is no number"),
     "share that is no number": (lambda f: _edit(f, "labels.csv", ",0.25", ",nan"), "foreground_share 'nan' is no"),
-    "share that is blank": (lambda f: _edit(f, "labels.csv", ",0.25", ","), "foreground_share '' is no number"),
-    "probability that is a word": (lambda f: _edit(f, "labels.csv", ",0.75", ",high"), "probability 'high' is no"),
     "absolute image": (lambda f: _edit(f, "dataset.json", '"train/', '"/data/train/'), "leads out of the data set"),
     "label elsewhere": (lambda f: _edit(f, "dataset.json", '"labels/train', '"../labels/train'), "leads out"),
     "label is an image": (lambda f: _edit(f, "dataset.json", "view1.nii.gz", "view1.png"), "is no labels"),
     "other channels": (lambda f: _edit(f, "dataset.json", '"5": "Edema"', '"5": "Heartache"'), "other channels"),
-    "no JSON": (lambda f: (f / "dataset.json").write_text("{"), "cannot be read as JSON"),
     "no hash": (lambda f: _edit(f, "provenance.json", "checkpoint_sha256", "hash"), "does not say"),
 }
 
@@ -228,36 +194,28 @@ def test_a_folder_with_a_mistake_is_refused_and_nothing_is_left_behind(mistake: 
 def test_an_output_that_is_there_is_left_alone(labels: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     package_labels(labels, tmp_path / "out")
-    before = _bytes(tmp_path / "out")
-    with pytest.raises(InputError, match="is there already"):
-        package_labels(labels, tmp_path / "out")
-    assert _bytes(tmp_path / "out") == before
-    with pytest.raises(InputError, match="is there already"):
-        package_labels(labels, labels)
-    with pytest.raises(InputError, match="lies in the folder of labels"):
-        package_labels(labels, labels / "out")
-    assert not (labels / "out").exists()
+    before = _bytes(tmp_path)
+    places = {labels: "is there already", tmp_path / "out": "is there already", labels / "out": "lies in the folder of"}
+    for output, words in places.items():
+        with pytest.raises(InputError, match=words):
+            package_labels(labels, output)
+    for folder in ("images", "nothing"):
+        with pytest.raises(InputError, match="no folder of labels"):
+            package_labels(tmp_path / folder, tmp_path / "other")
+    assert _bytes(tmp_path) == before
 
 
-@pytest.mark.parametrize(("folder", "words"), [("images", "no folder of labels"), ("nothing", "no folder of labels")])
-def test_another_folder_is_refused(folder: str, words: str, labels: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=words):
-        package_labels(tmp_path / folder, tmp_path / "out")
-
-
-def test_the_command_packages_or_says_why_not_in_one_sentence(labels: Path, tmp_path: Path, capfd) -> None:
-    command = ["package", "labels", "--labels", str(labels), "--output"]
-    assert main([*command, str(tmp_path / "out"), "--images", "synthetic"]) == 0
-    assert "5 labels, checked; no image is included" in capfd.readouterr().out
-    _first(labels).write_bytes(b"")
-    assert main([*command, str(tmp_path / "other")]) == 1
-    assert "view1.nii.gz cannot be read" in capfd.readouterr().err.strip().splitlines()[-1]
+def test_the_command_packages(labels: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = ["package", "labels", "--labels", str(labels), "--output", str(tmp_path / "out")]
+    assert [main(command), main(command)] == [0, 1]
+    said = capfd.readouterr()
+    assert "5 labels, checked; no image is included" in said.out
+    assert "is there already" in said.err
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("/home/me/model.pt", "model.pt"),
         ("/home/my name/model.pt", "model.pt"),
         ("/home/me/folder/", "folder"),
         (r"C:\Users\me\model.pt", "model.pt"),
@@ -268,7 +226,6 @@ def test_the_command_packages_or_says_why_not_in_one_sentence(labels: Path, tmp_
         ("checkpoint=/home/me/model.pt, device 'cuda:0'", "checkpoint=model.pt, device 'cuda:0'"),
         ("train/patient00001/view1.png", "train/patient00001/view1.png"),
         ("https://example.org/a/b", "https://example.org/a/b"),
-        ("see https://example.org/a", "see https://example.org/a"),
         ("1/2 of an image, and / or none", "1/2 of an image, and / or none"),
         ({"/a/b": ["/c/d", 3, None, True]}, {"b": ["d", 3, None, True]}),
     ],

@@ -14,23 +14,9 @@ from pathlib import Path
 import pytest
 
 from doll_monai import __version__
+from tiny_preset import PRESET
 
 ROOT = Path(__file__).resolve().parents[3]
-PRESET = {
-    "members": ["resnet10_narrow", "densenet_tiny"],
-    "backbone_member": 0,
-    "gradcam_layers": ["layer4", "features.denseblock3"],
-    "image_size": [48, 48],
-    "num_workers": 0,
-    "classifier": {"max_epochs": 1, "batch_size": 8},
-    "labels": {"ig_steps": 4},
-    "pretraining": {"max_epochs": 1, "batch_size": 8},
-    "task_images": {"training": 5, "validation": 3},
-    "fine_tuning": {"max_epochs": 1, "batch_size": 5},
-    "adapter": {},
-    "scratch": {},
-    "expected_seconds": {},
-}
 
 
 def _tracked(folder: str) -> set[str]:
@@ -117,9 +103,8 @@ def test_all_stages_run_from_an_installed_wheel_in_an_empty_folder(built: Path, 
         file.extractall(folder / "zoo")
     bundle = folder / "zoo" / "lung_cxr_segmentation"
     command = [str(programs / "python"), "-m", "monai.bundle", "run", "--bundle_root", str(bundle)]
-    command += ["--config_file", str(bundle / "configs" / "inference.json"), "--dataset_dir", "images/valid"]
-    done = subprocess.run(
-        [*command, "--output_dir", "again"], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    command += ["--config_file", str(bundle / "configs" / "inference.json")]
+    command += ["--dataset_dir", "images/valid", "--output_dir", "again"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(list((folder / "again").rglob("*_lungs.nii.gz"))) == len(masks)

@@ -1,7 +1,5 @@
 """A run for every test of the page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

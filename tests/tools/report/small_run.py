@@ -24,15 +24,20 @@ IMAGES = [f"valid/patient{number}/study1/view1_frontal.png" for number in range(
 Row = dict[str, Any]
 
 
-def write_json(path: Path, content: Any) -> None:
+def write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
+    path.write_bytes(content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    write(path, json.dumps(content).encode())
 
 
 def write_csv(path: Path, header: str, rows: list[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [",".join(map(str, row.values() if isinstance(row, dict) else row)) for row in rows]
-    path.write_text("\n".join([header, *lines] if header else lines) + "\n")
+    """A table of rows that are dictionaries, sequences, or lines; without a header where that is blank."""
+    rows = [row.values() if isinstance(row, dict) else row for row in rows]
+    lines = [row if isinstance(row, str) else ",".join(map(str, row)) for row in rows]
+    write(path, ("\n".join([header, *lines] if header else lines) + "\n").encode())
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
@@ -46,20 +51,19 @@ def square() -> np.ndarray:
     return mask
 
 
-def score(image: str, observation: str, source: str, share: float, iou: float, hit: int = 1, truth: float = 0.1) -> Row:
-    values = (image, observation, source, share, iou, hit, truth)
-    return dict(zip(("image", "observation", "source", "share", "iou", "hit", "truth_share"), values, strict=True))
+def score(image: str, observation: str, source: str, share: float, iou: float, hit: int = 1) -> Row:
+    row = {"image": image, "observation": observation, "source": source}
+    return {**row, "share": share, "iou": iou, "hit": hit, "truth_share": 0.1}
 
 
 def validation_rows() -> list[Row]:
     """28 images of Lung Opacity and 2 of Edema; the consensus is best at 0.2, Edema alone would be at 0.1."""
     rows = []
     for source in SOURCES:
-        best = 0.2 if source == "consensus" else 0.1
-        for number in range(28):
-            rows += [score(f"o{number}", "Lung Opacity", source, s, 0.6 if s == best else 0.3) for s in (0.1, 0.2)]
-        for number in range(2):
-            rows += [score(f"e{number}", "Edema", source, s, 0.9 if s == 0.1 else 0.2) for s in (0.1, 0.2)]
+        for share in (0.1, 0.2):
+            opacity = 0.6 if share == (0.2 if source == "consensus" else 0.1) else 0.3
+            rows += [score(f"o{n}", "Lung Opacity", source, share, opacity) for n in range(28)]
+            rows += [score(f"e{n}", "Edema", source, share, 0.9 if share == 0.1 else 0.2) for n in range(2)]
     return rows
 
 
@@ -74,8 +78,8 @@ def rows_of_test_images() -> list[Row]:
     rows = []
     for source, (opacity, edema) in ious.items():
         for share, first, second in zip((0.1, 0.2), opacity, edema, strict=True):
-            rows.append(score(IMAGES[0], "Lung Opacity", source, share, first, hit=1, truth=0.2))
-            rows.append(score(IMAGES[1], "Edema", source, share, second, hit=int(source == "consensus"), truth=0.05))
+            rows.append(score(IMAGES[0], "Lung Opacity", source, share, first))
+            rows.append(score(IMAGES[1], "Edema", source, share, second, hit=int(source == "consensus")))
     return rows
 
 
@@ -95,98 +99,78 @@ def make_run(folder: Path) -> Path:
         write_label(run / "lung/adapter/predictions" / f"{stem}_lungs.nii.gz", square().T[None])
     save(data / "truth/0.png", square() * 255)
     write_csv(data / "truth.csv", "Path,finding,mask", [(f"data/{IMAGES[0]}", "Lung Opacity", "truth/0.png")])
-    write_csv(data / "index.csv", "id,image", [])
-    (data / "phantom.json").write_text("{}")
+    write_json(data / "phantom.json", {})
     records = [{"image": image, "label": labels} for image, labels in zip(IMAGES, raw, strict=True)]
     write_json(run / "chexpert/dataset.json", {"test": records})
     label_files = [{"image": image, "label": f"labels/{image[:-4]}.nii.gz"} for image in IMAGES]
     write_json(run / "labels/dataset.json", {"test": label_files})
     write_json(run / "task/dataset.json", {"test": label_files})
-    rows = [
-        (image, "Lung Opacity", 0.8, error, 20, 0.12, agreement)
-        for image, error, agreement in zip(IMAGES, (0.1, 0.2, 0.4, 0.9), (0.8, 0.6, 0.4, 0.2), strict=True)
-    ]
+    quality = zip(IMAGES, (0.1, 0.2, 0.4, 0.9), (0.8, 0.6, 0.4, 0.2), strict=True)
+    rows = [(image, "Lung Opacity", 0.8, error, 20, 0.12, agreement) for image, error, agreement in quality]
     write_csv(run / "labels/labels.csv", ",".join(COLUMNS), rows)
+    maps = map_sheet(np.stack([square().T, 1 - square().T])[:, np.newaxis], ["Lung Opacity"])
     for image in IMAGES[:2]:
-        path = (run / "labels" / "maps" / image).with_suffix(".png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(map_sheet(np.stack([square().T, 1 - square().T])[:, np.newaxis], ["Lung Opacity"]))
+        write(run / "labels/maps" / image, maps)
     metrics = [("auroc", 0.75), ("auroc_observations", 2), ("auroc_Lung_Opacity", 1.0), ("auroc_Edema", 0.5)]
     write_csv(run / "classifier/metrics.csv", "", [*metrics, ("val_loss", "nan")])
-    scores = [[0.9, *[0.1] * 13], [0.2, *[0.1] * 13], [0.8, *[0.1] * 13], [0.1] * 14]
-    predictions = [
-        [data / image, *[0.1] * OPACITY, *row[: 14 - OPACITY]] for image, row in zip(IMAGES, scores, strict=True)
-    ]
+    predictions = [[data / image, *[0.1] * 14] for image in IMAGES]
+    for row, probability in zip(predictions, (0.9, 0.2, 0.8, 0.1), strict=True):
+        row[1 + OPACITY] = probability
     write_csv(run / "classifier/predictions.csv", "", predictions)
-    write_csv(run / "localization/validation/localization.csv", ",".join(rows_of_test_images()[0]), validation_rows())
-    write_csv(run / "localization/test/localization.csv", ",".join(rows_of_test_images()[0]), rows_of_test_images())
+    for part, scores in (("validation", validation_rows()), ("test", rows_of_test_images())):
+        write_csv(run / "localization" / part / "localization.csv", ",".join(scores[0]), scores)
     for network, dice, iou in (("adapter", 0.95, 0.905), ("scratch", 0.9, "nan")):
         write_csv(run / f"lung/{network}/evaluation/metrics.csv", "", [("dice", dice), ("iou", iou)])
         raw_rows = [(data / image, value, value) for image, value in zip(IMAGES, (0.9, 0.97, 0.96, "nan"), strict=True)]
         write_csv(run / f"lung/{network}/evaluation/dice_raw.csv", "filename,class0,mean", raw_rows)
-    stages = [
-        {"name": "train_resnet10", "command": "python -m monai.bundle run <a>", "seconds": 61.25, "run_id": None},
-        {"name": "labels", "command": "python -m monai.bundle run b", "seconds": 2.5, "run_id": None},
-        {"name": "generate_labels", "command": "python -m monai.bundle run c", "seconds": None, "run_id": None},
-    ]
+    seconds = {"train_resnet10": 61.25, "labels": 2.5, "generate_labels": None}
+    stages = [{"name": name, "command": f"run <a> {name}", "seconds": time} for name, time in seconds.items()]
     pipeline = {"preset": "demo", "chexpert": str(data), "task": "lung", "task_data": str(data), "stages": stages}
     write_json(run / "pipeline.json", {**pipeline, "members": ["resnet10", "densenet"], "image_size": [SIZE, SIZE]})
     return run
 
 
-def write_many_images(run: Path, count: int, kinds: int = 10) -> Path:
+def write_many_images(run: Path, count: int) -> Path:
     """Replace the run's labeled images by many: 320 pixels with noise, two observations, three members."""
     generator, data, size = np.random.default_rng(0), run.parent / "data", 160
-    rows, records, truth = [], [], []
-    for number in range(count):
-        name, kind = f"train/patient{number:05d}/study1/view1_frontal.jpg", number % kinds
-        places = [
-            (run.parent / "data", name, ".jpg"),
-            (run / "labels" / "labels", name, ".nii.gz"),
-            (run / "labels" / "maps", name, ".png"),
-        ]
-        files = [(folder / path).with_suffix(suffix) for folder, path, suffix in places]
-        if number < kinds:
-            noise = generator.normal(0, 4, (320, 320)) + 60 * _blurred(generator, 320, 40) + 120
-            save(files[0], noise.clip(0, 255))
-            label = np.zeros((14, size, size), np.uint8)
-            for channel in (OPACITY, EDEMA):
-                evidence = _blurred(generator, size, 12)
-                label[channel] = np.select([evidence > 1.3, evidence > 1], [1, 255])
-            write_label(files[1], label)
-            maps = np.abs([[_blurred(generator, 64, 5) for _ in range(2)] for _ in range(3)])
-            files[2].parent.mkdir(parents=True, exist_ok=True)
-            files[2].write_bytes(map_sheet(maps.astype(np.float32), ["Lung Opacity", "Edema"]))
-            save(data / f"truth/many{kind}.png", _blurred(generator, 320, 20) * 255 > 255)
-        else:
-            for file in files:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                first = Path(str(file).replace(f"patient{number:05d}", f"patient{kind:05d}"))
-                file.write_bytes(first.read_bytes())
-        for observation in ("Lung Opacity", "Edema"):
-            figures = generator.random(4).round(4)
-            rows.append((name, observation, figures[0], figures[1], 34, 0.1, figures[3]))
-            truth.append((name, observation, f"truth/many{kind}.png"))
-        records.append({"image": name, "label": f"labels/{name[:-4]}.nii.gz"})
+    names = [f"train/patient{number:05d}/study1/view1_frontal" for number in range(count)]
+    places = ((data, "jpg"), (run / "labels/labels", "nii.gz"), (run / "labels/maps", "png"))
+    files = [folder / f"{names[0]}.{suffix}" for folder, suffix in places]
+    noise = generator.normal(0, 4, (320, 320)) + 60 * _blurred(generator, 320, 40) + 120
+    save(files[0], noise.clip(0, 255))
+    label = np.zeros((14, size, size), np.uint8)
+    for channel in (OPACITY, EDEMA):
+        evidence = _blurred(generator, size, 12)
+        label[channel] = np.select([evidence > 1.3, evidence > 1], [1, 255])
+    write_label(files[1], label)
+    maps = np.abs([[_blurred(generator, 64, 5) for _ in range(2)] for _ in range(3)])
+    write(files[2], map_sheet(maps.astype(np.float32), ["Lung Opacity", "Edema"]))
+    save(data / "truth/many.png", _blurred(generator, 320, 20) * 255 > 255)
+    for name in names[1:]:
+        for (folder, suffix), file in zip(places, files, strict=True):
+            write(folder / f"{name}.{suffix}", file.read_bytes())
+    pairs = [(f"{name}.jpg", observation) for name in names for observation in ("Lung Opacity", "Edema")]
+    figures = generator.random((len(pairs), 3)).round(4)
+    rows = [(*pair, first, second, 34, 0.1, third) for pair, (first, second, third) in zip(pairs, figures, strict=True)]
     write_csv(run / "labels/labels.csv", ",".join(COLUMNS), rows)
+    records = [{"image": f"{name}.jpg", "label": f"labels/{name}.nii.gz"} for name in names]
     write_json(run / "labels/dataset.json", {"training": records})
-    write_csv(data / "truth.csv", "Path,finding,mask", truth)
+    write_csv(data / "truth.csv", "Path,finding,mask", [(*pair, "truth/many.png") for pair in pairs])
     write_json(run / "pipeline.json", json.loads((run / "pipeline.json").read_text()) | {"members": ["a", "b", "c"]})
     return run
 
 
 def _blurred(generator: np.random.Generator, size: int, sigma: float) -> np.ndarray:
     """Smooth noise, (size, size), of mean about 0 and standard deviation 1."""
-    values = gaussian_filter(generator.normal(size=(size, size)), sigma, mode="wrap")
-    normal: np.ndarray = values / values.std()
-    return normal
+    values: np.ndarray = gaussian_filter(generator.normal(size=(size, size)), sigma, mode="wrap")
+    return values / values.std()
 
 
 def add_comparison(folder: Path, task: str) -> None:
     """A comparison of two initializations with one and with five images; the second is better by 0.05 and by 0.01."""
     settings = {"task": task, "iterations": 20, "batch_size": 5, "images": {"training": 9, "validation": 4, "test": 9}}
     write_json(folder / "settings.json", settings)
-    ends = [f"{name}{end}" for name in ("iou", "dice", "hd95") for end in ("", "_low", "_high")]
+    ends = ",".join(f"{name}{end}" for name in ("iou", "dice", "hd95") for end in ("", "_low", "_high"))
     summary, curves = [], []
     for init, iou in (("scratch", 0.75), ("doll", 0.8)):
         for shots in (1, 5):
@@ -197,13 +181,10 @@ def add_comparison(folder: Path, task: str) -> None:
             save(cell / "scores" / "overlays.png", np.full((30, 90), 200))
             record = {"initialization": init, "tuning": "full", "shots": shots, "seed": 0}
             write_json(cell / "cell.json", {**record, "command": f"python -m monai.bundle run {init}_full"})
+    write_csv(folder / "summary.csv", f"split,shots,initialization,tuning,class,seeds,images,{ends}", summary)
     pair = ("test", "doll/full", "scratch/full", "", 2, 9, "all")
     differences = [(*pair, 1, *[0.05, 0.01, 0.09] * 3), (*pair, 5, *[0.01, -0.03, 0.05] * 3)]
-    write_csv(
-        folder / "summary.csv", ",".join(["split,shots,initialization,tuning,class,seeds,images", *ends]), summary
-    )
-    header = ",".join(["split,first,second,chosen,seeds,images,class,shots", *ends])
-    write_csv(folder / "differences.csv", header, differences)
+    write_csv(folder / "differences.csv", f"split,first,second,chosen,seeds,images,class,shots,{ends}", differences)
     write_csv(folder / "curves.csv", "initialization,tuning,shots,seed,iteration,iou,dice", curves)
 
 

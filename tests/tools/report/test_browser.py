@@ -76,9 +76,21 @@ def _near(pixels: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
     return (np.abs(pixels.astype(int) - color) < 12).all(axis=-1)
 
 
-def test_the_worst_pair_comes_first_and_keys_step(page: Any) -> None:
+def _at(page: Any, position: str) -> None:
+    page.wait_for_function(f"document.getElementById('position').textContent === '{position}'")
+
+
+def _fade(page: Any, percent: int) -> None:
+    """Set the opacity; keys then go to the page again."""
+    page.locator("#opacity").fill(str(percent))
+    page.locator("#opacity").evaluate("element => element.blur()")
+    page.wait_for_timeout(200)
+
+
+def test_the_worst_pair_comes_first_and_keys_and_buttons_step(page: Any) -> None:
     """The one image with ground truth comes first by IoU; by completeness the last image is the worst."""
-    assert page.locator("#position").inner_text() == "1 of 4"
+    _at(page, "1 of 4")
+    assert "label of Lung Opacity, its ground truth outlined" in page.locator("#overlay").get_attribute("aria-label")
     assert IMAGES[0] in _facts(page)
     assert "IoU with the ground truth 1.000" in _facts(page)
     page.select_option("#measure", "completeness")
@@ -89,23 +101,19 @@ def test_the_worst_pair_comes_first_and_keys_step(page: Any) -> None:
         page.keyboard.press(key)
         page.wait_for_function(f"document.getElementById('facts').textContent.includes('{IMAGES[number]}')")
     page.keyboard.press("ArrowLeft")  # there is nothing before the first
-    assert page.locator("#position").inner_text() == "1 of 4"
-
-
-def test_buttons_step_too(page: Any) -> None:
-    page.click("#next")
-    page.wait_for_function("document.getElementById('position').textContent === '2 of 4'")
-    page.click("#previous")
-    page.wait_for_function("document.getElementById('position').textContent === '1 of 4'")
+    _at(page, "1 of 4")
+    for button, position in (("#next", "2 of 4"), ("#previous", "1 of 4")):
+        page.click(button)
+        _at(page, position)
 
 
 def test_filters_choose_pairs(page: Any) -> None:
     page.check("#known")
-    page.wait_for_function("document.getElementById('position').textContent === '1 of 1'")
+    _at(page, "1 of 1")
     page.uncheck("#known")
     page.select_option("#measure", "agreement")
     page.locator("#kept").fill("50")
-    page.wait_for_function("document.getElementById('position').textContent === '1 of 2'")
+    _at(page, "1 of 2")
     assert "agreement 0.200 to 0.400" in page.locator("#kept-text").inner_text()
     assert page.locator("#observation option").all_inner_texts() == ["all", "Lung Opacity"]
 
@@ -113,29 +121,23 @@ def test_filters_choose_pairs(page: Any) -> None:
 def test_the_label_is_drawn_where_it_is_and_opacity_fades_it(page: Any) -> None:
     """Foreground of the small run: rows 8 to 19, columns 4 to 13 of 32."""
     page.uncheck("#truth")
-    page.locator("#opacity").fill("100")
+    _fade(page, 100)
     drawn, plain = _pixels(page, "overlay"), _pixels(page, "plain")
     row, column = np.nonzero((drawn != plain).any(axis=-1))
     scale = drawn.shape[0] / SIZE
-    assert np.allclose(
-        [row.min(), row.max() + 1, column.min(), column.max() + 1], np.array([8, 20, 4, 14]) * scale, atol=2
-    )
+    place = [row.min(), row.max() + 1, column.min(), column.max() + 1]
+    assert np.allclose(place, np.array([8, 20, 4, 14]) * scale, atol=2)
     assert _near(drawn, ORANGE).sum() > 100
-    page.locator("#opacity").fill("0")
-    page.wait_for_timeout(200)
+    _fade(page, 0)
     assert (_pixels(page, "overlay") == plain).all()
-    page.locator("#opacity").evaluate("element => element.blur()")
-    page.keyboard.press("+")
-    assert page.locator("#opacity-text").inner_text() == "10 %"
-    page.keyboard.press("-")
-    assert page.locator("#opacity-text").inner_text() == "0 %"
+    for key, text in (("+", "10 %"), ("-", "0 %")):
+        page.keyboard.press(key)
+        assert page.locator("#opacity-text").inner_text() == text
 
 
 def test_the_truth_is_outlined_and_a_key_takes_it_away(page: Any) -> None:
-    page.locator("#opacity").fill("0")
-    page.wait_for_timeout(200)
+    _fade(page, 0)
     assert _near(_pixels(page, "overlay"), BLUE).sum() > 100
-    page.locator("#opacity").evaluate("element => element.blur()")
     page.keyboard.press("t")
     page.wait_for_timeout(200)
     assert not _near(_pixels(page, "overlay"), BLUE).any()
@@ -146,8 +148,7 @@ def test_members_maps_can_be_chosen_where_they_are_kept(page: Any) -> None:
     names = page.locator("#sources").inner_text().split()
     assert names == ["label", "mean", "map", "resnet10", "densenet"]
     page.uncheck("#truth")
-    page.locator("#opacity").fill("100")
-    page.locator("#opacity").evaluate("element => element.blur()")
+    _fade(page, 100)
     bright = []
     for key in ("3", "4"):
         page.keyboard.press(key)
@@ -160,12 +161,6 @@ def test_members_maps_can_be_chosen_where_they_are_kept(page: Any) -> None:
     page.keyboard.press("End")
     page.wait_for_function(f"!document.getElementById('facts').textContent.includes('{IMAGES[0]}')")
     assert page.locator("input[name=source]").last.is_disabled()
-
-
-def test_pictures_are_described(page: Any) -> None:
-    assert page.locator("img:not([alt]), svg:not([aria-label]), canvas:not([aria-label])").count() == 0
-    text = page.locator("#overlay").get_attribute("aria-label")
-    assert "label of Lung Opacity, its ground truth outlined" in text
 
 
 @pytest.mark.parametrize(
@@ -186,18 +181,15 @@ def test_the_page_fits_and_a_picture_of_it_is_kept(
     page.close()
 
 
-def test_on_paper_the_controls_are_left_out(page: Any) -> None:
+def test_on_paper_and_without_scripts_the_images_are_still_there(chromium: Any, page: Any, report: Path) -> None:
     page.emulate_media(media="print")
-    assert not page.locator("#label-browser").is_visible()
-    assert page.locator("img[alt^=Radiograph]").first.is_visible()
-
-
-def test_without_scripts_the_images_are_still_there(chromium: Any, report: Path) -> None:
-    page = chromium.new_page(java_script_enabled=False)
-    page.goto(report.as_uri())
-    assert page.locator("noscript").inner_text() or page.get_by_text("The browser needs JavaScript").count()
-    assert page.locator("img[alt^=Radiograph]").first.is_visible()
-    page.close()
+    plain = chromium.new_page(java_script_enabled=False)
+    plain.goto(report.as_uri())
+    for shown in (page, plain):
+        assert not shown.locator("#label-browser").is_visible()
+        assert shown.locator("img[alt^=Radiograph]").first.is_visible()
+    assert plain.get_by_text("The browser needs JavaScript").count()
+    plain.close()
 
 
 def test_a_page_of_a_thousand_images_is_below_30_megabytes_and_works(chromium: Any, tmp_path: Path) -> None:
@@ -207,6 +199,5 @@ def test_a_page_of_a_thousand_images_is_below_30_megabytes_and_works(chromium: A
     assert report.stat().st_size < 30e6
     page = chromium.new_page()
     page.goto(report.as_uri())
-    page.wait_for_function("document.getElementById('facts').textContent !== ''")
-    assert page.locator("#position").inner_text() == "1 of 2000"
+    _at(page, "1 of 2000")
     page.close()
