@@ -13,16 +13,10 @@ Points = tuple[int, int, slice, torch.Tensor, torch.Tensor]
 
 
 class Group:
-    """Images that share batches, each with its own targets.
+    """Images (B, 1, H, W) that share batches, each with at least one target of its own.
 
-    Args:
-        path, run: the network, and how to run it.
-        inputs, baselines: (B, 1, H, W).
-        targets: B lists of at least one target.
-        batch_size: images times nodes in one forward pass.
-
-    Attributes:
-        difference: (B, C, h, w), of image and baseline behind the stem.
+    ``batch_size`` is images times nodes in one forward pass; ``difference`` that of image and baseline behind the stem,
+    (B, C, h, w).
     """
 
     def __init__(
@@ -39,15 +33,10 @@ class Group:
         self.difference = path.enter(inputs) - self.baselines
 
     def points(self, images: Sequence[int], targets: Sequence[list[int]], nodes: Sequence[float]) -> Iterator[Points]:
-        """Gradients, with respect to the features behind the stem, and logits of some images' targets at the nodes.
+        """Gradients behind the stem, and logits, of some images' targets at nodes from 0 (baseline) to 1 (image).
 
         The images of a batch are independent, so one backward pass serves the k-th target of each of them, whichever
         it is; an image with fewer targets repeats its first.
-
-        Args:
-            images: positions in the group.
-            targets: of each of these images.
-            nodes: places on the path, 0 at the baseline and 1 at the image.
         """
         most = max(map(len, targets))
         padded = [own + own[:1] * (most - len(own)) for own in targets]

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from captum.attr import IntegratedGradients
 
 from doll_monai.attribution.group import Group
-from doll_monai.attribution.nested import nested
+from doll_monai.attribution.nested import completeness_error, nested
 from doll_monai.attribution.path import Network, Path, Run, path_through
-from doll_monai.attribution.quadrature import METHODS, completeness_error, quadrature
-from doll_monai.attribution.reference import captum_gradient
 from doll_monai.utils.errors import InputError
 
 ENGINES = ("doll", "captum")
 """The implementation here, and captum's, which is the reference."""
+METHODS = ("nested", "gausslegendre")
+"""Quadrature rules: that of the module ``nested``, and one with fixed nodes."""
 
 
 @dataclass
@@ -27,7 +29,7 @@ class PathGradient:
 
     Attributes:
         gradient: (B, T, H, W) float32, signed, averaged along the path; times ``x - b`` it is the attribution (eq. 1).
-        completeness_error: (B, T), see ``quadrature``; NaN where a target was not asked for.
+        completeness_error: (B, T), see ``nested``; NaN where a target was not asked for.
         n_steps: (B, T) int64, steps of the quadrature.
     """
 
@@ -61,7 +63,7 @@ def path_gradient(
         target: (B, T) bool, the targets wanted of each image.
         baselines: a number or (B, 1, H, W).
         n_steps: steps of the quadrature, of ``nested`` the fewest.
-        method: ``nested``, ``gausslegendre`` or ``riemann_middle``, see ``quadrature``.
+        method: ``nested`` or ``gausslegendre``.
         internal_batch_size: images times steps in one forward pass; bounds the memory.
         engine: ``doll``, or ``captum`` (one call a target, ``gausslegendre`` for ``nested``).
         tolerance, max_steps: completeness error that ``nested`` is content with, and the most steps that it takes.
@@ -84,14 +86,18 @@ def path_gradient(
     whole = network.network if isinstance(network, Path) else network
     origin = baseline if isinstance(baselines, torch.Tensor) else baseline[:1]
     change = _logits(whole, inputs, internal_batch_size) - _logits(whole, origin, internal_batch_size)
+    gradient = inputs.new_zeros((*wanted.shape, *inputs.shape[2:]))
+    steps = torch.full_like(wanted, n_steps, dtype=torch.int64)
     if engine == "captum":
-        options = {"n_steps": n_steps, "method": "gausslegendre" if method == "nested" else method}
-        gradient = captum_gradient(lambda x: run(x, whole), inputs, baseline, wanted, internal_batch_size, **options)
-        steps = torch.full_like(wanted, n_steps, dtype=torch.int64)
+        explainer = IntegratedGradients(lambda x: run(x, whole), multiply_by_inputs=False)
+        for channel in wanted.any(dim=0).nonzero().flatten().tolist():
+            for index in wanted[:, channel].nonzero().flatten().split(internal_batch_size):
+                options = {"n_steps": n_steps, "internal_batch_size": internal_batch_size}
+                part = explainer.attribute(inputs[index], baseline[index], channel, **options)
+                gradient[index, channel] = part[:, 0].detach().to(gradient.dtype)
     else:
         path = network if isinstance(network, Path) else path_through(network)
-        gradient = inputs.new_zeros((*wanted.shape, *inputs.shape[2:]))
-        steps = torch.zeros_like(wanted, dtype=torch.int64)
+        nodes, weights = np.polynomial.legendre.leggauss(n_steps)
         for images in _images_together(wanted, max(internal_batch_size // n_steps, 1)):
             rows, columns = wanted[images].nonzero(as_tuple=True)
             targets = [row.nonzero().flatten().tolist() for row in wanted[images]]
@@ -100,10 +106,10 @@ def path_gradient(
             with torch.enable_grad():
                 if method == "nested":
                     average, taken = nested(group, change[rows, columns].cpu(), n_steps, tolerance, max_steps)
+                    steps[rows, columns] = taken.to(steps.device)
                 else:
-                    average, taken = group.average(*quadrature(n_steps, method)), torch.full((len(rows),), n_steps)
+                    average = group.average((nodes + 1) / 2, weights / 2)
             gradient[rows, columns] = path.back(average, *inputs.shape[2:])
-            steps[rows, columns] = taken.to(steps.device)
     total = (gradient * (inputs - baseline)).sum(dim=(2, 3))
     error = completeness_error(total, change).masked_fill(~wanted, float("nan"))
     return PathGradient(gradient, error, steps.masked_fill(~wanted, 0))
@@ -120,6 +126,5 @@ def _images_together(wanted: torch.Tensor, count: int) -> tuple[torch.Tensor, ..
 
     Those with as many targets come together, since a group needs as many backward passes as its busiest image.
     """
-    wanted_targets = wanted.sum(dim=1)
-    order = wanted_targets.argsort(descending=True, stable=True)[: int(wanted.any(dim=1).sum())]
+    order = wanted.sum(dim=1).argsort(descending=True, stable=True)[: int(wanted.any(dim=1).sum())]
     return order.split(count) if len(order) else ()

@@ -23,13 +23,9 @@ class Path:
     """A network as an affine ``stem`` and the ``rest``: rest(stem(x)) is the network's output.
 
     A straight path in the image is a straight path behind an affine layer, and the gradient with respect to the image
-    is the layer's transpose applied to the gradient behind it. So the stem runs once for an image and its transpose
-    once for an (image, target), however many steps there are; in ``float32``, where the rest may run in less.
-
-    Attributes:
-        network: (B, 1, H, W) images to (B, T) logits.
-        rest: (B, C, h, w) features to (B, T) logits.
-        stem: images to features; None where the network cannot be split, the features are then the image.
+    is the layer's transpose applied to the gradient behind it. So the stem, (B, 1, H, W) -> (B, C, h, w), runs once for
+    an image and its transpose once for an (image, target), however many steps there are; in ``float32``, where the rest
+    may run in less. Where a network cannot be split, there is no stem and the features are the image.
     """
 
     network: Network
@@ -59,9 +55,6 @@ def path_through(network: Network) -> Path:
 
     Batch normalizations that directly follow a convolution are folded into it. A network that ``torch.fx`` cannot
     trace (one line is logged), or whose first layer is no convolution of the image, is taken as a whole.
-
-    Args:
-        network: (B, 1, H, W) -> (B, T).
     """
     whole = Path(network, network)
     if not isinstance(network, nn.Module):
@@ -110,7 +103,8 @@ def _take_stem(traced: fx.GraphModule) -> nn.Sequential | None:
     while len(node.users) == 1:
         node = next(iter(node.users))
         layer = _layer(traced, node)
-        if layer is None:
+        padding = isinstance(layer, nn.ConstantPad2d) and layer.value == 0
+        if layer is None or not (padding or isinstance(layer, nn.Identity | nn.Conv2d)):
             break
         layers[node.target] = layer
         if isinstance(layer, nn.Conv2d):
@@ -118,8 +112,6 @@ def _take_stem(traced: fx.GraphModule) -> nn.Sequential | None:
                 traced.set_submodule(name, nn.Identity())
             traced.set_submodule(node.target, _Entry())
             return nn.Sequential(*layers.values())
-        if not isinstance(layer, nn.Identity) and not (isinstance(layer, nn.ConstantPad2d) and layer.value == 0):
-            break
     return None
 
 

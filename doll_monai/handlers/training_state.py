@@ -16,10 +16,9 @@ from monai.utils import set_determinism
 from torch import nn
 
 from doll_monai.handlers.engine import data_loader_of
-from doll_monai.networks.adapter_file import save_adapter
 from doll_monai.networks.adapters import AdaptedNetwork
 from doll_monai.networks.parameters import count_parameters
-from doll_monai.networks.weights import read_checkpoint, save_weights
+from doll_monai.networks.weights import read_checkpoint, save_adapter, save_weights
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.folder_lock import lock_folder
 from doll_monai.utils.processes import process_rank

@@ -31,12 +31,8 @@ class AutocastInferer(Inferer):
     evaluators on every device without a subclassed engine. The network gets channels-last plain tensors; the output
     has the input's metadata, so that transforms can be inverted. The device and precision in use are logged once.
 
-    Args:
-        inferer: the inferer to wrap; ``SimpleInferer`` by default.
-        dtype: ``auto`` (see ``preferred_dtype``) or the name of a ``torch`` dtype; ``float32`` switches it off.
-
-    Raises:
-        InputError: when ``dtype`` is no floating point type of ``torch``.
+    ``dtype`` is ``auto`` (see ``preferred_dtype``) or the name of a floating point type of ``torch``, of which
+    ``float32`` switches autocast off; anything else is an ``InputError``.
     """
 
     @explained

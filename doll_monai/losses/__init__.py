@@ -1,6 +1,10 @@
 """Losses for labels that are partly unknown or wrong."""
 
-from doll_monai.losses.partial import ObservationLoss, PartialLabelLoss
-from doll_monai.losses.robust import GeneralizedCrossEntropyLoss, NoiseRobustDiceLoss
+from doll_monai.losses.partial import (
+    GeneralizedCrossEntropyLoss,
+    NoiseRobustDiceLoss,
+    ObservationLoss,
+    PartialLabelLoss,
+)
 
 __all__ = ["GeneralizedCrossEntropyLoss", "NoiseRobustDiceLoss", "ObservationLoss", "PartialLabelLoss"]

@@ -9,10 +9,10 @@ from torch import nn
 
 
 class Committee(nn.Module):
-    """Mean logits of K classifiers of the same input and the same observations.
+    """Mean logits of K >= 1 classifiers of the same observations, each ``(B, C, H, W) -> (B, T)`` logits.
 
-    ``members`` are K >= 1 networks, each ``(B, C, H, W) -> (B, T)`` logits. An ``EnsembleEvaluator`` runs them one by
-    one, while the committee itself is an ordinary network with one ``model.pt``.
+    An ``EnsembleEvaluator`` runs the members one by one, while the committee itself is an ordinary network with one
+    ``model.pt``.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:

@@ -28,10 +28,8 @@ def parameter_groups(network: nn.Module, rates: Mapping[str, float], default: fl
     """Optimizer groups of the trained parameters, with a learning rate of their own for some parts of a network.
 
     MONAI's ``generate_param_groups`` takes frozen parameters too and says nothing about a part that is not there.
-    ``rates`` maps a part (prefix of its parameters' names) to its learning rate.
-
-    Raises:
-        InputError: when the network has no such part, unless its rate is the default.
+    ``rates`` maps a part (prefix of its parameters' names) to its learning rate; ``InputError`` when the network has no
+    such part, unless its rate is the default.
     """
     groups: dict[str, list[nn.Parameter]] = {part: [] for part in (*rates, "")}
     for name, parameter in network.named_parameters():

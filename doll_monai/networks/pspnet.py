@@ -15,9 +15,7 @@ class DilatedResNet(nn.Sequential):
     """The convolutional part of a MONAI 2-D ResNet at output stride 8: (B, C, H, W) -> (B, out_channels, H/8, W/8).
 
     Its ``state_dict`` has the keys of the classifier's without ``fc.*``, so that a classifier's weights load strictly.
-
-    ``resnet`` is a MONAI ``ResNet`` with ``spatial_dims=2`` and ``conv1_t_stride=2``; it is taken over, not copied, and
-    any other network is a ``ValueError``.
+    ``resnet`` has ``conv1_t_stride=2`` and is taken over, not copied; any other network is a ``ValueError``.
     """
 
     def __init__(self, resnet: nn.Module) -> None:
@@ -52,8 +50,8 @@ def _convolution(in_channels: int, out_channels: int, kernel_size: int, norm: bo
 class PyramidPooling(nn.Module):
     """Means over 1 x 1, 2 x 2, 3 x 3 and 6 x 6 regions, each reduced and put beside the features.
 
-    Shape: (B, C, h, w) -> (B, out_channels, h, w), 2 C channels where the number of ``bins`` (regions a side) divides
-    C. The branch of one region has no batch normalization, so that a batch of one trains.
+    Shape: (B, C, h, w) -> (B, out_channels, h, w). The branch of one region has no batch normalization, so that a batch
+    of one trains.
     """
 
     def __init__(self, in_channels: int, bins: Sequence[int] = (1, 2, 3, 6)) -> None:

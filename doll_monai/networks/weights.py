@@ -13,30 +13,33 @@ from typing import Any
 import torch
 from torch import nn
 
-from doll_monai.networks.adapter_layers import within
-from doll_monai.networks.adapters import AdaptedNetwork
+from doll_monai.networks.adapters import AdaptedNetwork, within
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 
 StateDict = Mapping[str, torch.Tensor]
+PathLike = str | os.PathLike
+ADAPTER_FILE = ("model", "pretrained_sha256", "tuning", "settings")
+"""What ``adapter.pt`` holds: the trained weights by their names in the ``AdaptedNetwork``, the hash of the pre-trained
+checkpoint (empty without one), and the arguments that decide which weights are trained."""
 _MEMBER = re.compile(r"members\.(\d+)\.")
 
 
-def file_hash(path: str | os.PathLike) -> str:
+def file_hash(path: PathLike) -> str:
     """SHA-256 of a checkpoint, as hexadecimal digits; ``InputError`` when the file is missing."""
-    return hashlib.sha256(_content(path)).hexdigest()
+    return hashlib.sha256(_existing(path).read_bytes()).hexdigest()
 
 
-def read_checkpoint(path: str | os.PathLike) -> Any:
+def read_checkpoint(path: PathLike) -> Any:
     """What ``torch.save`` wrote, on the CPU; ``InputError`` when it is missing or cannot be read safely."""
-    content = io.BytesIO(_content(path))
+    file = _existing(path)
     try:
-        return torch.load(content, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(f"The file {path} is not a checkpoint that can be read safely; restore it.") from error
 
 
-def read_weights(path: str | os.PathLike) -> StateDict:
+def read_weights(path: PathLike) -> StateDict:
     """A network's state dict from a checkpoint that is one, or holds one as ``model``; ``InputError`` for another."""
     content = read_checkpoint(path)
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
@@ -46,20 +49,20 @@ def read_weights(path: str | os.PathLike) -> StateDict:
     return content
 
 
-def save_weights(content: Any, path: str | os.PathLike) -> None:
+def save_weights(content: Any, path: PathLike) -> None:
     """Atomic ``torch.save``; the same weights give the same bytes, whatever the file is called."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_atomic(path, buffer.getvalue())
 
 
-def load_weights(network: nn.Module, path: str | os.PathLike) -> nn.Module:
+def load_weights(network: nn.Module, path: PathLike) -> nn.Module:
     """Load a checkpoint strictly; ``InputError`` when it is missing or another network's."""
     _load_strictly(network, read_weights(path), path)
     return network
 
 
-def load_backbone(network: nn.Module, path: str | os.PathLike | None, member: int | None = None) -> nn.Module:
+def load_backbone(network: nn.Module, path: PathLike | None, member: int | None = None) -> nn.Module:
     """Load a ResNet's weights, all but its last layer, strictly into ``network.backbone``.
 
     Those of a color image are summed over the colors where the backbone takes one channel. Counters of batches
@@ -95,7 +98,7 @@ def load_backbone(network: nn.Module, path: str | os.PathLike | None, member: in
     return network
 
 
-def load_pretrained(network: nn.Module, path: str | os.PathLike | None, head: str = "head") -> nn.Module:
+def load_pretrained(network: nn.Module, path: PathLike | None, head: str = "head") -> nn.Module:
     """Load a pre-trained segmentation network, all but its head, strictly into a network for other classes.
 
     Adapters and head keep their initial values.
@@ -120,12 +123,12 @@ def load_pretrained(network: nn.Module, path: str | os.PathLike | None, head: st
     return network
 
 
-def is_classifier(path: str | os.PathLike) -> bool:
+def is_classifier(path: PathLike) -> bool:
     """Whether a checkpoint is a ResNet's or a committee's, of which a segmentation network can take the backbone."""
     return any(name == "conv1.weight" or _MEMBER.match(name) for name in _plain_weights(path))
 
 
-def assemble_committee(checkpoints: Sequence[str | os.PathLike], path: str | os.PathLike) -> None:
+def assemble_committee(checkpoints: Sequence[PathLike], path: PathLike) -> None:
     """Write the committee's checkpoint from those of its members, in their order."""
     weights = {}
     for number, checkpoint in enumerate(checkpoints):
@@ -133,27 +136,67 @@ def assemble_committee(checkpoints: Sequence[str | os.PathLike], path: str | os.
     save_weights(weights, path)
 
 
-def different_weights(first: StateDict, second: StateDict) -> list[str]:
+def save_adapter(network: AdaptedNetwork, path: PathLike, pretrained: PathLike | None) -> None:
+    """Write what was trained of a network that was adapted to the checkpoint ``pretrained``; see ``ADAPTER_FILE``.
+
+    Raises:
+        InputError: when all of the network was trained, or ``pretrained`` is missing.
+    """
+    if network.tuning == "full":
+        raise InputError(f"A network that was trained as a whole has no adapter for {path}; save all its weights.")
+    sha256 = "" if pretrained is None else file_hash(pretrained)
+    content = (network.trainable_state_dict(), sha256, network.tuning, network.settings)
+    save_weights(dict(zip(ADAPTER_FILE, content, strict=True)), path)
+
+
+def load_adapter(network: AdaptedNetwork, path: PathLike, pretrained: PathLike | None) -> AdaptedNetwork:
+    """Make a network of the same declaration what it was when its adapter was saved, in place.
+
+    ``pretrained`` is the checkpoint that the adapter was trained on; None if there was none, then the network keeps
+    its frozen weights.
+
+    Raises:
+        InputError: when a file is missing, or the adapter belongs to another checkpoint, tuning or network; the network
+            is unchanged then.
+    """
+    content = read_checkpoint(path)
+    if not isinstance(content, Mapping) or any(name not in content for name in ADAPTER_FILE):
+        raise InputError(f"The file {path} is no adapter with {', '.join(ADAPTER_FILE)}; train it anew.")
+    sha256 = content["pretrained_sha256"]
+    if sha256 != ("" if pretrained is None else file_hash(pretrained)):
+        own = f"the one with SHA-256 {sha256}" if sha256 else "none"
+        raise InputError(f"{path} belongs to another pre-trained checkpoint than {pretrained}; give {own}.")
+    if wrong := _different(content["model"], network.trainable_state_dict()):
+        settings = ", ".join(f"{name} {value}" for name, value in content["settings"].items())
+        raise InputError(
+            f"{path} belongs to another network than network_def: {len(wrong)} trained weights differ, the first is "
+            f"'{wrong[0]}'; give the network_def that it was trained with: tuning {content['tuning']}, {settings}."
+        )
+    load_pretrained(network, pretrained)
+    network.load_state_dict(content["model"], strict=False)
+    return network
+
+
+def _existing(path: PathLike) -> Path:
+    if not Path(path).is_file():
+        raise InputError(f"The checkpoint {path} does not exist; train the network first or give another path.")
+    return Path(path)
+
+
+def _plain_weights(path: PathLike) -> StateDict:
+    """A checkpoint's weights by their names in the network that an ``AdaptedNetwork`` holds."""
+    return {name.removeprefix("network."): value for name, value in read_weights(path).items()}
+
+
+def _different(first: StateDict, second: StateDict) -> list[str]:
     """Names that only one of two state dicts has, then those of other shapes."""
     both = sorted(set(first) & set(second))
     return sorted(set(first) ^ set(second)) + [name for name in both if first[name].shape != second[name].shape]
 
 
-def _content(path: str | os.PathLike) -> bytes:
-    if not Path(path).is_file():
-        raise InputError(f"The checkpoint {path} does not exist; train the network first or give another path.")
-    return Path(path).read_bytes()
-
-
-def _plain_weights(path: str | os.PathLike) -> StateDict:
-    """A checkpoint's weights by their names in the network that an ``AdaptedNetwork`` holds."""
-    return {name.removeprefix("network."): value for name, value in read_weights(path).items()}
-
-
-def _load_strictly(network: nn.Module, weights: StateDict, path: str | os.PathLike) -> None:
+def _load_strictly(network: nn.Module, weights: StateDict, path: PathLike) -> None:
     """Load weights whose names and shapes must be the network's own; it is unchanged when they are refused."""
-    wrong = different_weights(weights, network.state_dict())
-    if wrong:
+    if wrong := _different(weights, network.state_dict()):
         raise InputError(
             f"The checkpoint {path} belongs to another network than network_def: {len(wrong)} weights differ, "
             f"the first is '{wrong[0]}'; give its own checkpoint or the network_def that it was trained with."

@@ -22,9 +22,8 @@ import torch
 from monai.data import MetaTensor
 from torch import nn
 
-from doll_monai.networks.adapter_file import load_adapter
 from doll_monai.networks.committee import Committee
-from doll_monai.networks.weights import load_weights
+from doll_monai.networks.weights import load_adapter, load_weights
 from doll_tools.annotate.served import ServedBundle
 
 REMEMBERED = 4

@@ -3,11 +3,4 @@
 The images are sums of schematic attenuation, not radiographs: **numbers measured on them say nothing about patients.**
 What they give is a data set with the habits of CheXpert (Irvin et al. 2019; its folders, CSV files, uncertain and
 unmentioned labels) whose ground truth is exact to the pixel.
-
-    doll prepare phantom --output DIR --count 400 --seed 0
 """
-
-from doll_tools.phantom.dataset import write_dataset
-from doll_tools.phantom.image import Radiograph, draw_image
-
-__all__ = ["Radiograph", "draw_image", "write_dataset"]

@@ -68,20 +68,16 @@ def cloud(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.nd
 
 
 class Person(NamedTuple):
-    """What stays the same from one image of a person to the next.
-
-    Thickness of fat, half width of the heart and sideways bow of the spine are in units, height of the lungs and bulge
-    of the aortic arch are factors, breasts an attenuation.
-    """
+    """What stays the same from one image of a person to the next."""
 
     sex: str
     age: int
-    fat: float
-    height: float
-    heart: float
-    aorta: float
-    curvature: float
-    breasts: float
+    fat: float  # thickness in units
+    height: float  # of the lungs, a factor
+    heart: float  # half width in units
+    aorta: float  # bulge of the arch, a factor
+    curvature: float  # sideways bow of the spine in units
+    breasts: float  # attenuation
 
 
 def draw_person(rng: np.random.Generator) -> Person:
@@ -95,12 +91,9 @@ def draw_person(rng: np.random.Generator) -> Person:
 
 
 class Canvas:
-    """A grid of pixels in body units, ``u`` (1, W) and ``v`` (H, 1) float32.
+    """A grid of pixels (H, W) in body units, ``u`` (1, W) and ``v`` (H, 1) float32.
 
-    Args:
-        shape: (H, W) in pixels.
-        origin: (u, v) = (0, 0) in pixels, as (x, y).
-        unit: pixels a unit.
+    ``origin`` is the pixel (x, y) where both are 0, ``unit`` is in pixels.
     """
 
     def __init__(self, shape: tuple[int, int], origin: tuple[float, float], unit: float) -> None:
@@ -109,10 +102,7 @@ class Canvas:
         self.v = ((np.arange(shape[0]) + 0.5 - origin[1]) / unit).astype(np.float32)[:, None]
 
     def strokes(self, lines: Iterable[Stroke], *, filled: bool = False, blur: float = 0.0) -> np.ndarray:
-        """Draw lines or, filled, polygons, antialiased: (H, W) float32 in 0..1; where they overlap the last one wins.
-
-        ``blur`` is the radius of a Gaussian blur in units.
-        """
+        """Draw lines or, filled, polygons, antialiased, the last one on top: (H, W) float32 in 0..1; blur in units."""
         height, width = self.shape
         image = Image.new("L", (2 * width, 2 * height))
         pen = ImageDraw.Draw(image)
@@ -129,29 +119,17 @@ class Canvas:
 
 
 class Anatomy:
-    """Outlines and attenuation maps of one healthy chest; all maps are (H, W) float32.
-
-    Args:
-        rng: source of the details (ribs, vessels, gas).
-        person: whose chest.
-        canvas: the grid.
-        inspiration: shift of the diaphragm in units, positive is deeper.
-        turn: turn of the patient about the long axis: shift of heart and breast bone against the spine, in units.
-        heart_scale: 1 is the person's own heart; larger is cardiomegaly.
-        widening: extra half width of the upper mediastinum in units.
-    """
+    """Outlines and attenuation maps (H, W) of a healthy chest, heart and mediastinum as large as the findings want."""
 
     def __init__(
-        self,
-        rng: np.random.Generator,
-        person: Person,
-        canvas: Canvas,
-        inspiration: float,
-        turn: float,
-        heart_scale: float,
-        widening: float,
+        self, rng: np.random.Generator, person: Person, canvas: Canvas, severities: dict[str, float], portable: bool
     ) -> None:
-        self.person, self.canvas, self.turn = person, canvas, turn
+        self.person, self.canvas = person, canvas
+        heart, wide = severities.get("Cardiomegaly"), severities.get("Enlarged Cardiomediastinum")
+        heart_scale = 1.0 if heart is None else (0.6 + (0.12 + 0.3 * heart)) / person.heart
+        widening = 0.0 if wide is None else 0.04 + 0.15 * wide
+        inspiration = float(rng.uniform(-0.2, 0.03) if portable else rng.uniform(-0.08, 0.1))
+        self.turn = turn = float(rng.normal(0, 0.03))  # about the long axis: shift of heart and breast bone
         self.domes = {
             -1: 1.52 * person.height + inspiration + rng.uniform(-0.04, 0.04),
             1: 1.62 * person.height + inspiration + rng.uniform(-0.05, 0.05),
@@ -167,9 +145,10 @@ class Anatomy:
         bottom = ramp((max(self.domes.values()) + 0.2 - v) / 0.12)
         self.mediastinum = (np.clip(1 - position * position, 0, 1) ** 0.35) * bottom
         self.silhouette = np.abs(position) < 1
-        lungs = {side: self._lung(side) for side in SIDES}
-        self.profiles = {side: lungs[side][0] for side in SIDES}
-        self.outlines = {side: lungs[side][1] & ~self.silhouette for side in SIDES}
+        self.profiles, self.outlines = {}, {}
+        for side in SIDES:
+            self.profiles[side], inside = self._lung(side)
+            self.outlines[side] = inside & ~self.silhouette
         self.air = AIR * (self.profiles[-1] + self.profiles[1]) * (1 - 0.93 * self.mediastinum)
         floor = self.domes[1] + 0.1 - 0.06 * np.cos(2.2 * (u - 0.2))
         self.heart = self.silhouette & (v > HEART_TOP + 0.5 * (u - 0.1) ** 2) & (v < floor)
@@ -276,13 +255,7 @@ class Anatomy:
         return 0.14 * plates + 0.09 * edges
 
     def rib(self, number: int, shift: np.ndarray | float = 0.0) -> tuple[slice, np.ndarray]:
-        """Attenuation of a pair of ribs, each a tilted ring: the rear arc above, the front arc below, fainter.
-
-        ``shift`` is a displacement downwards in units, a number or (1, W).
-
-        Returns:
-            the rows of the canvas that it crosses, and its map (rows, W) there.
-        """
+        """Rows that a pair of ribs crosses, and its attenuation there: tilted rings, brighter behind, shifted down."""
         wide, high, tilt, center = self.rib_ring(number)
         reach = np.flatnonzero(np.abs(self.canvas.v[:, 0] - center - tilt * wide / 2) < high + tilt * wide / 2 + 0.15)
         rows = slice(int(reach[0]), int(reach[-1]) + 1) if len(reach) else slice(0, 0)

@@ -38,19 +38,12 @@ FAINTEST = 0.02
 
 @dataclass
 class Change:
-    """What one finding does to the image; every map is (H, W).
+    """What one finding does to the image; every map is (H, W)."""
 
-    Attributes:
-        mask: where the change is notable, bool.
-        fill: share of the air that is replaced, 0..1.
-        added: attenuation added (or, where negative, removed).
-        collapse: 1 where the lung has left the chest wall and only air is there.
-    """
-
-    mask: np.ndarray
-    fill: np.ndarray | float = 0.0
-    added: np.ndarray | float = 0.0
-    collapse: np.ndarray | float = 0.0
+    mask: np.ndarray  # where the change is notable
+    fill: np.ndarray | float = 0.0  # share of the air that is replaced, 0..1
+    added: np.ndarray | float = 0.0  # attenuation added or, where negative, removed
+    collapse: np.ndarray | float = 0.0  # 1 where the lung has left the chest wall and only air is there
 
 
 def choose_findings(rng: np.random.Generator) -> dict[str, float]:

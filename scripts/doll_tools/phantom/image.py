@@ -17,25 +17,15 @@ MIN_MASK_SHARE = 2e-4
 
 
 class Radiograph(NamedTuple):
-    """A frontal radiograph and its ground truth; masks are (H, W) bool.
+    """A frontal radiograph and its ground truth; masks are (H, W) bool."""
 
-    Attributes:
-        image: (H, W) uint8, bright is dense.
-        masks: finding to mask, for the positive findings but No Finding.
-        structures: masks of ``right_lung``, ``left_lung``, ``heart`` and ``clavicles``; right is the patient's.
-        body: mask of the body; everything else is air or collimator.
-        labels: all 14 observations, 0.0 or 1.0.
-        severities: finding to severity, 0..1, below 0.5 is subtle.
-        projection: ``AP`` or ``PA``.
-    """
-
-    image: np.ndarray
-    masks: dict[str, np.ndarray]
-    structures: dict[str, np.ndarray]
-    body: np.ndarray
-    labels: dict[str, float]
-    severities: dict[str, float]
-    projection: str
+    image: np.ndarray  # (H, W) uint8, bright is dense
+    masks: dict[str, np.ndarray]  # of the positive findings but No Finding
+    structures: dict[str, np.ndarray]  # the patient's right_lung, left_lung, heart and clavicles
+    body: np.ndarray  # everything else is air or collimator
+    labels: dict[str, float]  # all 14 observations, 0.0 or 1.0
+    severities: dict[str, float]  # of the positive findings, 0..1, below 0.5 is subtle
+    projection: str  # AP or PA
 
 
 class Frame(NamedTuple):
@@ -45,18 +35,18 @@ class Frame(NamedTuple):
     canvas: Canvas
     degrees: float
 
-    def cut(self, values: np.ndarray, resample: Image.Resampling = Image.Resampling.NEAREST) -> np.ndarray:
-        """Rotate a map of the canvas about its center and cut the image out."""
+    def cut(self, values: np.ndarray) -> np.ndarray:
+        """Rotate a map of the canvas, float32 or bool, about its center and cut the image out."""
+        mask = values.dtype == bool
         left, top = (values.shape[1] - self.shape[1]) / 2, (values.shape[0] - self.shape[0]) / 2
         angle = np.deg2rad(self.degrees)
         cosine, sine = float(np.cos(angle)), float(np.sin(angle))
         x, y = self.shape[1] / 2, self.shape[0] / 2
         matrix = (cosine, -sine, left + x - cosine * x + sine * y, sine, cosine, top + y - sine * x - cosine * y)
-        return np.asarray(Image.fromarray(values).transform(self.shape[::-1], Image.Transform.AFFINE, matrix, resample))
-
-    def cut_mask(self, mask: np.ndarray) -> np.ndarray:
-        """The same for a mask, (H, W) bool."""
-        return self.cut(mask.astype(np.uint8)) > 0
+        image = Image.fromarray(values.astype(np.uint8) if mask else values)
+        resample = Image.Resampling.NEAREST if mask else Image.Resampling.BILINEAR
+        cut = np.asarray(image.transform(self.shape[::-1], Image.Transform.AFFINE, matrix, resample))
+        return cut > 0 if mask else cut
 
 
 def draw_image(rng: np.random.Generator, size: int = 320, person: Person | None = None) -> Radiograph:
@@ -64,35 +54,28 @@ def draw_image(rng: np.random.Generator, size: int = 320, person: Person | None 
 
     Chest, findings and exposure have a random stream each, so that the findings chosen change nothing but themselves.
 
-    Args:
-        rng: source of everything random; it needs a seed sequence, as that of ``numpy.random.default_rng`` has.
-        size: length of the image's shorter side in pixels.
-        person: whose chest; a random one by default.
+    ``rng`` needs a seed sequence, as that of ``numpy.random.default_rng`` has; ``size`` is that of the shorter side in
+    pixels, ``person`` a random one by default.
     """
     general, choice, chest, disease, detail, exposure = rng.spawn(6)
     person = person or draw_person(general)
     portable = bool(general.random() < 0.5)
     severities = choose_findings(choice)
     frame = _draw_frame(general, size)
-    anatomy = _draw_anatomy(chest, person, frame.canvas, severities, portable)
+    anatomy = Anatomy(chest, person, frame.canvas, severities, portable)
     changes = {name: DRAW[name](disease, anatomy, severity) for name, severity in severities.items()}
     changes = _keep_visible(changes, anatomy)
-    attenuation = frame.cut(_compose(detail, anatomy, changes), Image.Resampling.BILINEAR)
-    body = frame.cut_mask(anatomy.body)
-    image, open_field = _expose(exposure, attenuation, frame, portable)
-    body &= open_field
-    masks = {name: frame.cut_mask(change.mask) & body for name, change in changes.items()}
+    image, open_field = _expose(exposure, frame.cut(_compose(detail, anatomy, changes)), portable)
+    body = frame.cut(anatomy.body) & open_field
+    masks = {name: frame.cut(change.mask) & body for name, change in changes.items()}
     united = [masks[name] for name in ("Lung Opacity", *OPACITIES) if name in masks]
     if united:
         masks["Lung Opacity"] = np.logical_or.reduce(united)
     sick = any(name != "Support Devices" for name in masks)
     labels = {name: float(name in masks or (name == "No Finding" and not sick)) for name in FINDINGS}
-    structures = {
-        "right_lung": frame.cut_mask(anatomy.outlines[-1]) & body,
-        "left_lung": frame.cut_mask(anatomy.outlines[1]) & body,
-        "heart": frame.cut_mask(anatomy.heart) & body,
-        "clavicles": frame.cut_mask(anatomy.clavicle > 0.2) & body,
-    }
+    parts = {"right_lung": anatomy.outlines[-1], "left_lung": anatomy.outlines[1], "heart": anatomy.heart}
+    parts["clavicles"] = anatomy.clavicle > 0.2
+    structures = {name: frame.cut(mask) & body for name, mask in parts.items()}
     masks = {name: masks[name] for name in FINDINGS if name in masks}
     severities = {name: severity for name, severity in severities.items() if name in masks}
     return Radiograph(image, masks, structures, body, labels, severities, "AP" if portable else "PA")
@@ -109,30 +92,12 @@ def _draw_frame(rng: np.random.Generator, size: int) -> Frame:
     return Frame((height, width), canvas, float(np.clip(rng.normal(0, 1.8), -4, 4)))
 
 
-def _draw_anatomy(
-    rng: np.random.Generator, person: Person, canvas: Canvas, severities: dict[str, float], portable: bool
-) -> Anatomy:
-    """Draw the chest, its heart and mediastinum already as large as the findings want them."""
-    heart = severities.get("Cardiomegaly")
-    wide = severities.get("Enlarged Cardiomediastinum")
-    return Anatomy(
-        rng,
-        person,
-        canvas,
-        inspiration=float(rng.uniform(-0.2, 0.03) if portable else rng.uniform(-0.08, 0.1)),
-        turn=float(rng.normal(0, 0.03)),
-        heart_scale=1.0 if heart is None else (0.6 + (0.12 + 0.3 * heart)) / person.heart,
-        widening=0.0 if wide is None else 0.04 + 0.15 * wide,
-    )
-
-
 def _keep_visible(changes: dict[str, Change], anatomy: Anatomy) -> dict[str, Change]:
     """Let air and fluid of the pleural space hide the findings of the lung, and drop what is no longer to be seen."""
     air, fluid = changes.get("Pneumothorax"), changes.get("Pleural Effusion")
-    for name in ("Lung Opacity", *OPACITIES) if air else ():
-        if air and name in changes:
-            changes[name].fill = changes[name].fill * (1 - air.collapse)
-            changes[name].mask = changes[name].mask & (air.collapse < 0.5)
+    for name, change in changes.items():
+        if air and name in ("Lung Opacity", *OPACITIES):
+            change.fill, change.mask = change.fill * (1 - air.collapse), change.mask & (air.collapse < 0.5)
     if air and fluid:
         air.collapse, air.added = air.collapse * (1 - fluid.fill), air.added * (1 - fluid.fill)
         air.mask = air.mask & (fluid.fill < 0.5)
@@ -156,14 +121,9 @@ def _compose(rng: np.random.Generator, anatomy: Anatomy, changes: dict[str, Chan
     return (np.clip(total, 0.02, None) * anatomy.body + added).astype(np.float32)
 
 
-def _expose(
-    rng: np.random.Generator, attenuation: np.ndarray, frame: Frame, portable: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gray values of an image: exposure, contrast, blur, noise, marker and collimator.
-
-    Returns:
-        image (H, W) uint8, and the mask (H, W) bool of the field the collimator leaves open.
-    """
+def _expose(rng: np.random.Generator, attenuation: np.ndarray, portable: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Exposure, contrast, blur, noise, marker and collimator: gray values (uint8), and where the collimator is open."""
+    height, width = attenuation.shape
     top = rng.uniform(1.15, 1.45)
     gray = np.clip(attenuation / top, 0, None)
     gray = gray / (1 + gray**6) ** (1 / 6)
@@ -172,17 +132,17 @@ def _expose(
         gray = ramp(attenuation / 0.1) * rng.uniform(0.08, 0.2) + gray * rng.uniform(0.68, 0.8)
     else:
         gray = gray * rng.uniform(0.88, 0.99) + rng.uniform(0.0, 0.05)
-    noise = rng.standard_normal(frame.shape, dtype=np.float32) * rng.uniform(0.004, 0.022)
+    noise = rng.standard_normal((height, width), dtype=np.float32) * rng.uniform(0.004, 0.022)
     blurred = Image.fromarray(np.clip(gray * 255, 0, 255).astype(np.uint8))
-    blurred = blurred.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.8) * frame.shape[1] / 320))
+    blurred = blurred.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.8) * width / 320))
     gray = np.asarray(blurred, dtype=np.float32) / 255
     gray = gray + noise * (0.5 + np.sqrt(gray))
     gray = _burn_marker(rng, gray, portable)
-    (height, width), open_field = frame.shape, np.zeros(frame.shape, bool)
-    top = bottom = left = right = 0
+    open_field = np.ones((height, width), bool)
     if rng.random() < 0.35:  # one or more dark borders
-        top, bottom, left, right = (rng.uniform(0, 0.045, 4) * (rng.random(4) < 0.6) * min(frame.shape)).astype(int)
-    open_field[top : height - bottom, left : width - right] = True
+        top, bottom, left, right = (rng.uniform(0, 0.045, 4) * (rng.random(4) < 0.6) * min(height, width)).astype(int)
+        open_field[:] = False
+        open_field[top : height - bottom, left : width - right] = True
     gray = np.where(open_field, gray, rng.uniform(0.0, 0.03))
     return (np.clip(gray, 0, 1) * 255).astype(np.uint8), open_field
 
@@ -206,9 +166,8 @@ _font = lru_cache(maxsize=8)(ImageFont.load_default)
 
 def draw_lateral(rng: np.random.Generator, size: int = 320) -> np.ndarray:
     """Draw a crude side view, (H, W) uint8: it only has to be told from a frontal image."""
-    height, width = round(size * 1.2), size
-    unit = width / 2.4
-    canvas = Canvas((height, width), (width / 2, 0.14 * height), unit)
+    height = round(size * 1.2)
+    canvas = Canvas((height, size), (size / 2, 0.14 * height), size / 2.4)
     u, v = canvas.u, canvas.v
     body = np.sqrt(np.clip(1 - (np.abs(u) / (0.95 + 0.1 * np.sin(2 * v))) ** 3, 0, 1)) * (0.9 + 0.25 * ramp(v - 0.8))
     dome = 1.5 + 0.5 * np.clip(u + 0.2, 0, None) ** 2 + 0.12 * np.clip(-u, 0, None)
@@ -217,6 +176,6 @@ def draw_lateral(rng: np.random.Generator, size: int = 320) -> np.ndarray:
     spine = np.exp(-(((u - 0.52 - 0.1 * np.sin(1.6 * v)) / 0.13) ** 2)) * (0.8 + 0.2 * np.sin(v * 34))
     ribs = np.clip(np.sin((v - 0.5 * u) * 17 + rng.uniform(0, 6)), 0.7, 1) - 0.7
     total = body - 0.75 * lung * (1 - 0.8 * heart) + 0.28 * spine + 0.2 * ribs * (lung > 0)
-    noise = rng.standard_normal((height, width), dtype=np.float32) * 0.015
+    noise = rng.standard_normal(canvas.shape, dtype=np.float32) * 0.015
     gray = np.clip(total / rng.uniform(1.15, 1.4), 0, 1) + noise
     return (np.clip(gray, 0, 1) * 255).astype(np.uint8)

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import torch
-from monai.networks.nets import DenseNet, EfficientNetBN, ResNet
+from monai.networks.nets import DenseNet, EfficientNetBN
 from torch import nn
+
+from small_pspnet import small_resnet
 
 TARGETS = 14
 
 
 def resnet() -> nn.Module:
-    return ResNet(
-        "basic",
-        [1, 1, 1, 1],
-        [8, 8, 16, 16],
-        spatial_dims=2,
-        n_input_channels=1,
-        num_classes=TARGETS,
-        conv1_t_stride=2,
-        bias_downsample=False,
-    ).eval()
+    return small_resnet().eval()
 
 
 def densenet() -> nn.Module:
@@ -27,9 +20,7 @@ def densenet() -> nn.Module:
 
 
 def efficientnet() -> nn.Module:
-    return EfficientNetBN(
-        "efficientnet-b0", pretrained=False, spatial_dims=2, in_channels=1, num_classes=TARGETS
-    ).eval()
+    return EfficientNetBN("efficientnet-b0", pretrained=False, in_channels=1, num_classes=TARGETS).eval()
 
 
 def with_statistics(network: nn.Module) -> nn.Module:

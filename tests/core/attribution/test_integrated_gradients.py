@@ -9,7 +9,6 @@ from torch import nn
 
 from doll_monai.attribution.integrated_gradients import path_gradient
 from doll_monai.attribution.path import path_through
-from doll_monai.attribution.quadrature import quadrature
 from doll_monai.inferers.autocast import AutocastInferer
 
 from .networks import TARGETS, densenet, efficientnet, resnet, with_statistics
@@ -42,24 +41,20 @@ def _difference(ours: torch.Tensor, reference: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("build", [resnet, densenet, efficientnet])
-@pytest.mark.parametrize("method", ["gausslegendre", "riemann_middle"])
-def test_agrees_with_captum_called_target_by_target(build, method: str) -> None:
+def test_agrees_with_captum_called_target_by_target(build) -> None:
     network, image, wanted = build(), torch.rand(3, 1, 32, 32), _wanted(3)
     baseline = 0.1 * torch.rand(3, 1, 32, 32)
-    ours = path_gradient(network, image, wanted, baselines=baseline, n_steps=6, method=method, internal_batch_size=7)
+    ours = path_gradient(network, image, wanted, baselines=baseline, n_steps=6, internal_batch_size=7)
     captum = IntegratedGradients(network)
     for index, target in wanted.nonzero().tolist():
         one = slice(index, index + 1)
-        reference = captum.attribute(
-            image[one], baselines=baseline[one], target=target, n_steps=6, method=method, internal_batch_size=6
-        )
+        reference = captum.attribute(image[one], baseline[one], target, n_steps=6, internal_batch_size=6)
         attribution = ours.gradient[index, target] * (image - baseline)[index, 0]
         assert _difference(attribution, reference[0, 0]) < 1e-4
 
 
-@pytest.mark.parametrize("build", [resnet, densenet])
-def test_captum_engine_gives_the_same_result(build) -> None:
-    network, image, wanted = build(), torch.rand(4, 1, 32, 32), _wanted(4)
+def test_captum_engine_gives_the_same_result() -> None:
+    network, image, wanted = densenet(), torch.rand(4, 1, 32, 32), _wanted(4)
     ours = path_gradient(network, image, wanted, n_steps=8)
     captum = path_gradient(network, image, wanted, n_steps=8, engine="captum")
     assert _difference(ours.gradient, captum.gradient) < 1e-4
@@ -72,23 +67,16 @@ def test_captum_engine_gives_the_same_result(build) -> None:
 def test_result_does_not_depend_on_the_internal_batch_size(internal_batch_size: int) -> None:
     network, image, wanted = resnet(), torch.rand(3, 1, 32, 32), _wanted(3)
     reference = path_gradient(network, image, wanted, n_steps=7, internal_batch_size=7)
-    result = path_gradient(network, image, wanted, n_steps=7, internal_batch_size=internal_batch_size)
+    path = path_through(network)
+    result = path_gradient(path, image, wanted, n_steps=7, internal_batch_size=internal_batch_size)
     assert _difference(result.gradient, reference.gradient) < 1e-5
 
 
 @pytest.mark.parametrize("engine", ["doll", "captum"])
-@pytest.mark.parametrize("build", [resnet, densenet, efficientnet])
-def test_a_batch_without_any_target_gives_zeros(build, engine: str) -> None:
-    result = path_gradient(
-        build(), torch.rand(2, 1, 32, 32), torch.zeros(2, TARGETS, dtype=torch.bool), n_steps=3, engine=engine
-    )
-    assert torch.equal(result.gradient, torch.zeros(2, TARGETS, 32, 32))
-    assert bool(result.completeness_error.isnan().all())
-
-
-def test_zero_and_nan_exactly_where_a_target_is_not_wanted() -> None:
-    wanted = _wanted(4)
-    result = path_gradient(resnet(), torch.rand(4, 1, 32, 32), wanted, n_steps=4)
+@pytest.mark.parametrize("some", [True, False])
+def test_zero_and_nan_exactly_where_a_target_is_not_wanted(some: bool, engine: str) -> None:
+    wanted = _wanted(4) & some
+    result = path_gradient(resnet(), torch.rand(4, 1, 32, 32), wanted, n_steps=4, engine=engine)
     assert torch.equal(result.completeness_error.isnan(), ~wanted)
     assert torch.equal(result.gradient.flatten(2).abs().sum(2) > 0, wanted)
     assert result.gradient.dtype == torch.float32
@@ -104,18 +92,11 @@ def test_attributions_of_a_linear_network_are_weight_times_input() -> None:
     assert float(result.completeness_error.max()) < 1e-4
 
 
-def test_completeness_holds_for_a_smooth_network() -> None:
-    network, image = _smooth(), torch.rand(3, 1, 16, 16)
-    wanted = torch.ones(3, TARGETS, dtype=torch.bool)
-    coarse = path_gradient(network, image, wanted, n_steps=1)
-    fine = path_gradient(network, image, wanted, n_steps=64)
-    assert float(fine.completeness_error.max()) < 1e-3
-    assert float(fine.completeness_error.median()) < 0.1 * float(coarse.completeness_error.median())
-
-
-def test_completeness_error_is_what_its_formula_says() -> None:
-    network, image, wanted = resnet(), torch.rand(3, 1, 32, 32), _wanted(3)
-    result = path_gradient(network, image, wanted, baselines=0.2, n_steps=3)
+def test_completeness_error_is_what_its_formula_says_and_small_where_many_steps_are_taken() -> None:
+    network, image, wanted = _smooth(), torch.rand(3, 1, 16, 16), _wanted(3)
+    fine = path_gradient(network, image, wanted, baselines=0.2, n_steps=64)
+    assert float(fine.completeness_error[wanted].max()) < 1e-3
+    result = path_gradient(network, image, wanted, baselines=0.2, n_steps=1)
     with torch.no_grad():
         change = network(image) - network(torch.full_like(image, 0.2))
     total = (result.gradient * (image - 0.2)).sum((2, 3))
@@ -141,17 +122,6 @@ def test_works_where_gradients_are_off_and_leaves_no_trace() -> None:
     assert not result.gradient.requires_grad
     assert not image.requires_grad
     assert all(parameter.grad is None for parameter in network.parameters())
-
-
-@pytest.mark.parametrize("n_steps", [1, 2, 3, 5, 8])
-def test_gauss_legendre_integrates_polynomials_up_to_degree_2n_minus_1(n_steps: int) -> None:
-    nodes, weights = quadrature(n_steps)
-    assert all(0 < node < 1 for node in nodes)
-    for degree in range(2 * n_steps):
-        integral = sum(weight * node**degree for node, weight in zip(nodes, weights, strict=True))
-        assert integral == pytest.approx(1 / (degree + 1), abs=1e-12)
-    too_high = sum(weight * node ** (2 * n_steps) for node, weight in zip(nodes, weights, strict=True))
-    assert abs(too_high - 1 / (2 * n_steps + 1)) > 1e-12
 
 
 @pytest.mark.parametrize("baselines", [0.2, torch.full((3, 1, 32, 32), 0.2)])
@@ -229,14 +199,6 @@ def test_the_bytes_of_an_image_do_not_depend_on_how_many_steps_its_neighbors_nee
     assert int(result.n_steps.max()) > 4
     for index in (0, 2):
         assert torch.equal(result.gradient[index], changed.gradient[index])
-
-
-def test_a_prepared_path_gives_the_same_result() -> None:
-    network, image, wanted = with_statistics(resnet()), torch.rand(2, 1, 32, 32), _wanted(2)
-    prepared = path_through(network)
-    expected = path_gradient(network, image, wanted, n_steps=3)
-    for _ in range(2):
-        assert torch.equal(path_gradient(prepared, image, wanted, n_steps=3).gradient, expected.gradient)
 
 
 @pytest.mark.parametrize("build", [resnet, densenet])

@@ -6,17 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.networks.nets import DenseNet, ResNet
+from monai.networks.nets import DenseNet
 from torch import nn
 
 from doll_monai.networks.committee import Committee, consensus_keys, member_keys
 from doll_monai.networks.weights import assemble_committee, load_weights
-
-
-def _resnet() -> nn.Module:
-    return ResNet(
-        "basic", [1, 1, 1, 1], [4, 4, 8, 8], spatial_dims=2, n_input_channels=1, num_classes=14, bias_downsample=False
-    )
+from small_pspnet import small_resnet
 
 
 def _densenet() -> nn.Module:
@@ -25,7 +20,7 @@ def _densenet() -> nn.Module:
 
 @pytest.fixture
 def committee() -> Committee:
-    return Committee([_resnet(), _densenet(), _resnet()]).eval()
+    return Committee([small_resnet(), _densenet(), small_resnet()]).eval()
 
 
 def test_logits_are_the_mean_of_the_members(committee: Committee) -> None:
@@ -39,7 +34,7 @@ def test_logits_are_the_mean_of_the_members(committee: Committee) -> None:
 
 def test_keys_number_the_members_and_a_lone_one_is_named_twice_for_the_consensus(committee: Committee) -> None:
     assert member_keys("pred", committee) == consensus_keys("pred", committee) == ["pred_0", "pred_1", "pred_2"]
-    assert consensus_keys("pred", Committee([_resnet()])) == ["pred_0", "pred_0"]
+    assert consensus_keys("pred", Committee([small_resnet()])) == ["pred_0", "pred_0"]
 
 
 def test_an_empty_committee_is_refused() -> None:
@@ -52,6 +47,6 @@ def test_assembled_checkpoint_loads_strictly_and_keeps_the_order(committee: Comm
     for path, member in zip(paths, committee.members, strict=True):
         torch.save(member.state_dict(), path)
     assemble_committee(paths, tmp_path / "committee" / "model.pt")
-    loaded = load_weights(Committee([_resnet(), _densenet(), _resnet()]), tmp_path / "committee" / "model.pt")
+    loaded = load_weights(Committee([small_resnet(), _densenet(), small_resnet()]), tmp_path / "committee" / "model.pt")
     state = loaded.state_dict()
     assert all(torch.equal(state[name], value) for name, value in committee.state_dict().items())

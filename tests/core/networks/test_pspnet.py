@@ -6,18 +6,12 @@ import copy
 
 import pytest
 import torch
-from monai.networks.nets import DenseNet121, ResNet, resnet18, resnet50
+from monai.networks.nets import ResNet, resnet18, resnet50
 from torch import nn
 
 from doll_monai.networks.pspnet import DilatedResNet, PSPNet, PyramidPooling
 
-ARGUMENTS = {
-    "spatial_dims": 2,
-    "n_input_channels": 1,
-    "num_classes": 14,
-    "conv1_t_stride": 2,
-    "bias_downsample": False,
-}
+ARGUMENTS = {"spatial_dims": 2, "n_input_channels": 1, "conv1_t_stride": 2, "bias_downsample": False}
 
 
 def _classifier(build) -> nn.Module:
@@ -44,23 +38,19 @@ def test_dilated_features_subsampled_are_the_classifiers(build) -> None:
     torch.testing.assert_close(dense[..., ::4, ::4], coarse, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("size", [(64, 64), (48, 80), (65, 50)])
-def test_logits_have_the_size_of_the_input(size: tuple[int, int]) -> None:
+def test_logits_have_the_size_of_the_input_and_a_script_gives_the_same() -> None:
     network = PSPNet(resnet18(**ARGUMENTS), out_channels=3, decoder_channels=16).eval()
-    assert network(torch.rand(2, 1, *size)).shape == (2, 3, *size)
+    x = torch.rand(2, 1, 65, 50)
+    with torch.no_grad():
+        logits = network(x)
+        assert logits.shape == (2, 3, 65, 50)
+        torch.testing.assert_close(torch.jit.script(network)(x), logits, rtol=1e-5, atol=1e-5)
 
 
 def test_a_batch_of_one_trains() -> None:
     network = PSPNet(resnet18(**ARGUMENTS), out_channels=2, decoder_channels=16).train()
     network(torch.rand(1, 1, 64, 64)).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
-
-
-def test_script_gives_the_same_output() -> None:
-    network = PSPNet(resnet18(**ARGUMENTS), out_channels=3, decoder_channels=16).eval()
-    x = torch.rand(1, 1, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(torch.jit.script(network)(x), network(x), rtol=1e-5, atol=1e-5)
 
 
 def test_pyramid_puts_region_means_beside_the_features() -> None:
@@ -76,13 +66,7 @@ def test_pyramid_puts_region_means_beside_the_features() -> None:
 
 
 @pytest.mark.parametrize(
-    "backbone",
-    [
-        nn.Identity(),
-        DenseNet121(spatial_dims=2, in_channels=1, out_channels=14),
-        ResNet("basic", [1, 1, 1, 1], [4, 4, 4, 4], spatial_dims=3),
-    ],
-    ids=["identity", "densenet", "volumes"],
+    "backbone", [nn.Identity(), ResNet("basic", [1, 1, 1, 1], [4, 4, 4, 4], spatial_dims=3)], ids=["other", "volumes"]
 )
 def test_other_backbones_are_refused(backbone: nn.Module) -> None:
     with pytest.raises(ValueError, match="two-dimensional MONAI ResNet"):

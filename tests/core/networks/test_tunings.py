@@ -11,11 +11,10 @@ import torch
 from monai.networks.nets import FlexibleUNet, SegResNet, SwinUNETR, resnet18
 from torch import nn
 
-from doll_monai.networks.adapter_file import load_adapter, save_adapter
 from doll_monai.networks.adapters import TUNINGS, AdaptedNetwork
 from doll_monai.networks.parameters import count_parameters
 from doll_monai.networks.pspnet import PSPNet
-from doll_monai.networks.weights import load_pretrained, load_weights
+from doll_monai.networks.weights import load_adapter, load_pretrained, load_weights, save_adapter
 from small_pspnet import small_pspnet, train
 
 HEAD = "network.head."
@@ -39,8 +38,8 @@ def _peft(request: pytest.FixtureRequest) -> None:
 
 def _adapted(tuning: str, pretrained: Path) -> AdaptedNetwork:
     """A pre-trained network with one class, before training."""
-    network = load_pretrained(AdaptedNetwork(small_pspnet(1), tuning=tuning), pretrained)
-    assert isinstance(network, AdaptedNetwork)
+    network = AdaptedNetwork(small_pspnet(1), tuning=tuning)
+    load_pretrained(network, pretrained)
     return network
 
 
@@ -99,11 +98,7 @@ class TestEveryTuning:
 
 
 OTHERS: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
-    "SegResNet": (
-        lambda: SegResNet(2, init_filters=8, in_channels=1, out_channels=2),
-        "conv_final",
-        r"down_layers\.\d",
-    ),
+    "SegResNet": (lambda: SegResNet(2, 8, in_channels=1, out_channels=2), "conv_final", r"down_layers\.\d"),
     "FlexibleUNet": (
         lambda: FlexibleUNet(1, 2, "resnet10", decoder_channels=(16, 16, 8, 8, 8)),
         "segmentation_head",

@@ -15,10 +15,12 @@ from doll_monai.networks.pspnet import PSPNet
 from doll_monai.networks.weights import (
     file_hash,
     is_classifier,
+    load_adapter,
     load_backbone,
     load_pretrained,
     load_weights,
     read_weights,
+    save_adapter,
     save_weights,
 )
 from doll_monai.utils.errors import InputError
@@ -54,10 +56,7 @@ WIDE = {**small_pspnet(14, width=16).state_dict(), **small_resnet(16).state_dict
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (
-            nn.Linear(2, 2).state_dict(),
-            r"belongs to another network than network_def: \d+ weights differ, the first is '",
-        ),
+        (nn.Linear(2, 2).state_dict(), r"belongs to another network than network_def: \d+ weights differ, the first"),
         (WIDE, "belongs to another network than network_def"),
         (AdaptedNetwork(small_pspnet()).state_dict(), "belongs to another network than network_def"),
         ([1, 2], "holds no network weights"),
@@ -75,17 +74,13 @@ def test_a_checkpoint_that_does_not_fit_is_explained(load, content: object, sent
         load(path)
 
 
-def test_a_truncated_checkpoint_is_named(tmp_path: Path) -> None:
-    path = _save(small_resnet().state_dict(), tmp_path / "short.pt")
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(InputError, match=r"short\.pt is not a checkpoint"):
-        load_weights(small_resnet(), path)
-
-
-def test_a_refused_checkpoint_changes_nothing(tmp_path: Path) -> None:
-    path, network = _save(small_resnet(16).state_dict(), tmp_path / "wide.pt"), small_resnet()
+def test_a_wide_or_truncated_checkpoint_is_named_and_changes_nothing(tmp_path: Path) -> None:
+    path, network = _save(small_resnet(16).state_dict(), tmp_path / "given.pt"), small_resnet()
     before = _state(network)
     with pytest.raises(InputError, match=r"'bn1\.bias'"):
+        load_weights(network, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"given\.pt is not a checkpoint"):
         load_weights(network, path)
     _assert_same(network.state_dict(), before)
 
@@ -95,13 +90,6 @@ def test_a_checkpoint_that_holds_the_weights_as_model_is_read(tmp_path: Path) ->
     path = _save({"model": network.state_dict(), "epoch": 3}, tmp_path / "model.pt")
     _assert_same(load_weights(small_resnet(), path).state_dict(), network.state_dict())
     _assert_same(dict(read_weights(path)), network.state_dict())
-
-
-def test_without_a_checkpoint_the_network_stays_as_it_is() -> None:
-    network = small_pspnet()
-    before = _state(network)
-    load_backbone(load_pretrained(network, None), None)
-    _assert_same(network.state_dict(), before)
 
 
 @pytest.mark.parametrize("tuning", ["adapter", "head", "full", None])
@@ -121,35 +109,16 @@ def test_pretrained_weights_are_loaded_but_for_adapters_and_head(tuning, wrapped
     assert not is_classifier(path)
 
 
-OPTIONS = {"spatial_dims": 2, "n_input_channels": 1, "conv1_t_stride": 2, "bias_downsample": False}
-
-
-def _torchvision(counters: bool = True) -> State:
-    """A ResNet-18's weights, by torchvision's names and in its shapes."""
-    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7), "fc.weight": (1000, 512), "fc.bias": (1000,)}
-    norms = {"bn1": 64}
-    channels = 64
-    for stage, width in enumerate((64, 128, 256, 512), start=1):
-        for block in range(2):
-            name = f"layer{stage}.{block}"
-            shapes[f"{name}.conv1.weight"] = (width, channels, 3, 3)
-            shapes[f"{name}.conv2.weight"] = (width, width, 3, 3)
-            norms |= {f"{name}.bn1": width, f"{name}.bn2": width}
-            if channels != width:
-                shapes[f"{name}.downsample.0.weight"] = (width, channels, 1, 1)
-                norms[f"{name}.downsample.1"] = width
-            channels = width
-    for name, width in norms.items():
-        shapes |= {f"{name}.{part}": (width,) for part in ("weight", "bias", "running_mean", "running_var")}
-    state = {name: torch.rand(shape) for name, shape in shapes.items()}
-    return state | {f"{name}.num_batches_tracked": torch.tensor(7) for name in norms if counters}
+OPTIONS = {"spatial_dims": 2, "conv1_t_stride": 2, "bias_downsample": False}
 
 
 @pytest.mark.parametrize("counters", [True, False])
-def test_torchvisions_resnet_becomes_the_backbone_in_gray(counters: bool, tmp_path: Path) -> None:
-    weights = _torchvision(counters)
-    path, network = _save(weights, tmp_path / "resnet18.pth"), PSPNet(resnet18(**OPTIONS), 1, decoder_channels=8)
-    before = _state(network)
+def test_a_resnet_of_color_images_becomes_the_backbone_in_gray(counters: bool, tmp_path: Path) -> None:
+    """MONAI's ResNet with these options has torchvision's names and shapes."""
+    weights = _state(resnet18(**OPTIONS, n_input_channels=3, num_classes=1000))
+    weights = {name: value for name, value in weights.items() if counters or "num_batches" not in name}
+    network = PSPNet(resnet18(**OPTIONS, n_input_channels=1), 1, decoder_channels=8)
+    path, before = _save(weights, tmp_path / "resnet18.pth"), _state(network)
     load_backbone(network, path)
     gray = {**weights, "conv1.weight": weights["conv1.weight"].sum(1, keepdim=True)}
     expected = {**before, **{f"backbone.{name}": value for name, value in gray.items() if not name.startswith("fc.")}}
@@ -178,16 +147,13 @@ def test_a_backbone_comes_from_whatever_has_one(source: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("member", [None, 3])
-def test_a_committees_member_must_be_named(member: int | None, tmp_path: Path) -> None:
+def test_a_committees_member_must_be_named_and_the_network_have_a_backbone(member: int | None, tmp_path: Path) -> None:
     path = _save({f"members.{number}.conv1.weight": torch.zeros(1) for number in (0, 1)}, tmp_path / "committee.pt")
     with pytest.raises(InputError, match=r"is a committee's; give the number of a member: 0, 1\."):
         load_backbone(small_pspnet(), path, member)
-    assert is_classifier(path)
-
-
-def test_a_network_without_backbone_takes_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="network_def has no backbone"):
-        load_backbone(nn.Conv2d(1, 1, 1), _save(_torchvision(), tmp_path / "source.pt"))
+        load_backbone(nn.Conv2d(1, 1, 1), path, 0)
+    assert is_classifier(path)
 
 
 def test_the_same_weights_give_the_same_bytes_in_a_folder_that_is_made(tmp_path: Path) -> None:
@@ -196,3 +162,40 @@ def test_the_same_weights_give_the_same_bytes_in_a_folder_that_is_made(tmp_path:
     assert first.read_bytes() == _save(network.state_dict(), tmp_path / "other.pt").read_bytes()
     assert list(first.parent.iterdir()) == [first]
     assert file_hash(first) == hashlib.sha256(first.read_bytes()).hexdigest()
+
+
+def test_settings_that_a_tuning_does_not_use_do_not_matter_to_its_adapter(pretrained: Path, tmp_path: Path) -> None:
+    save_adapter(AdaptedNetwork(small_pspnet(), tuning="head", rank=2), tmp_path / "adapter.pt", pretrained)
+    load_adapter(AdaptedNetwork(small_pspnet(), tuning="head", rank=8), tmp_path / "adapter.pt", pretrained)
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "classes", "other", "sentence"),
+    [
+        ("one", "one", 1, {"tuning": "head"}, "another network .*: tuning adapter, .* reduction 8"),
+        ("one", "one", 1, {"reduction": 2}, "another network .*: tuning adapter, .* reduction 8"),
+        ("one", "one", 1, {"targets": ["decoder"]}, "another network .*: tuning adapter, .* reduction 8"),
+        ("one", "one", 3, {}, "another network .*: tuning adapter, .* reduction 8"),
+        ("one", "other", 1, {}, "another pre-trained checkpoint than .*; give the one with SHA-256 [0-9a-f]{64}"),
+        ("one", None, 1, {}, "another pre-trained checkpoint than .*; give the one with SHA-256 [0-9a-f]{64}"),
+        (None, "one", 1, {}, "another pre-trained checkpoint than .*; give none"),
+    ],
+)
+def test_an_adapter_goes_onto_the_network_and_checkpoint_that_it_was_trained_on_alone(
+    trained, given, classes: int, other: dict, sentence: str, pretrained: Path, tmp_path: Path
+) -> None:
+    paths = {"one": pretrained, "other": _save(small_pspnet(14).state_dict(), tmp_path / "other.pt"), None: None}
+    save_adapter(AdaptedNetwork(small_pspnet()), tmp_path / "adapter.pt", paths[trained])
+    network = AdaptedNetwork(small_pspnet(classes), **other)
+    before = _state(network)
+    with pytest.raises(InputError, match=rf"adapter\.pt belongs to {sentence}"):
+        load_adapter(network, tmp_path / "adapter.pt", paths[given])
+    _assert_same(network.state_dict(), before)
+
+
+def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
+    path = _save({"model": {}, "pretrained_sha256": ""}, tmp_path / "adapter.pt")
+    with pytest.raises(InputError, match=r"adapter\.pt is no adapter with model, pretrained_sha256, tuning, settings"):
+        load_adapter(AdaptedNetwork(small_pspnet()), path, None)
+    with pytest.raises(InputError, match=r"no adapter for .*adapter\.pt"):
+        save_adapter(AdaptedNetwork(small_pspnet(), tuning="full"), path, None)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from doll_monai.networks.adapter_file import save_adapter
+from doll_monai.networks.weights import save_adapter
 from doll_monai.utils.errors import InputError
 from doll_tools.annotate.model import ServedModel
 from doll_tools.annotate.served import TASKS, find_bundles
