@@ -98,7 +98,9 @@ def path_gradient(
     else:
         path = network if isinstance(network, Path) else path_through(network)
         nodes, weights = np.polynomial.legendre.leggauss(n_steps)
-        for images in _images_together(wanted, max(internal_batch_size // n_steps, 1)):
+        # those with as many targets come together: a group needs as many backward passes as its busiest image
+        order = wanted.sum(dim=1).argsort(descending=True, stable=True)[: int(wanted.any(dim=1).sum())]
+        for images in order.split(max(internal_batch_size // n_steps, 1)) if len(order) else ():
             rows, columns = wanted[images].nonzero(as_tuple=True)
             targets = [row.nonzero().flatten().tolist() for row in wanted[images]]
             group = Group(path, run, inputs[images], baseline[images], targets, internal_batch_size)
@@ -119,12 +121,3 @@ def _logits(network: Network, images: torch.Tensor, batch_size: int) -> torch.Te
     """f(x) of all targets, (B, T), in full precision: rounding to ``bfloat16`` would drown differences."""
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
         return torch.cat([network(part).float() for part in images.split(batch_size)])
-
-
-def _images_together(wanted: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
-    """Images with a wanted target, in groups of the given size.
-
-    Those with as many targets come together, since a group needs as many backward passes as its busiest image.
-    """
-    order = wanted.sum(dim=1).argsort(descending=True, stable=True)[: int(wanted.any(dim=1).sum())]
-    return order.split(count) if len(order) else ()

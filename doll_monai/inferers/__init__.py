@@ -1,5 +1,5 @@
 """Inferers that MONAI does not have."""
 
-from doll_monai.inferers.autocast import AutocastInferer, preferred_dtype
+from doll_monai.inferers.autocast import AutocastInferer
 
-__all__ = ["AutocastInferer", "preferred_dtype"]
+__all__ = ["AutocastInferer"]

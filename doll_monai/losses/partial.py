@@ -70,7 +70,6 @@ class NoiseRobustDiceLoss(nn.Module):
         loss(channel) = sum |p - g|^exponent / (sum p^2 + sum g^2)
 
     The mean is over the channels that have foreground in the batch: the quotient of another would fall as p grows.
-
     ``exponent`` is 2 for Dice with squares; 1 resembles the mean absolute error; 1.5 is the paper's. Outside 1 to 2, it
     is an ``InputError``.
     """
@@ -100,7 +99,6 @@ class GeneralizedCrossEntropyLoss(nn.Module):
         loss = sum w * (1 - c^q) / q / sum w        over the pixels that are not ignored
 
     A pixel's gradient is that of cross-entropy times c^q: what the network contradicts with confidence counts little.
-
     ``q`` towards 0 is cross-entropy, 1 the mean absolute error, 0.7 the paper's; outside (0, 1], it is an
     ``InputError``. The weight of background is ours.
     """

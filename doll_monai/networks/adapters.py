@@ -35,11 +35,9 @@ class AdaptedNetwork(nn.Module):
 
     Args:
         network: a segmentation network ``(B, 1, H, W) -> (B, T, H, W)``; it is taken over, not copied.
-        tuning: see above.
         targets: regular expressions for names of modules; None takes blocks and decoder of a ``PSPNet`` for
             ``adapter`` and the whole network for the others.
-        reduction: a bottleneck's width is its channels divided by this (at least 4).
-        rank: rank of ``lora``.
+        reduction, rank: a bottleneck's width is its channels divided by this (at least 4); rank of ``lora``.
         head: name of the module that belongs to the classes; it is always trained.
 
     Raises:
@@ -163,8 +161,7 @@ def within(name: str, module: str) -> bool:
 def select(names: Iterable[str], targets: Sequence[str], head: str, what: str, inside: str = r"(\..+)?") -> list[str]:
     """Those of some names outside the head that match a regular expression of ``targets``, or are inside of a match.
 
-    Raises:
-        InputError: when no ``what`` matches, or a target is no regular expression.
+    ``InputError`` when no ``what`` matches, or a target is no regular expression.
     """
     try:
         patterns = [re.compile(f"(?:{target}){inside}") for target in targets]
@@ -179,8 +176,7 @@ def select(names: Iterable[str], targets: Sequence[str], head: str, what: str, i
 def insert_conv_adapters(network: nn.Module, targets: Sequence[str], head: str, reduction: int) -> None:
     """Put a ``conv_adapter`` behind every module whose whole name matches, in place; its width is C / reduction >= 4.
 
-    Raises:
-        InputError: when no module matches, or one does not turn one input into features (B, C, h, w).
+    ``InputError`` when no module matches, or one does not turn one input into features (B, C, h, w).
     """
     modules = dict(network.named_modules())
     names = select(filter(None, modules), targets, head, "module", inside="")
@@ -216,10 +212,8 @@ def insert_scale_shift(network: nn.Module, targets: Sequence[str], head: str) ->
 def insert_lora(network: nn.Module, targets: Sequence[str], head: str, rank: int) -> None:
     """Give every convolution in ``targets`` a correction of low rank by peft, in place, which is zero at first.
 
-    Left out are convolutions in groups and those that pad with anything but zeros, which peft does not imitate.
-
-    Raises:
-        InputError: when peft is not installed, or there is no such convolution.
+    Left out are convolutions in groups and those that pad with anything but zeros, which peft does not imitate;
+    ``InputError`` when there is no other, or peft is not installed.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model

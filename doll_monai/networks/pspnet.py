@@ -24,21 +24,14 @@ class DilatedResNet(nn.Sequential):
         parts = ("conv1", "bn1", "act", "maxpool", "layer1", "layer2", "layer3", "layer4")
         super().__init__(OrderedDict((name, getattr(resnet, name)) for name in parts))
         self.out_channels = int(resnet.in_planes)
-        _trade_stride_for_dilation(resnet.layer3, 2)
-        _trade_stride_for_dilation(resnet.layer4, 4)
-
-
-def _trade_stride_for_dilation(stage: nn.Module, dilation: int) -> None:
-    """Dilate the 3 x 3 convolutions of a stage instead of its stride, in place; weights and names stay.
-
-    The convolution that loses its stride keeps the dilation before it (half), as in Yu et al. 2017 and torchvision.
-    """
-    for module in stage.modules():
-        if isinstance(module, nn.Conv2d):
-            rate = dilation if module.stride == (1, 1) else dilation // 2
-            module.stride = (1, 1)
-            if module.kernel_size == (3, 3):
-                module.dilation = module.padding = (rate, rate)
+        for stage, dilation in ((resnet.layer3, 2), (resnet.layer4, 4)):
+            for module in stage.modules():
+                if isinstance(module, nn.Conv2d):
+                    # what loses its stride keeps the dilation before it (half), as in Yu et al. 2017 and torchvision
+                    rate = dilation if module.stride == (1, 1) else dilation // 2
+                    module.stride = (1, 1)
+                    if module.kernel_size == (3, 3):
+                        module.dilation = module.padding = (rate, rate)
 
 
 def _convolution(in_channels: int, out_channels: int, kernel_size: int, norm: bool = True) -> nn.Sequential:
@@ -79,9 +72,8 @@ class PSPNet(nn.Module):
     Args:
         backbone: a MONAI 2-D ResNet classifier; everything but its last layer is used.
         out_channels: number of (overlapping) classes T.
-        decoder_channels: width between pyramid and head.
+        decoder_channels: width between pyramid and head, where there is ``dropout``.
         bins: regions a side in the pyramid.
-        dropout: dropout before the head.
     """
 
     def __init__(

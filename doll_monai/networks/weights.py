@@ -101,14 +101,11 @@ def load_backbone(network: nn.Module, path: PathLike | None, member: int | None 
 def load_pretrained(network: nn.Module, path: PathLike | None, head: str = "head") -> nn.Module:
     """Load a pre-trained segmentation network, all but its head, strictly into a network for other classes.
 
-    Adapters and head keep their initial values.
+    Adapters and head keep their initial values; ``InputError`` when the file is missing or another network wrote it.
 
     Args:
         network: an ``AdaptedNetwork``, or a plain network whose module ``head`` belongs to the classes.
         path: checkpoint of the plain network, or of an ``AdaptedNetwork`` without adapters; None: from scratch.
-
-    Raises:
-        InputError: when the file is missing or another network wrote it.
     """
     if path is None:
         return network
@@ -139,8 +136,7 @@ def assemble_committee(checkpoints: Sequence[PathLike], path: PathLike) -> None:
 def save_adapter(network: AdaptedNetwork, path: PathLike, pretrained: PathLike | None) -> None:
     """Write what was trained of a network that was adapted to the checkpoint ``pretrained``; see ``ADAPTER_FILE``.
 
-    Raises:
-        InputError: when all of the network was trained, or ``pretrained`` is missing.
+    ``InputError`` when all of the network was trained, or ``pretrained`` is missing.
     """
     if network.tuning == "full":
         raise InputError(f"A network that was trained as a whole has no adapter for {path}; save all its weights.")
@@ -153,11 +149,8 @@ def load_adapter(network: AdaptedNetwork, path: PathLike, pretrained: PathLike |
     """Make a network of the same declaration what it was when its adapter was saved, in place.
 
     ``pretrained`` is the checkpoint that the adapter was trained on; None if there was none, then the network keeps
-    its frozen weights.
-
-    Raises:
-        InputError: when a file is missing, or the adapter belongs to another checkpoint, tuning or network; the network
-            is unchanged then.
+    its frozen weights. ``InputError`` when a file is missing, or the adapter belongs to another checkpoint, tuning or
+    network; the network is unchanged then.
     """
     content = read_checkpoint(path)
     if not isinstance(content, Mapping) or any(name not in content for name in ADAPTER_FILE):

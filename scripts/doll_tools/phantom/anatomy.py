@@ -91,15 +91,34 @@ def draw_person(rng: np.random.Generator) -> Person:
 
 
 class Canvas:
-    """A grid of pixels (H, W) in body units, ``u`` (1, W) and ``v`` (H, 1) float32.
+    """A grid of pixels (H, W) in body units, ``u`` (1, W) and ``v`` (H, 1) float32, with a margin around the image.
 
-    ``origin`` is the pixel (x, y) where both are 0, ``unit`` is in pixels.
+    Args:
+        size: of the image in pixels, (H, W).
+        origin: pixel (x, y) of the image where ``u`` and ``v`` are 0.
+        unit, margin: in pixels.
+        degrees: turn of the image about its center.
     """
 
-    def __init__(self, shape: tuple[int, int], origin: tuple[float, float], unit: float) -> None:
-        self.shape, self.origin, self.unit = shape, origin, unit
-        self.u = ((np.arange(shape[1]) + 0.5 - origin[0]) / unit).astype(np.float32)[None, :]
-        self.v = ((np.arange(shape[0]) + 0.5 - origin[1]) / unit).astype(np.float32)[:, None]
+    def __init__(
+        self, size: tuple[int, int], origin: tuple[float, float], unit: float, margin: int = 0, degrees: float = 0.0
+    ) -> None:
+        self.size, self.unit, self.margin, self.degrees = size, unit, margin, degrees
+        self.shape = (size[0] + 2 * margin, size[1] + 2 * margin)
+        self.origin = (origin[0] + margin, origin[1] + margin)
+        self.u = ((np.arange(self.shape[1]) + 0.5 - self.origin[0]) / unit).astype(np.float32)[None, :]
+        self.v = ((np.arange(self.shape[0]) + 0.5 - self.origin[1]) / unit).astype(np.float32)[:, None]
+
+    def cut(self, values: np.ndarray) -> np.ndarray:
+        """The image's part of a map of the canvas, float32 or bool."""
+        (height, width), angle, mask = self.size, np.deg2rad(self.degrees), values.dtype == bool
+        cosine, sine, x, y = float(np.cos(angle)), float(np.sin(angle)), width / 2, height / 2
+        left, top = self.margin + x - cosine * x + sine * y, self.margin + y - sine * x - cosine * y
+        image = Image.fromarray(values.astype(np.uint8) if mask else values)
+        resample = Image.Resampling.NEAREST if mask else Image.Resampling.BILINEAR
+        matrix = (cosine, -sine, left, sine, cosine, top)
+        cut = np.asarray(image.transform((width, height), Image.Transform.AFFINE, matrix, resample))
+        return cut > 0 if mask else cut
 
     def strokes(self, lines: Iterable[Stroke], *, filled: bool = False, blur: float = 0.0) -> np.ndarray:
         """Draw lines or, filled, polygons, antialiased, the last one on top: (H, W) float32 in 0..1; blur in units."""

@@ -28,27 +28,6 @@ class Radiograph(NamedTuple):
     projection: str  # AP or PA
 
 
-class Frame(NamedTuple):
-    """Where the image lies on the larger canvas: size (H, W) and rotation in degrees."""
-
-    shape: tuple[int, int]
-    canvas: Canvas
-    degrees: float
-
-    def cut(self, values: np.ndarray) -> np.ndarray:
-        """Rotate a map of the canvas, float32 or bool, about its center and cut the image out."""
-        mask = values.dtype == bool
-        left, top = (values.shape[1] - self.shape[1]) / 2, (values.shape[0] - self.shape[0]) / 2
-        angle = np.deg2rad(self.degrees)
-        cosine, sine = float(np.cos(angle)), float(np.sin(angle))
-        x, y = self.shape[1] / 2, self.shape[0] / 2
-        matrix = (cosine, -sine, left + x - cosine * x + sine * y, sine, cosine, top + y - sine * x - cosine * y)
-        image = Image.fromarray(values.astype(np.uint8) if mask else values)
-        resample = Image.Resampling.NEAREST if mask else Image.Resampling.BILINEAR
-        cut = np.asarray(image.transform(self.shape[::-1], Image.Transform.AFFINE, matrix, resample))
-        return cut > 0 if mask else cut
-
-
 def draw_image(rng: np.random.Generator, size: int = 320, person: Person | None = None) -> Radiograph:
     """Draw one frontal image.
 
@@ -61,13 +40,13 @@ def draw_image(rng: np.random.Generator, size: int = 320, person: Person | None 
     person = person or draw_person(general)
     portable = bool(general.random() < 0.5)
     severities = choose_findings(choice)
-    frame = _draw_frame(general, size)
-    anatomy = Anatomy(chest, person, frame.canvas, severities, portable)
+    canvas = _draw_canvas(general, size)
+    anatomy = Anatomy(chest, person, canvas, severities, portable)
     changes = {name: DRAW[name](disease, anatomy, severity) for name, severity in severities.items()}
     changes = _keep_visible(changes, anatomy)
-    image, open_field = _expose(exposure, frame.cut(_compose(detail, anatomy, changes)), portable)
-    body = frame.cut(anatomy.body) & open_field
-    masks = {name: frame.cut(change.mask) & body for name, change in changes.items()}
+    image, open_field = _expose(exposure, canvas.cut(_compose(detail, anatomy, changes)), portable)
+    body = canvas.cut(anatomy.body) & open_field
+    masks = {name: canvas.cut(change.mask) & body for name, change in changes.items()}
     united = [masks[name] for name in ("Lung Opacity", *OPACITIES) if name in masks]
     if united:
         masks["Lung Opacity"] = np.logical_or.reduce(united)
@@ -75,21 +54,20 @@ def draw_image(rng: np.random.Generator, size: int = 320, person: Person | None 
     labels = {name: float(name in masks or (name == "No Finding" and not sick)) for name in FINDINGS}
     parts = {"right_lung": anatomy.outlines[-1], "left_lung": anatomy.outlines[1], "heart": anatomy.heart}
     parts["clavicles"] = anatomy.clavicle > 0.2
-    structures = {name: frame.cut(mask) & body for name, mask in parts.items()}
+    structures = {name: canvas.cut(mask) & body for name, mask in parts.items()}
     masks = {name: masks[name] for name in FINDINGS if name in masks}
     severities = {name: severity for name, severity in severities.items() if name in masks}
     return Radiograph(image, masks, structures, body, labels, severities, "AP" if portable else "PA")
 
 
-def _draw_frame(rng: np.random.Generator, size: int) -> Frame:
+def _draw_canvas(rng: np.random.Generator, size: int) -> Canvas:
     """Draw the image's proportions, and how the patient lies on it."""
     longer = round(size * rng.uniform(1.0, 1.22))
     height, width = (longer, size) if rng.random() < 0.5 else (size, longer)
     unit = min(width / 2.75, height / 2.5) * rng.uniform(0.92, 1.05)
-    margin = round(0.05 * longer)
     middle = (width / 2 + rng.normal(0, 0.05) * unit, height * rng.uniform(0.45, 0.5) - 0.97 * unit)
-    canvas = Canvas((height + 2 * margin, width + 2 * margin), (middle[0] + margin, middle[1] + margin), unit)
-    return Frame((height, width), canvas, float(np.clip(rng.normal(0, 1.8), -4, 4)))
+    degrees = float(np.clip(rng.normal(0, 1.8), -4, 4))
+    return Canvas((height, width), middle, unit, round(0.05 * longer), degrees)
 
 
 def _keep_visible(changes: dict[str, Change], anatomy: Anatomy) -> dict[str, Change]:
