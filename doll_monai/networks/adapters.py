@@ -84,8 +84,8 @@ class AdaptedNetwork(nn.Module):
         self.network = network
         known = set(map(id, plain.values()))
         names = [name for name, weight in self.state_dict(keep_vars=True).items() if id(weight) in known]
-        # inserting adapters keeps the order of the weights that were there before
-        self.pretrained_names = {n: before for n, before in zip(names, plain, strict=True) if not within(before, head)}
+        matched = zip(names, plain, strict=True)  # inserting adapters keeps the order of what was there before
+        self.pretrained_names = {name: before for name, before in matched if not within(before, head)}
         """Names in ``state_dict()`` of all weights but the adapters' and the head's, to those in the plain network."""
         self.train(self.training)
 

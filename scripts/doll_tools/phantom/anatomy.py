@@ -164,7 +164,8 @@ class Anatomy:
         bottom = ramp((max(self.domes.values()) + 0.2 - v) / 0.12)
         self.mediastinum = (np.clip(1 - position * position, 0, 1) ** 0.35) * bottom
         self.silhouette = np.abs(position) < 1
-        self.profiles, self.outlines = {}, {}
+        self.profiles: dict[int, np.ndarray] = {}
+        self.outlines: dict[int, np.ndarray] = {}
         for side in SIDES:
             self.profiles[side], inside = self._lung(side)
             self.outlines[side] = inside & ~self.silhouette
