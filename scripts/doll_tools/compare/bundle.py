@@ -11,11 +11,12 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
-from doll_monai.networks.parameters import ParameterCount, count_parameters
 from doll_monai.networks.weights import load_backbone, load_pretrained
 from doll_monai.utils.errors import InputError, sentence_of
 from doll_monai.utils.json_object import read_json_object
+from doll_tools.compare.cells import Cell, values_of
 from doll_tools.compare.initializations import BACKBONE, Initialization
+from doll_tools.folders import bundles_folder
 from doll_tools.pipeline.stages import bundle_run
 
 TRAINING, SCORING = ("train",), ("train", "evaluate")
@@ -32,21 +33,30 @@ class TaskBundle:
     """A segmentation bundle with ``train.json`` and ``evaluate.json``.
 
     Args:
-        bundles: folder of the bundles.
         name: of the bundle.
         network: configuration file with another ``network_def``, or parts of one; None for the bundle's own.
+        values: overrides of the bundle's values.
+        cell_values: ``INITIALIZATION/TUNING`` to overrides of those cells alone, see ``values_of``.
 
     Attributes:
         classes: one channel each; the bundle's own unless others are set.
 
     Raises:
-        InputError: when there is no such bundle, or the file has no ``network_def``.
+        InputError: when there is no such bundle, it has no such value, or the file has no ``network_def``.
     """
 
-    def __init__(self, bundles: Path, name: str, network: Path | None = None) -> None:
-        self.folder, self.name, self._network = bundles / name, name, network
+    def __init__(
+        self,
+        name: str,
+        network: Path | None = None,
+        values: Mapping[str, Any] | None = None,
+        cell_values: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        bundles = bundles_folder()
+        self.folder, self.name, self.network = bundles / name, name, network
+        self.values, self.cell_values = dict(values or {}), dict(cell_values or {})
         if not all((self.folder / "configs" / f"{config}.json").is_file() for config in SCORING):
-            known = sorted(path.parent.parent.name for path in bundles.glob(f"*/configs/{TRAINING[0]}.json"))
+            known = sorted(path.parent.parent.name for path in bundles.glob("*/configs/train.json"))
             raise InputError(f"There is no bundle '{name}' that trains; there are: {', '.join(known)}.")
         if network is not None and not any(key.startswith("network_def") for key in read_json_object(network)):
             raise InputError(f"{network} has no network_def; write it as in {name}/configs/train.json.")
@@ -54,34 +64,40 @@ class TaskBundle:
         if "tuning" not in self.config["network_def"]:
             raise InputError(f"The network_def of {network or name} has no tuning; it must be an AdaptedNetwork.")
         self.classes: list[str] = list(self.config["classes"])
+        for value in (value for values in (self.values, *self.cell_values.values()) for value in values):
+            first = value.partition("::")[0]
+            if first not in self.config:
+                raise InputError(f"The bundle {name} has no value '{value}'; see the knobs in its train.json.")
+            if first in OUR_VALUES or value == "network_def::tuning":
+                raise InputError(f"The value '{value}' is set for each cell; leave it out.")
 
     def configs(self, names: Sequence[str]) -> list[Path]:
         """The bundle's configurations, the benchmark's own addition to the last of them, the network's."""
         own = [self.folder / "configs" / f"{name}.json" for name in names]
-        return [*own, OURS[names[-1]], *([self._network] if self._network else [])]
+        return [*own, OURS[names[-1]], *([self.network] if self.network else [])]
 
-    def check_values(self, values: Mapping[str, Any]) -> None:
-        """Raise ``InputError`` for an override that the bundle does not have, or that the benchmark sets."""
-        for name in values:
-            first = name.partition("::")[0]
-            if first not in self.config:
-                raise InputError(f"The bundle {self.name} has no value '{name}'; see the knobs in its train.json.")
-            if first in OUR_VALUES or name == "network_def::tuning":
-                raise InputError(f"The value '{name}' is set for each cell; leave it out.")
+    def overrides(self, cell: Cell) -> dict[str, Any]:
+        """Values of the bundle for a cell: its tuning, the classes, one channel each, and those that were given."""
+        channels = {"classes": self.classes, "network_def::network::out_channels": len(self.classes)}
+        return {"network_def::tuning": cell.tuning, **channels, **self.values, **values_of(cell, self.cell_values)}
 
-    def channels(self) -> dict[str, Any]:
-        """Overrides for the classes, one channel each, whatever network there is."""
-        return {"classes": self.classes, "network_def::network::out_channels": len(self.classes)}
+    def build(self, cell: Cell, name: str = "network_def") -> nn.Module:
+        """A cell's network with the seed's weights; ``InputError`` when it cannot be built."""
+        parser = ConfigParser(copy.deepcopy(self.config))
+        parser.update(self.overrides(cell))
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(cell.seed)
+                network = parser.get_parsed_content(name)
+        except Exception as error:  # whatever a wrong value makes a network's constructor raise
+            raise InputError(sentence_of(error) or f"The network_def cannot be built: {error}") from error
+        if not isinstance(network, nn.Module):
+            raise InputError(f"{name} of the bundle {self.name} is no network.")
+        return network
 
-    def parameters(self, tuning: str, values: Mapping[str, Any]) -> ParameterCount:
-        """Numbers of trainable and of all parameters; ``InputError`` when the network cannot be built."""
-        return count_parameters(self._parsed("network_def", {**values, "network_def::tuning": tuning}, 0))
-
-    def initialized(self, initialization: Initialization, values: Mapping[str, Any], seed: int) -> nn.Module:
+    def initialized(self, initialization: Initialization, cell: Cell) -> nn.Module:
         """The plain network with a seed's weights and those of the checkpoint; ``InputError`` when it does not fit."""
-        network = self._parsed("network_def::network", values, seed)
-        if initialization.source is None:
-            return network
+        network = self.build(cell, "network_def::network")
         if initialization.part == BACKBONE:
             return load_backbone(network, initialization.source, initialization.member)
         return load_pretrained(network, initialization.source, self.config["network_def"].get("head", "head"))
@@ -89,16 +105,3 @@ class TaskBundle:
     def command(self, names: Sequence[str], values: Mapping[str, Any]) -> list[str]:
         """The ``monai.bundle run`` command."""
         return bundle_run(self.configs(names), self.folder, **values)
-
-    def _parsed(self, name: str, values: Mapping[str, Any], seed: int) -> nn.Module:
-        parser = ConfigParser(copy.deepcopy(self.config))
-        parser.update({**self.channels(), **values})
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                network = parser.get_parsed_content(name)
-        except Exception as error:  # whatever a wrong value makes a network's constructor raise
-            raise InputError(sentence_of(error) or f"The network_def cannot be built: {error}") from error
-        if not isinstance(network, nn.Module):
-            raise InputError(f"{name} of the bundle {self.name} is no network.")
-        return network

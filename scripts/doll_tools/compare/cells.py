@@ -46,7 +46,7 @@ def values_of(cell: Cell, patterns: Mapping[str, Mapping[str, Any]]) -> dict[str
 def epochs(iterations: int) -> tuple[int, int]:
     """Epochs (a point of the curve each) and iterations in each; ``InputError`` when that is no whole number."""
     points = min(POINTS, iterations)
-    if iterations < 1 or iterations % points:
+    if iterations % points:
         raise InputError(f"iterations must be a multiple of {POINTS}, or fewer, not {iterations}.")
     return points, iterations // points
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.utils.errors import switch
+from doll_monai.networks.parameters import ParameterCount, count_parameters
+from doll_monai.utils.errors import InputError, switch
+from doll_monai.utils.json_object import read_json_object
 from doll_tools.arguments import list_argument, path_argument
+from doll_tools.compare.bundle import TaskBundle
+from doll_tools.compare.cells import epochs, grid
+from doll_tools.compare.initializations import parse_initializations
+from doll_tools.compare.plan import ELSEWHERE, Plan
 from doll_tools.compare.program import Comparison
-from doll_tools.compare.request import ComparisonRequest, read_cell_values
+from doll_tools.compare.split import ImageTable, check_apart, first_shots, mask_columns, read_images, sections_of
 
 
 def compare(
@@ -72,28 +77,52 @@ def compare(
         quiet: show no progress.
         values: any value of the bundle for all cells, such as learning_rate.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     keep = switch(keep_weights, "keep_weights")
-    request = ComparisonRequest(
-        task_data=Path(str(task_data)).resolve(),
-        output=Path(str(output)).resolve(),
-        shots=[int(count) if str(count).isdecimal() else count for count in list_argument(shots)],
-        seeds=seeds,
-        initializations=list_argument(initializations),
-        tunings=list_argument(tunings),
-        bundle=bundle,
-        task=None if task is None else str(task),
-        classes=classes,
-        pretrained=path_argument(pretrained),
-        classifier=path_argument(classifier),
-        member=member,
-        network=path_argument(network),
-        image_size=[image_size] * 2 if isinstance(image_size, int) else image_size,
-        iterations=iterations,
-        batch_size=batch_size,
-        test_data=path_argument(test_data),
-        test_classes=test_classes,
-        values={name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
-        cell_values=read_cell_values(path_argument(cell_values)),
-    )
-    print(Comparison(request, tracking_uri, keep, quiet).run())
+    counts, names = list_argument(shots), list_argument(tunings)
+    size = [] if image_size is None else list_argument(image_size)
+    numbers = {"seeds": [seeds], "iterations": [iterations], "batch_size": [batch_size]}
+    for name, given in {**numbers, "shots": counts, "image_size": size}.items():
+        for number in given:
+            if type(number) is not int or number < 1:
+                raise InputError(f"{name} must be a whole number of at least 1, not {number}.")
+    for name, given in (("shots", counts), ("tunings", names)):
+        if not given or len(set(given)) < len(given):
+            raise InputError(f"{name} must be different ones, not {','.join(map(str, given))}.")
+    epochs(iterations)
+    cells_file = path_argument(cell_values)
+    patterns = {} if cells_file is None else read_json_object(cells_file)
+    for pattern, own in patterns.items():
+        if "/" not in pattern or not isinstance(own, dict):
+            example = '{"*/full": {"learning_rate": 0.001}}'
+            raise InputError(f"{cells_file}: '{pattern}' cannot be read; write objects of values, such as {example}.")
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    values |= {"batch_size": batch_size} | ({"image_size": (size * 2)[:2]} if size else {})
+    setup = TaskBundle(bundle, path_argument(network), values, patterns)
+
+    folder = Path(str(task_data)).resolve()
+    data = read_images(folder, mask_columns(folder, classes, setup.classes))
+    setup.classes = list(data.columns)
+    sections = sections_of(data.images)
+    first_shots(sections["training"], max(counts), 0)
+    elsewhere = None if test_data is None else _elsewhere(Path(str(test_data)).resolve(), test_classes, setup.classes)
+    apart = {name: (folder, images) for name, images in sections.items()}
+    check_apart(apart | ({ELSEWHERE: (elsewhere.folder, elsewhere.images)} if elsewhere else {}))
+    checkpoints = path_argument(pretrained), path_argument(classifier)
+    initial = parse_initializations(list_argument(initializations), *checkpoints, member)
+    parameters: dict[tuple[str, ...], ParameterCount] = {}
+    for cell in grid(list(initial), names, counts[:1], 1):  # builds each network once, so that mistakes are seen here
+        parameters[cell[:2]] = count_parameters(setup.build(cell))
+        setup.initialized(initial[cell.initialization], cell)
+    cells = grid(list(initial), names, counts, seeds)
+    whole = Path(str(output)).resolve()
+    plan = Plan(whole, str(task or folder.name), setup, data, sections, elsewhere, initial, cells, iterations)
+    print(Comparison(plan, parameters, tracking_uri, keep, quiet).run())
+
+
+def _elsewhere(folder: Path, classes: str | Sequence[str] | None, known: Sequence[str]) -> ImageTable:
+    """The images from elsewhere, with some of the task's classes."""
+    columns = mask_columns(folder, classes, known, some=True)
+    unknown = sorted(set(columns) - set(known))
+    if unknown:
+        raise InputError(f"The class {unknown[0]} of test_classes is none of: {', '.join(known)}.")
+    return read_images(folder, columns)

@@ -10,11 +10,10 @@ import pandas as pd
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_tools.arguments import list_argument
-from doll_tools.compare.image_scores import SPLITS, VALID
-from doll_tools.compare.page import interval
+from doll_tools.compare.image_scores import VALID
 from doll_tools.compare.results import COLUMNS, RESULTS, SUMMARY
 from doll_tools.compare.statistics import ALL
-from doll_tools.evaluate.page import markdown_table
+from doll_tools.markdown import interval, markdown_table
 
 
 def summarize_comparisons(comparisons: str | Sequence[str], output: str) -> None:
@@ -32,10 +31,9 @@ def summarize_comparisons(comparisons: str | Sequence[str], output: str) -> None
             raise InputError(f"Two comparisons are of the task '{task}'; give one another --task.")
         tables[task] = table
         summary = read_table(folder / SUMMARY, ["split", "initialization", "iou", "iou_low", "iou_high"])
-        for row in summary[summary["split"].isin(set(SPLITS) - {VALID})].to_dict("records"):
-            images = f"{row['images']} of {row['split']}"
-            cell = [task, str(row["shots"]), row["initialization"], row["tuning"], str(row["seeds"]), images]
-            lines.append([*cell, row["class"], interval(row, "iou")])
+        for row in summary[summary["split"] != VALID].to_dict("records"):
+            cell = [str(row[name]) for name in ("shots", "initialization", "tuning", "seeds")]
+            lines.append([task, *cell, f"{row['images']} of {row['split']}", row["class"], interval(row, "iou")])
     header = ["task", "shots", "initialization", "tuning", "seeds", "images", "class", "IoU"]
     note = f"Mean IoU over images and seeds with 95 % bootstrap intervals; class `{ALL}` is the mean over classes."
     page = f"# Few-shot benchmark\n\n{note}\n\n{markdown_table(header, lines)}\n"
@@ -45,11 +43,7 @@ def summarize_comparisons(comparisons: str | Sequence[str], output: str) -> None
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table that ``doll compare`` wrote.
-
-    Raises:
-        InputError: when it cannot be read, lacks a column or has no row.
-    """
+    """A table that ``doll compare`` wrote; ``InputError`` when it cannot be read, lacks a column or has no row."""
     try:
         table = pd.read_csv(path, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:

@@ -21,7 +21,6 @@ from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import explained
 
 VALID, TEST, ELSEWHERE = "valid", "test", "elsewhere"
-SPLITS = (VALID, TEST, ELSEWHERE)
 """Images to choose on, to report on, and from another data set."""
 METRICS = ("dice", "iou", "hd95")
 COLUMNS = ["split", "image", "patient", "class", *METRICS]
@@ -32,20 +31,18 @@ FILE = "images.csv"
 def scored_images(
     datalist: str, dataset_dir: str, label_dir: str, elsewhere: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The ``validation`` and ``test`` images of a task, with full paths and with ``split``, one of ``SPLITS``.
+    """A task's ``validation`` and ``test`` images with full paths, and with ``split``.
 
     Args:
         datalist, dataset_dir, label_dir: of the task.
-        elsewhere: ``datalist``, ``dataset_dir`` and ``label_dir`` of another data set, whose ``test`` images are added.
+        elsewhere: the same of another data set, whose ``test`` images are added.
     """
-    own = {"datalist": datalist, "dataset_dir": dataset_dir, "label_dir": label_dir}
-    parts = [(VALID, "validation", own), (TEST, "test", own), (ELSEWHERE, "test", elsewhere)]
-    return [
-        {**record, "split": split}
-        for split, section, of in parts
-        if of
-        for record in load_datalist(of["datalist"], section, of["dataset_dir"], of["label_dir"])
-    ]
+    parts = {VALID: load_datalist(datalist, "validation", dataset_dir, label_dir)}
+    parts[TEST] = load_datalist(datalist, "test", dataset_dir, label_dir)
+    if elsewhere:
+        folders = elsewhere["dataset_dir"], elsewhere["label_dir"]
+        parts[ELSEWHERE] = load_datalist(elsewhere["datalist"], "test", *folders)
+    return [{**record, "split": split} for split, records in parts.items() for record in records]
 
 
 def class_scores(prediction: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
@@ -91,11 +88,11 @@ class ImageScores:
 
     def attach(self, engine: Engine) -> None:
         """Score after each iteration, write when the run is complete."""
-        engine.add_event_handler(Events.STARTED, self._rows.clear)
-        engine.add_event_handler(Events.STARTED, self.overlays.clear)
+        for clear in (self._rows.clear, self.overlays.clear):
+            engine.add_event_handler(Events.STARTED, clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-        engine.add_event_handler(Events.COMPLETED, self.overlays.write)
-        engine.add_event_handler(Events.COMPLETED, self._write)
+        for write in (self.overlays.write, self._write):
+            engine.add_event_handler(Events.COMPLETED, write)
 
     def __call__(self, engine: Engine) -> None:
         for record, item in zip(batch_of(engine), output_of(engine), strict=True):

@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from doll_monai.networks.weights import file_hash, is_classifier
+from doll_monai.networks.weights import is_classifier
 from doll_monai.utils.errors import InputError
 
 BACKBONE, NETWORK = "backbone", "network"
-KNOWN = ("scratch", "classifier", "doll_backbone", "doll")
+KNOWN = {
+    "scratch": (None, None),
+    "classifier": (BACKBONE, "classifier"),
+    "doll_backbone": (BACKBONE, "pretrained"),
+    "doll": (NETWORK, "pretrained"),
+}
+"""Name to the part that is taken, and the option that names its checkpoint."""
 
 
 class Initialization(NamedTuple):
@@ -21,10 +27,6 @@ class Initialization(NamedTuple):
     part: str | None = None
     source: Path | None = None
     member: int | None = None
-
-    def record(self) -> dict[str, Any]:
-        """What it is, for comparison with an earlier run; ``InputError`` when the checkpoint is missing."""
-        return {**self._asdict(), "source": None if self.source is None else file_hash(self.source)}
 
 
 def parse_initializations(
@@ -39,8 +41,9 @@ def parse_initializations(
         classifier, member: checkpoint of ``classifier``, and its member where it is a committee's.
 
     Raises:
-        InputError: for another name, one that occurs twice, or a missing checkpoint.
+        InputError: for another name, one that occurs twice, or a checkpoint that is not given.
     """
+    options = {None: None, "pretrained": pretrained, "classifier": classifier}
     found: dict[str, Initialization] = {}
     for text in map(str, names):
         name, equals, file = text.partition("=")
@@ -52,16 +55,11 @@ def parse_initializations(
             source = Path(file).resolve()
             backbone = name.endswith("_backbone") or is_classifier(source)
             found[name] = Initialization(BACKBONE if backbone else NETWORK, source)
-        elif name == "scratch":
-            found[name] = Initialization()
         elif name not in KNOWN:
             raise InputError(f"There is no initialization '{name}'; there are: {', '.join(KNOWN)} and NAME=FILE.")
-        elif (classifier if name == "classifier" else pretrained) is None:
-            option = "classifier" if name == "classifier" else "pretrained"
-            raise InputError(f"The initialization '{name}' needs a checkpoint; give --{option}.")
-        elif name == "classifier":
-            found[name] = Initialization(BACKBONE, classifier, member)
         else:
-            found[name] = Initialization(NETWORK if name == "doll" else BACKBONE, pretrained)
-        found[name].record()
+            part, option = KNOWN[name]
+            if option and options[option] is None:
+                raise InputError(f"The initialization '{name}' needs a checkpoint; give --{option}.")
+            found[name] = Initialization(part, options[option], member if name == "classifier" else None)
     return found

@@ -39,8 +39,9 @@ class Results:
                 curve = pd.read_csv(folder / CELLS / name / CURVE)
                 key = {column: record[column] for column in SEEDED}
                 cells.append({**record, "iterations_to_95": iterations_to_95(curve), "name": name})
-                images.append(pd.read_csv(scores, dtype={"image": str, "patient": str, "class": str}).assign(**key))
-                curves.append(curve.assign(**key))
+                table = pd.read_csv(scores, dtype={"image": str, "patient": str, "class": str})
+                images.append(pd.DataFrame(key, table.index).join(table))
+                curves.append(pd.DataFrame(key, curve.index).join(curve))
         self.cells = pd.DataFrame(cells)
         self.images, self.curves = (pd.concat(tables, ignore_index=True) for tables in (images, curves))
 
@@ -64,9 +65,7 @@ class Results:
         """Write ``results.csv``, ``images.csv`` and ``curves.csv`` anew; nothing while no cell is finished."""
         if self.cells.empty:
             return []
-        images = self.images[[*SEEDED, "split", "image", "patient", "class", *METRICS]]
-        curves = self.curves[[*SEEDED, "iteration", "iou", "dice"]]
-        return self._write({RESULTS: self.table, IMAGES: images, CURVES: curves})
+        return self._write({RESULTS: self.table, IMAGES: self.images, CURVES: self.curves})
 
     def write_statistics(self) -> list[Path]:
         """Write ``summary.csv`` and ``differences.csv``."""
@@ -81,5 +80,5 @@ class Results:
 def _place(record: dict[str, Any]) -> tuple[Any, ...]:
     """A cell's place in the tables: the known initializations first, and full tuning before the others."""
     name, tuning = record["initialization"], record["tuning"]
-    known = KNOWN.index(name) if name in KNOWN else len(KNOWN)
-    return record["shots"], known, name, tuning != "full", tuning, record["seed"]
+    place = [*KNOWN, name].index(name)
+    return record["shots"], place, name, tuning != "full", tuning, record["seed"]

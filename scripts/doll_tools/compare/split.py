@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from doll_monai.data.datalist import read_table, relative_path
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.masks import PATIENT_COLUMN
+from doll_tools.prepare.masks import PATIENT_COLUMN, parse_classes
 from doll_tools.prepare.sections import patient_position, patient_section
 
 SALT = 240108469
 """Put before every patient's name when it is hashed. Another number, another split: it must never change."""
 SHARES = {"training": 0.4, "validation": 0.2, "test": 0.4}
 """Share of the patients in each section, met on average; many to test on, since there are few to learn from. Ours."""
-INDEX, IMAGE = "index.csv", "image"
+INDEX = "index.csv"
+HALVES = {"lungs": ("right_lung", "left_lung")}
+"""Columns that a class is made of where a table has no column of its name."""
+Columns = dict[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class Radiograph:
+class Radiograph(NamedTuple):
     """A row of a table of images: its path relative to the table's folder, its patient and its mask files."""
 
     image: str
@@ -28,25 +30,48 @@ class Radiograph:
     masks: tuple[str, ...]
 
 
-def read_images(folder: Path, classes: Mapping[str, Sequence[str]]) -> list[Radiograph]:
+class ImageTable(NamedTuple):
+    """A folder with ``index.csv``: each class to its columns of masks, and the images."""
+
+    folder: Path
+    columns: Columns
+    images: Sequence[Radiograph]
+
+
+def mask_columns(
+    folder: Path, classes: str | Sequence[str] | None, names: Sequence[str], some: bool = False
+) -> Columns:
+    """Mask columns of each class: those given, else the column of its name or its halves; ``some`` may be missing."""
+    if classes is not None:
+        return parse_classes(classes)
+    index = folder / INDEX
+    _, header = next(read_table(index, ()), (0, {}))
+    options = {name: (name,) if name in header else HALVES.get(name, (name,)) for name in names}
+    found: Columns = {name: parts for name, parts in options.items() if set(parts) <= set(header)}
+    missing = [name for name in names if name not in found]
+    if missing and not (some and found):
+        raise InputError(f"{index} has no column {missing[0]}; say by --classes which columns the classes are.")
+    return found
+
+
+def read_images(folder: Path, columns: Columns) -> ImageTable:
     """The images of a folder's ``index.csv``; the patient is the image itself where the table has no such column.
 
     ``InputError`` when the table or a column is missing, a path leads out of the folder or a patient is blank.
     """
     index = folder / INDEX
-    columns = [column for group in classes.values() for column in group]
+    names = [column for group in columns.values() for column in group]
     images = []
-    for line, row in read_table(index, [IMAGE, *columns]):
+    for line, row in read_table(index, ["image", *names]):
         where = f"{index}, line {line}"
-        image = relative_path(row[IMAGE], where)
+        image = relative_path(row["image"], where)
         patient = row.get(PATIENT_COLUMN, image)
         if not patient:
             raise InputError(f"{where}: {PATIENT_COLUMN} is blank.")
-        masks = tuple(relative_path(row[column], where) for column in columns if row[column])
-        images.append(Radiograph(image, patient, masks))
+        images.append(Radiograph(image, patient, tuple(relative_path(row[name], where) for name in names if row[name])))
     if not images:
         raise InputError(f"{index} has no rows.")
-    return images
+    return ImageTable(folder, columns, images)
 
 
 def sections_of(images: Sequence[Radiograph]) -> dict[str, list[Radiograph]]:
@@ -68,14 +93,7 @@ def first_shots(training: Sequence[Radiograph], shots: int, seed: int) -> list[R
 
 
 def check_apart(sections: Mapping[str, tuple[Path, Sequence[Radiograph]]]) -> None:
-    """Refuse an image that is, under whatever name, in two sections.
-
-    Args:
-        sections: section to the folder of its images and the images.
-
-    Raises:
-        InputError: when two images of different sections have the same content, or one is missing.
-    """
+    """Refuse (``InputError``) an image that is, under whatever name, in two sections: of folder and images each."""
     seen: dict[str, tuple[str, str]] = {}
     for section, (folder, images) in sections.items():
         for image in images:
@@ -85,13 +103,12 @@ def check_apart(sections: Mapping[str, tuple[Path, Sequence[Radiograph]]]) -> No
                 raise InputError(f"The image {name} has the same content as {other} ({where}); remove one of them.")
 
 
-def data_hash(folder: Path, images: Sequence[Radiograph]) -> str:
+def data_hash(table: ImageTable) -> str:
     """Hash of the images, their patients and masks; ``InputError`` when a file is missing."""
     digest = hashlib.sha256()
-    for image in images:
-        digest.update(f"{image.image}:{image.patient}:{_hash(folder / image.image)}".encode())
-        for mask in image.masks:
-            digest.update(f"{mask}:{_hash(folder / mask)}".encode())
+    for image in table.images:
+        for name in (image.image, *image.masks):
+            digest.update(f"{name}:{image.patient}:{_hash(table.folder / name)}".encode())
     return digest.hexdigest()
 
 

@@ -61,14 +61,13 @@ class MapAgreement(PairTable):
 
     def rows(self, image: str, channel: int, mask: torch.Tensor, item: Mapping[str, Any]) -> Iterable[Row]:
         """One row; the ground truth itself does not matter."""
+
+        def maps_of(*names: str) -> list[np.ndarray]:
+            return [np.asarray(item[name][channel].cpu()) for name in names]
+
         # of the image and observation alone, so that order and batches do not matter
         generator = np.random.default_rng([self.seed, zlib.crc32(image.encode()), channel])
-        maps = {name: np.asarray(item[name][channel].cpu()) for name in ("consensus", "randomized")}
-        label, other = (brightest(values, self.shares[channel]) for values in maps.values())
-        real, random = (
-            [np.asarray(item[f"{prefix}_{k}"][channel].cpu()) for k in self.members]
-            for prefix in ("attribution", "randomized")
-        )
+        real, random = (maps_of(*(f"{name}_{k}" for k in self.members)) for name in ("attribution", "randomized"))
         compared = {
             "agreement": list(combinations(real, 2)),
             "randomized": list(zip(real, random, strict=True)),
@@ -81,6 +80,7 @@ class MapAgreement(PairTable):
         for name, pairs in compared.items():
             for measure, alike in (("rank", rank_correlation), ("ssim", structural_agreement)):
                 row[f"{name}_{measure}"] = float(np.mean([alike(*pair) for pair in pairs])) if pairs else float("nan")
+        label, other = (brightest(values, self.shares[channel]) for values in maps_of("consensus", "randomized"))
         row |= {"randomized_iou": iou(label, other), "unrelated_iou": chance_iou(other, label)}
         return [{"image": image, "observation": FINDINGS[channel], **{name: round(v, 5) for name, v in row.items()}}]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
-from statistics import mean, median
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from monai.bundle import ConfigParser
 from tqdm import tqdm
@@ -16,7 +18,7 @@ from doll_monai.findings import finding_index
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_tools.arguments import list_argument
-from doll_tools.evaluate.engines import CAPTUM_STEPS, Job, Measurement, fastest_batch_size, in_own_process, measure
+from doll_tools.evaluate.engines import CAPTUM_STEPS, Job, fastest_batch_size, in_own_process, measure
 from doll_tools.folders import bundles_folder
 from doll_tools.prepare.chexpert import read_chexpert
 from doll_tools.release.committee import committee_definition
@@ -41,7 +43,7 @@ def benchmark(
     seed: int = 0,
     quiet: bool = False,
 ) -> None:
-    """Write images a second and peak memory of both as JSON, and print a table.
+    """Write images a second and peak memory in bytes of both as JSON, and print a table.
 
     The networks have seeded random weights. Both engines take turns, each time in a new process; the median of the
     repeats counts. captum runs in float32 with the internal_batch_size that is fastest here.
@@ -61,32 +63,25 @@ def benchmark(
     config = json.loads((bundles_folder() / "doll_cxr_label_generation" / "configs" / "inference.json").read_text())
     config |= {"image_size": [size, size], "network": "$@network_def.to(@device, memory_format=torch.channels_last)"}
     image, wanted = _images(ConfigParser(config), Path(data), count, seed)
-    found: dict[tuple[str, str, str], list[Measurement]] = {}
+    found = []
     with tqdm(total=len(members) * len(ROWS) * repeats * 2, desc="measure", disable=quiet) as bar:
         for name, member in zip(names, members, strict=True):
             network = {"network_def": {"_target_": "doll_monai.networks.Committee", "members": [member]}}
-            trial = Job(config | network, image, wanted, "captum", True, 0, seed)
-            batch_size = in_own_process(fastest_batch_size, trial)
-            for row, values in ROWS.items():
-                for repeat in range(repeats):
-                    for engine in ENGINES[:: 1 if repeat % 2 == 0 else -1]:
-                        together = row != "as_called"
-                        job = Job(config | network | values, image, wanted, engine, together, batch_size, seed)
-                        found.setdefault((row, engine, name), []).append(in_own_process(measure, job))
-                        bar.update()
-    figures = {row: _row(row, names, found, count) for row in ROWS} | {
-        "networks": names,
-        "images": count,
-        "positive_observations": int(wanted.sum()),
-        "size": size,
-        "repeats": repeats,
-        "seed": seed,
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "torch": torch.__version__,
-    }
+            trial = Job(config | network, image, wanted, seed=seed)
+            trial = replace(trial, batch_size=in_own_process(fastest_batch_size, trial))
+            for (row, values), repeat in product(ROWS.items(), range(repeats)):
+                job = replace(trial, config=trial.config | values, together=row != "as_called")
+                for engine in ENGINES[:: 1 if repeat % 2 == 0 else -1]:
+                    measured = in_own_process(measure, replace(job, engine=engine))
+                    found.append({"row": row, "engine": engine, "network": name, **measured})
+                    bar.update()
+    medians = pd.DataFrame(found).groupby(["row", "engine", "network"], sort=False).median()
+    figures: dict[str, Any] = {row: _row(medians.loc[row], count) for row in ROWS}
+    print(pd.json_normalize(list(figures.values())).set_axis(list(ROWS)).T.to_string(float_format="{:,.3f}".format))
+    figures |= {"networks": names, "images": count, "positive_observations": int(wanted.sum()), "size": size}
+    figures |= {"repeats": repeats, "seed": seed, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    figures["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     write_atomic(Path(output), (json.dumps(figures, indent=2) + "\n").encode())
-    print(_table(figures))
 
 
 def _images(bundle: ConfigParser, data: Path, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -105,32 +100,19 @@ def _images(bundle: ConfigParser, data: Path, count: int, seed: int) -> tuple[np
     return np.stack([np.asarray(items[i]["image"], dtype=np.float32) for i in order]), wanted[order]
 
 
-def _row(
-    row: str, names: list[str], found: dict[tuple[str, str, str], list[Measurement]], count: int
-) -> dict[str, Any]:
-    """Images a second of all networks, their ratio (also by network), mean steps, and peak memory in bytes."""
-    runs = {(engine, name): found[row, engine, name] for engine in ENGINES for name in names}
-    seconds = {key: median(run.seconds for run in own) for key, own in runs.items()}
-    total = {engine: sum(seconds[engine, name] for name in names) for engine in ENGINES}
+def _row(medians: pd.DataFrame, count: int) -> dict[str, Any]:
+    """Images a second of all networks, their ratio (also by network), mean steps, and peak memory.
+
+    Args:
+        medians: ``seconds``, ``steps`` and ``peak_memory`` by engine and network.
+        count: number of images.
+    """
+    seconds = medians["seconds"].unstack("engine")
+    total = seconds.sum()
     return {
-        **{engine: count / total[engine] for engine in ENGINES},
-        "ratio": total["captum"] / total["ours"],
-        "ratio_by_network": {name: seconds["captum", name] / seconds["ours", name] for name in names},
-        "steps": {engine: mean(runs[engine, name][0].steps for name in names) for engine in ENGINES},
-        "peak_memory": {
-            engine: max(median(run.peak_memory for run in runs[engine, name]) for name in names) for engine in ENGINES
-        },
+        **(count / total).to_dict(),
+        "ratio": float(total["captum"] / total["ours"]),
+        "ratio_by_network": (seconds["captum"] / seconds["ours"]).to_dict(),
+        "steps": medians["steps"].groupby("engine").mean().to_dict(),
+        "peak_memory": medians["peak_memory"].groupby("engine").max().to_dict(),
     }
-
-
-def _table(figures: dict[str, Any]) -> str:
-    lines = [f"{'':20} {'images/s':>17} {'ratio':>6} {'steps':>11} {'peak memory, GB':>17}"]
-    lines.append(f"{'':20} {'ours':>8} {'captum':>8} {'':>6} {'ours':>5} {'captum':>6} {'ours':>8} {'captum':>8}")
-    for row in ROWS:
-        own = figures[row]
-        steps, memory = own["steps"], {engine: own["peak_memory"][engine] / 1e9 for engine in ENGINES}
-        speed = f"{row:20} {own['ours']:8.3f} {own['captum']:8.3f} {own['ratio']:6.2f}"
-        lines.append(
-            f"{speed} {steps['ours']:5.1f} {steps['captum']:6.1f} {memory['ours']:8.2f} {memory['captum']:8.2f}"
-        )
-    return "\n".join(lines)

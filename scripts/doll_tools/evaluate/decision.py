@@ -1,11 +1,11 @@
-"""Whether the labels of a section are worth pre-training on, in plain words."""
+"""Whether the labels of a section are worth pre-training on."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from doll_monai.metrics.intervals import RESAMPLES, Interval, crossed_interval
@@ -48,9 +48,8 @@ class Decision:
     @property
     def failures(self) -> list[str]:
         """Why pre-training on the labels is not worth it; empty when it is."""
-        found = [
-            f"the labels are not shown to beat {FLOORS[name]}" for name, over in self.over.items() if not over[1] > 0
-        ]
+        missed = [words for name, words in FLOORS.items() if not self.over[name][1] > 0]
+        found = [f"the labels are not shown to beat {words}" for words in missed]
         agreement = self.agreement_over_randomized
         if not math.isnan(agreement[0]) and not agreement[1] > 0:
             found.append("members are not shown to agree more with each other than with randomized networks")
@@ -62,20 +61,6 @@ class Decision:
     def passed(self) -> bool:
         """Whether there are no failures."""
         return not self.failures
-
-    def sentences(self) -> list[str]:
-        """The decision in words."""
-        lines = [f"IoU of the labels minus that of {FLOORS[name]}: {signed(over)}." for name, over in self.over.items()]
-        if not math.isnan(self.image_alone):
-            common = (
-                "of what maps of two members have in common (rank correlation) those of randomized networks have too"
-            )
-            lines.append(f"{self.image_alone:.0%} {common}.")
-        return [*lines, *(f"Not passed: {failure}." for failure in self.failures)]
-
-    def figures(self) -> dict[str, Any]:
-        """All of it for ``evaluation.json``."""
-        return {**asdict(self), "failures": self.failures, "passed": self.passed, "sentences": self.sentences()}
 
 
 def decide(pairs: pd.DataFrame, section: str, resamples: int = RESAMPLES, seed: int = 0) -> Decision:
@@ -93,8 +78,8 @@ def decide(pairs: pd.DataFrame, section: str, resamples: int = RESAMPLES, seed: 
     def interval(values: pd.Series) -> Interval:
         return crossed_interval(values.reindex(consensus.index), consensus["patient"], None, resamples, seed)
 
-    ranks = {name: float(consensus[f"{name}_rank"].mean()) for name in ("agreement", "randomized", "unrelated")}
-    common, shared = (ranks[name] - ranks["unrelated"] for name in ("agreement", "randomized"))
+    ranks = consensus[["agreement_rank", "randomized_rank", "unrelated_rank"]].mean()
+    common, shared = (float(ranks.iloc[n] - ranks["unrelated_rank"]) for n in range(2))
     return Decision(
         section=section,
         pairs=len(consensus),
@@ -102,14 +87,5 @@ def decide(pairs: pd.DataFrame, section: str, resamples: int = RESAMPLES, seed: 
         over={name: interval(iou["consensus"] - iou.get(name, float("nan"))) for name in FLOORS},
         agreement_over_randomized=interval(consensus["agreement_rank"] - consensus["randomized_rank"]),
         randomized_iou=interval(consensus["randomized_iou"]),
-        image_alone=min(1.0, max(0.0, shared / common)) if common > 0 else float("nan"),
+        image_alone=float(np.clip(shared / common, 0, 1)) if common > 0 else float("nan"),
     )
-
-
-def signed(interval: Interval) -> str:
-    """A difference with its interval, such as ``+0.043 [+0.010, +0.081]``."""
-    if math.isnan(interval[0]):
-        return "no pair has both"
-    if math.isnan(interval[1]):
-        return f"{interval[0]:+.3f}, too few patients for an interval"
-    return f"{interval[0]:+.3f} [{interval[1]:+.3f}, {interval[2]:+.3f}]"

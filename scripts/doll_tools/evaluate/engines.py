@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 from captum.attr import IntegratedGradients
 from monai.bundle import ConfigParser
-from torch import nn
 
 CAPTUM_STEPS = 50  # its own default
 BATCH_SIZES = (4, 8, 16, 25, 50)  # tried for captum
@@ -39,34 +37,25 @@ class Job:
     config: dict[str, Any]
     image: np.ndarray
     wanted: np.ndarray
-    engine: str
-    together: bool
-    batch_size: int
-    seed: int
+    engine: str = "captum"
+    together: bool = True
+    batch_size: int = 0
+    seed: int = 0
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """Seconds for all images, peak memory in bytes beyond that of the network, and mean steps."""
-
-    seconds: float
-    peak_memory: int
-    steps: float
-
-
-def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+def in_own_process(function: Callable[[Job], Any], job: Job) -> Any:
     """What a function returns that a new process runs."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+        return pool.submit(function, job).result()
 
 
-def measure(job: Job) -> Measurement:
-    """Explain the first image to warm up, then measure all of them."""
+def measure(job: Job) -> dict[str, float]:
+    """``seconds`` for all images, ``peak_memory`` in bytes beyond the network's, mean ``steps``; one image warms up."""
     explain = _prepare(job)
     before = _peak_memory()
     explain(slice(0, 1))
     seconds, steps = _timed(explain, slice(None))
-    return Measurement(seconds, _peak_memory() - before, float(np.mean(steps)))
+    return {"seconds": seconds, "peak_memory": _peak_memory() - before, "steps": float(np.mean(steps))}
 
 
 def fastest_batch_size(job: Job) -> int:
@@ -80,31 +69,24 @@ def _prepare(job: Job) -> Callable[[slice], list[float]]:
     torch.manual_seed(job.seed)
     parser = ConfigParser(job.config)
     explainer = parser.get_parsed_content("explainer")
-    network = explainer.networks[0].eval()
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    device = parser.get_parsed_content("device")
+    network = explainer.networks[0].eval().requires_grad_(False)
+    device, batch_size = (parser.get_parsed_content(name) for name in ("device", "batch_size"))
     image, wanted = torch.from_numpy(job.image).to(device), torch.from_numpy(job.wanted).to(device)
-    if job.engine == "captum":
-        return partial(_captum, network, image, wanted, job)
-    return partial(_ours, explainer, image, wanted, parser.get_parsed_content("batch_size"))
 
+    def ours(part: slice) -> list[float]:
+        steps: list[float] = []
+        for x, targets in zip(image[part].split(batch_size), wanted[part].split(batch_size), strict=True):
+            steps += explainer.explain(0, network, x, targets)[1]["n_steps"][targets].tolist()
+        return steps
 
-def _ours(explainer: Any, image: torch.Tensor, wanted: torch.Tensor, batch_size: int, part: slice) -> list[float]:
-    steps: list[float] = []
-    for x, targets in zip(image[part].split(batch_size), wanted[part].split(batch_size), strict=True):
-        _, known = explainer.explain(0, explainer.networks[0], x, targets)
-        steps += known["n_steps"][targets].tolist()
-    return steps
+    def captum(part: slice) -> list[float]:
+        reference, x, targets = IntegratedGradients(network), image[part], wanted[part]
+        for target in targets.any(dim=0).nonzero().flatten().tolist():
+            for index in targets[:, target].nonzero().flatten().split(job.batch_size if job.together else 1):
+                reference.attribute(x[index], 0.0, target, None, CAPTUM_STEPS, internal_batch_size=job.batch_size)
+        return [CAPTUM_STEPS] * int(targets.sum())
 
-
-def _captum(network: nn.Module, image: torch.Tensor, wanted: torch.Tensor, job: Job, part: slice) -> list[float]:
-    explainer = IntegratedGradients(network)
-    image, wanted = image[part], wanted[part]
-    for target in wanted.any(dim=0).nonzero().flatten().tolist():
-        for index in wanted[:, target].nonzero().flatten().split(job.batch_size if job.together else 1):
-            explainer.attribute(image[index], 0.0, target, None, CAPTUM_STEPS, internal_batch_size=job.batch_size)
-    return [CAPTUM_STEPS] * int(wanted.sum())
+    return ours if job.engine == "ours" else captum
 
 
 def _timed(explain: Callable[[slice], list[float]], part: slice) -> tuple[float, list[float]]:

@@ -25,8 +25,7 @@ class RandomizedExplainer:
     """
 
     def __init__(self, explainer: Explainer, seed: int = 0) -> None:
-        self.explainer = explainer
-        self.seed = seed
+        self.explainer, self.seed = explainer, seed
         self._networks: list[nn.Module] = []
 
     def attach(self, engine: Engine) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ ALL = "all"
 
 
 def read_pairs(
-    folder: str | os.PathLike[str], sections: Mapping[str, Sequence[Mapping[str, Any]]], ground_truth: GroundTruth
+    folder: Path, sections: Mapping[str, Sequence[Mapping[str, Any]]], ground_truth: GroundTruth
 ) -> pd.DataFrame:
     """What each source scored on each pair, at the label's own foreground share.
 
@@ -44,15 +43,15 @@ def read_pairs(
         for image in (ground_truth.relative(record["image"]) for record in records):
             if section_of.setdefault(image, section) != section:
                 raise InputError(f"The image {image} stands in '{section_of[image]}' and in '{section}'.")
-    scores, agreement = (pd.read_csv(Path(folder) / f"{name}.csv") for name in ("localization", "agreement"))
+    scores, agreement = (pd.read_csv(folder / f"{name}.csv") for name in ("localization", "agreement"))
     scores["section"], scores["patient"] = scores["image"].map(section_of), scores["image"].map(patient_of)
     scores = scores.merge(agreement[[*PAIR, "label_share"]], on=PAIR, validate="many_to_one")
     pairs = scores[np.isclose(scores["share"], scores["label_share"])].drop(columns="label_share")
-    errors = [name for name in agreement.columns if name.startswith("completeness_")]
-    members = agreement[errors].set_axis([f"member_{name.removeprefix('completeness_')}" for name in errors], axis=1)
-    wide = pd.concat([agreement[PAIR], members], axis=1).assign(consensus=members.mean(axis=1))
-    completeness = wide.melt(PAIR, var_name="source", value_name="completeness")
-    likeness = agreement.drop(columns=[*errors, "label_share"]).assign(source="consensus")
+    errors = agreement.set_index(PAIR).filter(like="completeness_")
+    errors.columns = errors.columns.str.replace("completeness", "member")
+    errors["consensus"] = errors.mean(axis=1)
+    completeness = errors.melt(var_name="source", value_name="completeness", ignore_index=False).reset_index()
+    likeness = agreement[[*PAIR, *LIKENESS]].assign(source="consensus")
     keys = [*PAIR, "source"]
     return pairs.merge(completeness, on=keys, how="left").merge(likeness, on=keys, how="left")
 
@@ -70,23 +69,19 @@ def score_table(pairs: pd.DataFrame, sources: Sequence[str], resamples: int = RE
         ``hit`` and ``difference``, the consensus' IoU minus the source's on the same pairs, each with ``_low`` and
         ``_high``; ``completeness_median``, ``completeness_p95``; ``LIKENESS`` of ``MapAgreement`` at the consensus.
     """
+    consensus = pairs[pairs["source"] == "consensus"].set_index(PAIR)["iou"]
+    pairs = pairs.assign(difference=consensus.reindex(pd.MultiIndex.from_frame(pairs[PAIR])).to_numpy() - pairs["iou"])
     rows = []
-    for section in (name for name in SECTIONS if name in set(pairs["section"])):
-        of_section = pairs[pairs["section"] == section]
-        for observation in (ALL, *(name for name in FINDINGS if name in set(of_section["observation"]))):
-            some = of_section if observation == ALL else of_section[of_section["observation"] == observation]
-            by_source = {source: some[some["source"] == source].set_index(PAIR) for source in sources}
-            for source, part in by_source.items():
-                where = {"section": section, "observation": observation, "source": source}
-                rows.append(where | _row(part, by_source["consensus"], resamples, seed))
+    for section in SECTIONS:
+        for observation in (ALL, *FINDINGS):
+            some = pairs[(pairs["section"] == section) & ((pairs["observation"] == observation) | (observation == ALL))]
+            for source in sources if len(some) else ():
+                part = some[some["source"] == source]
+                row: dict[str, Any] = {"section": section, "observation": observation, "source": source}
+                row |= {"pairs": len(part), "patients": part["patient"].nunique(), "share": part["share"].mean()}
+                for name in ("iou", "hit", "difference"):
+                    found = crossed_interval(part[name], part["patient"], None, resamples, seed)
+                    row |= dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
+                row["completeness_median"], row["completeness_p95"] = part["completeness"].quantile([0.5, 0.95])
+                rows.append(row | part[LIKENESS].mean().to_dict())
     return pd.DataFrame(rows)
-
-
-def _row(part: pd.DataFrame, consensus: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"pairs": len(part), "patients": part["patient"].nunique(), "share": part["share"].mean()}
-    difference = consensus.loc[part.index, "iou"] - part["iou"]
-    for name, values in (("iou", part["iou"]), ("hit", part["hit"]), ("difference", difference)):
-        found = crossed_interval(values, part["patient"], None, resamples, seed)
-        row |= dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
-    row["completeness_median"], row["completeness_p95"] = part["completeness"].quantile([0.5, 0.95])
-    return row | {name: part[name].mean() for name in LIKENESS}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from doll_monai.findings import FINDINGS
@@ -33,14 +33,15 @@ def localization_summary(test: pd.DataFrame, validation: pd.DataFrame | None) ->
         ``chance`` and ``location_prior``, ``iou_consensus_default_share``, and ``by_observation``. A source that is
         not there is left out.
     """
-    enough = validation is not None and pair_count(validation) >= MIN_TABLE_PAIRS
-    shares = choose_shares(validation) if enough and validation is not None else {}
-    shares[CHANCE] = shares.get(CONSENSUS, {})
-    chosen = {str(source): at_shares(rows, shares.get(str(source), {})) for source, rows in test.groupby("source")}
-    figures: dict[str, Any] = {"threshold": "validation" if enough else "default", "pairs": pair_count(test)}
+    shares = {}
+    if validation is not None and pair_count(validation) >= MIN_TABLE_PAIRS:
+        shares = choose_shares(validation)
+        shares[CHANCE] = shares.get(CONSENSUS, {})
+    chosen = {source: at_shares(rows, shares.get(str(source), {})) for source, rows in test.groupby("source")}
+    figures: dict[str, Any] = {"threshold": "validation" if shares else "default", "pairs": pair_count(test)}
     for score in ("iou", "hit"):
-        means = {source: float(rows[score].mean()) for source, rows in chosen.items()}
-        members = {source: mean for source, mean in sorted(means.items()) if source.startswith("member_")}
+        means = {str(source): float(rows[score].mean()) for source, rows in chosen.items()}
+        members = {source: mean for source, mean in means.items() if source.startswith("member_")}
         named = (CONSENSUS, "gradcam", CHANCE, LOCATION_PRIOR)
         figures |= {f"{score}_{source}": means[source] for source in named if source in means}
         if members:
@@ -48,8 +49,13 @@ def localization_summary(test: pd.DataFrame, validation: pd.DataFrame | None) ->
     if CONSENSUS in chosen:
         default = at_shares(test[test["source"] == CONSENSUS], {})
         figures["iou_consensus_default_share"] = float(default["iou"].mean())
-    figures["by_observation"] = _by_observation(chosen)
-    return figures
+    by_observation: dict[str, dict[str, float | int]] = {}
+    for name in FINDINGS:
+        for source in (CONSENSUS, "gradcam"):
+            iou = chosen[source].query("observation == @name")["iou"] if source in chosen else ()
+            if len(iou):
+                by_observation.setdefault(name, {}).update({source: float(iou.mean()), "pairs": len(iou)})
+    return {**figures, "by_observation": by_observation}
 
 
 def pair_count(table: pd.DataFrame) -> int:
@@ -65,33 +71,16 @@ def choose_shares(validation: pd.DataFrame) -> dict[str, dict[str, float]]:
     """
     chosen: dict[str, dict[str, float]] = {}
     for source, rows in validation.groupby("source"):
-        best = {"": _best_share(rows)}
-        for observation, part in rows.groupby("observation"):
-            if pair_count(part) >= MIN_OBSERVATION_PAIRS:
-                best[str(observation)] = _best_share(part)
-        chosen[str(source)] = best
+        parts = {"": rows, **{str(name): part for name, part in rows.groupby("observation")}}
+        enough = {name: part for name, part in parts.items() if not name or pair_count(part) >= MIN_OBSERVATION_PAIRS}
+        chosen[str(source)] = {
+            name: float(part.groupby("share")["iou"].mean().idxmax()) for name, part in enough.items()
+        }
     return chosen
 
 
-def at_shares(rows: pd.DataFrame, shares: dict[str, float]) -> pd.DataFrame:
+def at_shares(rows: pd.DataFrame, shares: Mapping[str, float]) -> pd.DataFrame:
     """The rows of one source at each observation's share, or at the one measured that is nearest to it."""
-    parts = []
-    for observation, part in rows.groupby("observation"):
-        wanted = shares.get(str(observation), shares.get("", DEFAULT_SHARE))
-        measured = part["share"].to_numpy(dtype=float)
-        parts.append(part[measured == measured[np.abs(measured - wanted).argmin()]])
-    return pd.concat(parts)
-
-
-def _best_share(rows: pd.DataFrame) -> float:
-    means = rows.groupby("share", as_index=False)["iou"].mean()
-    return float(means["share"].iloc[int(means["iou"].to_numpy().argmax())])
-
-
-def _by_observation(chosen: dict[str, pd.DataFrame]) -> dict[str, dict[str, float | int]]:
-    """IoU of the consensus and of Grad-CAM, and the number of pairs, in the order of the observations."""
-    table: dict[str, dict[str, float | int]] = {}
-    for source in (CONSENSUS, "gradcam"):
-        for observation, rows in chosen[source].groupby("observation") if source in chosen else ():
-            table.setdefault(str(observation), {}).update({source: float(rows["iou"].mean()), "pairs": len(rows)})
-    return {name: table[name] for name in FINDINGS if name in table}
+    wanted = rows["observation"].map(lambda name: shares.get(name, shares.get("", DEFAULT_SHARE)))
+    nearest = (rows["share"] - wanted).abs().groupby(rows["observation"]).idxmin()
+    return rows[rows["share"] == rows["observation"].map(rows["share"][nearest].set_axis(nearest.index))]

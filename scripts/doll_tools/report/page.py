@@ -16,7 +16,8 @@ from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_monai.visualize.pictures import data_uri
-from doll_tools.compare.page import clear_of_zero, interval
+from doll_tools.compare.page import clear_of_zero
+from doll_tools.markdown import interval
 from doll_tools.pipeline.record import duration
 from doll_tools.report.browser import IMAGES, Progress, label_browser
 from doll_tools.report.comparisons import find_comparisons, read_comparison

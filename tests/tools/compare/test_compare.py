@@ -20,16 +20,18 @@ from monai.bundle import ConfigParser
 from monai.data.utils import set_rnd
 from monai.utils import set_determinism
 
+from doll_monai.data.datalist import SECTIONS
 from doll_monai.networks.weights import save_weights
 from doll_monai.utils.errors import InputError
 from doll_tools.compare.bundle import TRAINING, TaskBundle
+from doll_tools.compare.cells import Cell
 from doll_tools.compare.command import compare
 from doll_tools.compare.initializations import Initialization
 from doll_tools.compare.results import COLUMNS
 from doll_tools.phantom.dataset import write_dataset
+from doll_tools.release.committee import committee_definition
 
-ROOT = Path(__file__).resolve().parents[3]
-BACKBONE = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members" / "resnet10_narrow.json"
+BUNDLE = "lung_cxr_segmentation"
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +40,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("comparison")
     write_dataset(folder / "images", count=16, seed=0, size=64)
     write_dataset(folder / "others", count=10, seed=1, size=64)
-    backbone = json.loads(BACKBONE.read_text())["network_def"]
-    (folder / "network.json").write_text(
-        json.dumps({"network_def::network::backbone": backbone, "network_def::network::decoder_channels": 8})
-    )
-    setup = TaskBundle(ROOT / "bundles", "lung_cxr_segmentation", folder / "network.json")
-    network = setup.initialized(Initialization(), {}, 7)
+    (backbone,) = committee_definition(["resnet10_narrow"])["members"]
+    narrow = {"network_def::network::backbone": backbone, "network_def::network::decoder_channels": 8}
+    (folder / "network.json").write_text(json.dumps(narrow))
+    network = TaskBundle(BUNDLE, folder / "network.json").initialized(Initialization(), Cell("scratch", "full", 1, 7))
     save_weights(network.state_dict(), folder / "pretrained.pt")
+    save_weights({"backbone.conv1.weight": torch.zeros(3, 1, 7, 7)}, folder / "other.pt")
     return folder
 
 
@@ -53,7 +54,7 @@ def _values(data: Path, output: Path, **changes: Any) -> dict[str, Any]:
         "task_data": data / "images",
         "output": output,
         "classes": "lungs=right_lung+left_lung,heart",
-        "shots": "2",
+        "shots": 2,
         "seeds": 1,
         "initializations": "scratch,doll",
         "tunings": "full",
@@ -115,32 +116,20 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
 
     table = pd.read_csv(results)
     assert list(table.columns) == COLUMNS
-    assert set(zip(table["initialization"], table["tuning"], strict=True)) == {
-        ("scratch", "full"),
-        ("doll", "full"),
-        ("doll", "head"),
-    }
-    assert set(zip(table["split"], table["class"], strict=True)) == {
-        ("valid", "lungs"),
-        ("valid", "heart"),
-        ("test", "lungs"),
-        ("test", "heart"),
-        ("elsewhere", "lungs"),
-    }
+    assert set(table["initialization"] + "/" + table["tuning"]) == {"scratch/full", "doll/full", "doll/head"}
+    scored = {f"{split}/{name}" for split in ("valid", "test") for name in ("lungs", "heart")}
+    assert set(table["split"] + "/" + table["class"]) == scored | {"elsewhere/lungs"}
     assert table[["dice", "iou", "hd95"]].stack().between(0, 1).all()
     by_tuning = table.groupby("tuning")[["trainable_parameters", "total_parameters"]].first()
     assert by_tuning.loc["head", "trainable_parameters"] == 2 * (8 + 1)
     assert by_tuning.loc["full", "trainable_parameters"] == by_tuning.loc["full", "total_parameters"]
-    curves = pd.read_csv(output / "curves.csv")
-    assert curves.groupby(["initialization", "tuning"])["iteration"].apply(list).map(tuple).unique().tolist() == [
-        (1, 2, 3, 4)
-    ]
+    curves = pd.read_csv(output / "curves.csv").groupby(["initialization", "tuning"])["iteration"]
+    assert curves.apply(list).tolist() == [[1, 2, 3, 4]] * 3
     images = pd.read_csv(output / "images.csv")
     lists = json.loads((output / "datalists" / "shots2_seed0.json").read_text())
     assert set(images.loc[images["split"] == "test", "image"]) == {record["image"] for record in lists["test"]}
-    assert not {record["patient"] for record in lists["test"]} & {
-        record["patient"] for section in ("training", "validation") for record in lists[section]
-    }
+    patients = {section: {record["patient"] for record in lists[section]} for section in SECTIONS}
+    assert not patients["test"] & (patients["training"] | patients["validation"])
     page = (output / "comparison.md").read_text()
     assert "doll/full - scratch/full" in page
     assert "nan" not in page
@@ -158,23 +147,17 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
     assert "- cells: 1, each a run below this one, beside those of earlier commands" in said
     assert "comparison.md" in {file.path for file in client.list_artifacts(parent)}
     assert {run.info.run_name.partition("_out_")[0] for run in runs} == {path.name for path in output.glob("cells/*")}
-    mean = images.query("initialization == 'doll' and tuning == 'head' and split == 'test' and `class` == 'heart'")[
-        "iou"
-    ].mean()
+    row = table.query("initialization == 'doll' and tuning == 'head' and split == 'test' and `class` == 'heart'")
     (head,) = (run for run in runs if run.data.params.get("cell.tuning") == "head")
-    assert head.data.metrics["test.heart.iou"] == pytest.approx(mean, abs=1e-5)
+    assert head.data.metrics["test.heart.iou"] == pytest.approx(row["iou"].item(), abs=1e-5)
 
-    other = subprocess.run(_command(data, output, iterations=3), capture_output=True, text=True, check=False)
-    assert other.returncode == 1
-    assert "were made with another iterations, test_data; give a new output_dir" in other.stderr
-
+    with pytest.raises(InputError, match="were made with another iterations, test_data; give a new output_dir"):
+        compare(**_values(data, output, iterations=3))
     values = tmp_path / "values.json"
     values.write_text(json.dumps({"*/head": {"learning_rate": 0.01}}))
     changed = {**others, "initializations": "doll", "tunings": "head", "cell_values": values}
-    refused = subprocess.run(_command(data, output, **changed), capture_output=True, text=True, check=False)
-    assert refused.returncode == 1
-    assert "The cells doll/head in" in refused.stderr
-    assert "were made with another learning_rate" in refused.stderr
+    with pytest.raises(InputError, match=r"The cells doll/head in .* were made with another learning_rate"):
+        compare(**_values(data, output, **changed))
 
 
 @pytest.mark.parametrize(
@@ -190,8 +173,8 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
         ),
         ({"tunings": "full,adaptor"}, "tuning must be one of"),
         ({"tunings": "full,full"}, "tunings must be different ones"),
-        ({"shots": "1,90"}, "90 shots are asked for; there are"),
-        ({"shots": "1,few"}, "shots must be a whole number of at least 1, not few."),
+        ({"shots": (1, 90)}, "90 shots are asked for; there are"),
+        ({"shots": (1, "few")}, "shots must be a whole number of at least 1, not few."),
         ({"iterations": 30}, "iterations must be a multiple of 20, or fewer, not 30."),
         ({"seeds": 0}, "seeds must be a whole number of at least 1, not 0."),
         ({"task_data": "missing"}, "index.csv does not exist."),
@@ -204,7 +187,9 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(data: Path, tmp
         ({"max_epochs": 3}, "The value 'max_epochs' is set for each cell; leave it out."),
         ({"keep_weights": "perhaps"}, "keep_weights must be true or false, not 'perhaps'."),
         ({"cell_values": "cells.json"}, "cells.json does not exist"),
+        ({"cell_values": "network.json"}, "'network_def::network::backbone' cannot be read; write objects of values"),
         ({"pretrained": "network.json"}, "is not a checkpoint that can be read safely"),
+        ({"pretrained": "other.pt"}, "belongs to another network than network_def"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -218,34 +203,21 @@ def test_careless_use_is_explained_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_checkpoint_of_another_network_is_refused(data: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.pt"
-    torch.save({"backbone.conv1.weight": torch.zeros(3, 1, 7, 7)}, other)
-    with pytest.raises(InputError, match="belongs to another network than network_def"):
-        compare(**_values(data, tmp_path / "out", pretrained=other))
-
-
 @pytest.mark.parametrize("shots", [1, 4])
 def test_every_network_gets_the_same_images_and_augmentation(data: Path, shots: int) -> None:
     def epoch(dropout: int) -> list[torch.Tensor]:
         """The images of an epoch's batches beside a network that draws random numbers of its own."""
         parser = ConfigParser(ConfigParser.load_config_files([str(path) for path in setup.configs(TRAINING)]))
         records = [{"image": image, "label": str(image)} for image in sorted((data / "images").rglob("view1*.jpg"))]
-        parser.update(
-            {
-                "train::dataset::data": records[:shots],
-                "image_size": [32, 32],
-                "batch_size": 3,
-                "iterations_per_epoch": 5,
-            }
-        )
+        values = {"image_size": [32, 32], "batch_size": 3, "iterations_per_epoch": 5}
+        parser.update({"train::dataset::data": records[:shots], **values})
         loader = parser.get_parsed_content("train::dataloader")
         torch.rand(dropout)
         set_determinism(1)
         set_rnd(loader.dataset, seed=1)
         return [(batch["image"].as_tensor(), torch.rand(dropout))[0] for batch in loader]
 
-    setup = TaskBundle(ROOT / "bundles", "lung_cxr_segmentation", data / "network.json")
+    setup = TaskBundle(BUNDLE, data / "network.json")
     first, second = epoch(dropout=3), epoch(dropout=1000)
     assert [len(images) for images in first] == [3] * 5
     assert all(torch.equal(*images) for images in zip(first, second, strict=True))
