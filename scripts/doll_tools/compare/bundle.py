@@ -17,7 +17,6 @@ from doll_monai.utils.json_object import read_json_object
 from doll_tools.compare.cells import Cell, values_of
 from doll_tools.compare.initializations import BACKBONE, Initialization
 from doll_tools.folders import bundles_folder
-from doll_tools.pipeline.stages import bundle_run
 
 TRAINING, SCORING = ("train",), ("train", "evaluate")
 OURS = {"train": Path(__file__).with_name("train.json"), "evaluate": Path(__file__).with_name("score.json")}
@@ -61,8 +60,6 @@ class TaskBundle:
         if network is not None and not any(key.startswith("network_def") for key in read_json_object(network)):
             raise InputError(f"{network} has no network_def; write it as in {name}/configs/train.json.")
         self.config: dict[str, Any] = ConfigParser.load_config_files([str(path) for path in self.configs(TRAINING)])
-        if "tuning" not in self.config["network_def"]:
-            raise InputError(f"The network_def of {network or name} has no tuning; it must be an AdaptedNetwork.")
         self.classes: list[str] = list(self.config["classes"])
         for value in (value for values in (self.values, *self.cell_values.values()) for value in values):
             first = value.partition("::")[0]
@@ -88,11 +85,9 @@ class TaskBundle:
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(cell.seed)
-                network = parser.get_parsed_content(name)
+                network: nn.Module = parser.get_parsed_content(name)
         except Exception as error:  # whatever a wrong value makes a network's constructor raise
             raise InputError(sentence_of(error) or f"The network_def cannot be built: {error}") from error
-        if not isinstance(network, nn.Module):
-            raise InputError(f"{name} of the bundle {self.name} is no network.")
         return network
 
     def initialized(self, initialization: Initialization, cell: Cell) -> nn.Module:
@@ -101,7 +96,3 @@ class TaskBundle:
         if initialization.part == BACKBONE:
             return load_backbone(network, initialization.source, initialization.member)
         return load_pretrained(network, initialization.source, self.config["network_def"].get("head", "head"))
-
-    def command(self, names: Sequence[str], values: Mapping[str, Any]) -> list[str]:
-        """The ``monai.bundle run`` command."""
-        return bundle_run(self.configs(names), self.folder, **values)

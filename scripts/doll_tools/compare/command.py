@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.networks.parameters import ParameterCount, count_parameters
 from doll_monai.utils.errors import InputError, switch
 from doll_monai.utils.json_object import read_json_object
 from doll_tools.arguments import list_argument, path_argument
@@ -95,9 +94,8 @@ def compare(
         if "/" not in pattern or not isinstance(own, dict):
             example = '{"*/full": {"learning_rate": 0.001}}'
             raise InputError(f"{cells_file}: '{pattern}' cannot be read; write objects of values, such as {example}.")
-    values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    values |= {"batch_size": batch_size} | ({"image_size": (size * 2)[:2]} if size else {})
-    setup = TaskBundle(bundle, path_argument(network), values, patterns)
+    sizes = {"batch_size": batch_size} | ({"image_size": size * 2 if len(size) == 1 else size} if size else {})
+    setup = TaskBundle(bundle, path_argument(network), values | sizes, patterns)
 
     folder = Path(str(task_data)).resolve()
     data = read_images(folder, mask_columns(folder, classes, setup.classes))
@@ -109,14 +107,13 @@ def compare(
     check_apart(apart | ({ELSEWHERE: (elsewhere.folder, elsewhere.images)} if elsewhere else {}))
     checkpoints = path_argument(pretrained), path_argument(classifier)
     initial = parse_initializations(list_argument(initializations), *checkpoints, member)
-    parameters: dict[tuple[str, ...], ParameterCount] = {}
-    for cell in grid(list(initial), names, counts[:1], 1):  # builds each network once, so that mistakes are seen here
-        parameters[cell[:2]] = count_parameters(setup.build(cell))
+    for cell in grid(list(initial), names, counts[:1], 1):  # each network once, so that mistakes are seen here
+        setup.build(cell)
         setup.initialized(initial[cell.initialization], cell)
     cells = grid(list(initial), names, counts, seeds)
     whole = Path(str(output)).resolve()
     plan = Plan(whole, str(task or folder.name), setup, data, sections, elsewhere, initial, cells, iterations)
-    print(Comparison(plan, parameters, tracking_uri, keep, quiet).run())
+    print(Comparison(plan, tracking_uri, keep, quiet).run())
 
 
 def _elsewhere(folder: Path, classes: str | Sequence[str] | None, known: Sequence[str]) -> ImageTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,11 +29,11 @@ UNSTABLE = {
 
 def looks(table: pd.DataFrame, colors: Mapping[str, str] = COLORS) -> dict[tuple[str, str], dict[str, Any]]:
     """Color and line of each initialization and tuning of a table."""
-    cells = list(dict.fromkeys(zip(table[CELL[0]].astype(str), table[CELL[1]].astype(str), strict=True)))
-    others = [name for name in dict.fromkeys(name for name, _ in cells) if name not in colors]
-    known = dict(colors) | {name: OTHERS[n % len(OTHERS)] for n, name in enumerate(others)}
-    tunings = list(dict.fromkeys(tuning for _, tuning in cells))
-    return {cell: {"color": known[cell[0]], "linestyle": LINES[tunings.index(cell[1]) % len(LINES)]} for cell in cells}
+    cells = list(table[CELL].astype(str).drop_duplicates().itertuples(index=False, name=None))
+    others = dict.fromkeys(name for name, _ in cells if name not in colors)
+    known = {**colors, **dict(zip(others, itertools.cycle(OTHERS), strict=False))}
+    lines = dict(zip(dict.fromkeys(tuning for _, tuning in cells), itertools.cycle(LINES), strict=False))
+    return {(name, tuning): {"color": known[name], "linestyle": lines[tuning]} for name, tuning in cells}
 
 
 def draw_legend(figure: Figure, cells: Mapping[tuple[str, str], Mapping[str, Any]], columns: int = 4) -> None:
@@ -43,13 +44,8 @@ def draw_legend(figure: Figure, cells: Mapping[tuple[str, str], Mapping[str, Any
 
 
 def draw_curves(panels: Mapping[str, pd.DataFrame], colors: Mapping[str, str] = COLORS, columns: int = 4) -> Figure:
-    """A panel for each table; lines are means over seeds, bands go from the lowest to the highest seed.
-
-    Args:
-        panels: title to ``initialization``, ``tuning``, ``seed``, ``iteration``, ``iou``.
-        colors: of initializations.
-        columns: of the legend, at most.
-    """
+    """A panel for each title's ``initialization``, ``tuning``, ``seed``, ``iteration``, ``iou``; lines are means over
+    seeds, bands go from the lowest to the highest seed. The legend has so many columns at most."""
     figure = Figure(figsize=(3.6 * len(panels), 3.2), layout="constrained")
     cells = looks(pd.concat(panels.values()), colors)
     for number, (title, curves) in enumerate(panels.items(), start=1):
@@ -69,9 +65,10 @@ def rendered(
     figure: Figure, kinds: Sequence[str], dpi: int = 130, salt: str = "curves", **options: Any
 ) -> dict[str, bytes]:
     """File type (png, svg, pdf) to content; the same bytes for the same figure, salt (of ids in SVG) and options."""
-    buffers = {kind: io.BytesIO() for kind in kinds}
+    contents = {}
     with matplotlib.rc_context({"svg.hashsalt": salt}):
-        for kind, buffer in buffers.items():
+        for kind in kinds:
             metadata: Any = dict.fromkeys(UNSTABLE[kind])
-            figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata, **options)
-    return {kind: buffer.getvalue() for kind, buffer in buffers.items()}
+            figure.savefig(buffer := io.BytesIO(), format=kind, dpi=dpi, metadata=metadata, **options)
+            contents[kind] = buffer.getvalue()
+    return contents

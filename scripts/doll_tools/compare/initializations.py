@@ -32,16 +32,10 @@ class Initialization(NamedTuple):
 def parse_initializations(
     names: Sequence[str], pretrained: Path | None, classifier: Path | None, member: int | None = None
 ) -> dict[str, Initialization]:
-    """Initializations by their names.
+    """Initializations by their names, which are of ``KNOWN`` or ``NAME=FILE``.
 
-    Args:
-        names: of ``KNOWN`` and ``NAME=FILE``. Of a segmentation network's file all but the head is taken, or the
-            backbone alone where NAME ends in ``_backbone``; of a classifier's the backbone.
-        pretrained: checkpoint of ``doll`` and ``doll_backbone``.
-        classifier, member: checkpoint of ``classifier``, and its member where it is a committee's.
-
-    Raises:
-        InputError: for another name, one that occurs twice, or a checkpoint that is not given.
+    Of a segmentation network's file all but the head is taken, or the backbone alone where NAME ends in ``_backbone``;
+    of a classifier's the backbone. ``InputError`` for another name, one that occurs twice, or a missing checkpoint.
     """
     options = {None: None, "pretrained": pretrained, "classifier": classifier}
     found: dict[str, Initialization] = {}

@@ -17,7 +17,7 @@ from doll_tools.compare.cells import CELLS, SCORES, Cell, epochs
 from doll_tools.compare.image_scores import FILE
 from doll_tools.compare.initializations import BACKBONE, Initialization
 from doll_tools.compare.split import ImageTable, Radiograph, first_shots
-from doll_tools.pipeline.stages import Stage
+from doll_tools.pipeline.stages import Stage, bundle_run
 
 TASK, ELSEWHERE, INITIALIZATIONS = "task", "elsewhere", "initializations"
 """Folders of labels, and of the checkpoints that cells are initialized with."""
@@ -25,18 +25,8 @@ TASK, ELSEWHERE, INITIALIZATIONS = "task", "elsewhere", "initializations"
 
 @dataclass
 class Plan:
-    """What ``doll compare`` was asked for, checked.
-
-    Attributes:
-        output: folder for everything that is made.
-        task: its name in the tables.
-        bundle: the task's bundle.
-        data, sections: the task's images, and those of each section.
-        elsewhere: images of another data set, or None.
-        initial: the initializations by name.
-        cells: all trainings.
-        iterations: of each.
-    """
+    """What ``doll compare`` was asked for, checked: the images of each section, and perhaps of another data set
+    (``elsewhere``), and what each cell is trained from (``initial``), for how many iterations."""
 
     output: Path
     task: str
@@ -107,7 +97,7 @@ class Plan:
         if checkpoint is not None:
             values["pretrained"] = checkpoint
             inputs.append(checkpoint)
-        command = self.bundle.command(TRAINING, values)
+        command = bundle_run(self.bundle.configs(TRAINING), self.bundle.folder, **values)
         return Stage(cell.name, command, inputs, folder, [folder / "model.pt"], bundle=self.bundle.folder)
 
     def scoring(self, cell: Cell) -> Stage:
@@ -123,7 +113,8 @@ class Plan:
                 "datalist": str(self._elsewhere_datalist),
                 "classes": list(self.elsewhere.columns),
             }
-        return Stage(f"{cell.name}_scores", self.bundle.command(SCORING, values), inputs, folder, [folder / FILE])
+        command = bundle_run(self.bundle.configs(SCORING), self.bundle.folder, **values)
+        return Stage(f"{cell.name}_scores", command, inputs, folder, [folder / FILE])
 
     def folder(self, cell: Cell) -> Path:
         """The cell's folder."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from doll_monai.data.provenance import claim_folder
-from doll_monai.networks.parameters import ParameterCount
+from doll_monai.networks.parameters import count_parameters
 from doll_monai.networks.weights import file_hash
 from doll_monai.utils.atomic import write_atomic
 from doll_tools.compare.cells import CURVE, RECORD, SCORES, Cell, epochs, values_of
@@ -33,33 +32,15 @@ class Comparison:
     """Runs a plan and writes everything into its output.
 
     Several commands may work on one output one after the other, with other shots, initializations or tunings; all else
-    must be the same. The tables are of all their cells.
-
-    Args:
-        plan: what is compared.
-        parameters: initialization and tuning to the numbers of parameters.
-        tracking_uri: of MLflow; ``mlruns/mlruns.db`` in the output when None.
-        keep_weights: whether ``model.pt`` of finished cells stays.
-        quiet: show no progress.
+    must be the same. The tables are of all their cells. ``doll compare --help`` says what the arguments are.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        parameters: Mapping[tuple[str, ...], ParameterCount],
-        tracking_uri: str | None = None,
-        keep_weights: bool = False,
-        quiet: bool = False,
-    ) -> None:
-        self.plan, self.parameters, self.output, self.keep_weights = plan, parameters, plan.output, keep_weights
-        self.cells = {plan.scoring(cell).name: cell for cell in plan.cells}
+    def __init__(self, plan: Plan, tracking_uri: str | None, keep_weights: bool = False, quiet: bool = False) -> None:
+        self.plan, self.output, self.keep_weights = plan, plan.output, keep_weights
         self.tracking_uri, self.quiet = tracking_uri, quiet
 
     def run(self) -> Path:
-        """Run what is not finished.
-
-        Returns:
-            the page, ``comparison.md``.
+        """Run what is not finished, and return the page, ``comparison.md``.
 
         Raises:
             InputError: when the output holds cells with other settings, or a command fails.
@@ -80,12 +61,13 @@ class Comparison:
         description = f"Few-shot benchmark. {opening(output / PAGE)}\n\n{fact_list(facts)}"
         self.runner.run(plan.preparing(), description)
         plan.write_inputs()
-        stages = []
+        stages, self._scored = [], {}
         for cell in plan.cells:
             training, scoring = plan.training(cell), plan.scoring(cell)
             if self.runner.is_done(scoring):
                 training.outputs = [training.folder]  # its weights may be gone
             stages += [training, scoring]
+            self._scored[scoring.name] = cell
         try:
             self.runner.run(stages, description, self._after)
         finally:
@@ -95,7 +77,7 @@ class Comparison:
 
     def _after(self, stage: Stage, record: dict[str, Any]) -> None:
         """Once a cell is scored, keep what it measured and delete its weights."""
-        cell = self.cells.get(stage.name)
+        cell = self._scored.get(stage.name)
         if cell is None:
             self._training = record
             return
@@ -110,21 +92,17 @@ class Comparison:
 
     def _finish(self, cell: Cell, folder: Path, training: dict[str, Any], scoring: dict[str, Any]) -> None:
         """Write a cell's curve and record, the tables, and its scores into its MLflow run."""
-        trainable, total = self.parameters[cell[:2]]
-        run_id, client = training["run_id"], self.runner.client
-        record = {"task": self.plan.task, **cell._asdict(), "values": values_of(cell, self.plan.bundle.cell_values)}
+        plan, run_id, client = self.plan, training["run_id"], self.runner.client
+        trainable, total = count_parameters(plan.bundle.build(cell))
+        record = {"task": plan.task, **cell._asdict(), "values": values_of(cell, plan.bundle.cell_values)}
         record |= {"trainable_parameters": trainable, "total_parameters": total, "run_id": run_id}
-        record |= {name: training[name] for name in ("seconds", "command")}
-        record |= {f"scoring_{name}": scoring[name] for name in ("seconds", "command")}
+        record |= {key: training[key] for key in ("seconds", "command")} | {"scoring_command": scoring["command"]}
         # scores on valid images by iteration, as the bundle's validation tracked them
-        history = {name: client.get_metric_history(run_id, name) for name in ("iou", "dice")}
-        curve = pd.DataFrame(
-            {
-                name: {point.step: point.value for point in sorted(points, key=lambda point: point.timestamp)}
-                for name, points in history.items()
-            }
-        ).sort_index()
-        curve.index = pd.Index(curve.index * epochs(self.plan.iterations)[1], name="iteration")
+        columns = {}
+        for name in ("iou", "dice"):
+            points = sorted(client.get_metric_history(run_id, name), key=lambda point: point.timestamp)
+            columns[name] = {point.step * epochs(plan.iterations)[1]: point.value for point in points}
+        curve = pd.DataFrame(columns).rename_axis("iteration").sort_index()
         write_atomic(folder / CURVE, curve.to_csv().encode())
         write_atomic(folder / RECORD, (json.dumps(record, indent=2) + "\n").encode())  # last: the cell is finished
         results = Results(self.output)

@@ -16,8 +16,8 @@ from doll_tools.compare.statistics import SEEDED, differences, iterations_to_95,
 
 RESULTS, IMAGES, CURVES = "results.csv", "images.csv", "curves.csv"
 SUMMARY, DIFFERENCES = "summary.csv", "differences.csv"
-PARAMETERS = ("trainable_parameters", "total_parameters")
-COLUMNS = ["task", *SEEDED, "class", *METRICS, *PARAMETERS, "seconds", "iterations_to_95", "split"]
+COLUMNS = ["task", *SEEDED, "class", *METRICS, "trainable_parameters", "total_parameters", "seconds"]
+COLUMNS += ["iterations_to_95", "split"]
 """Columns of ``results.csv``."""
 
 

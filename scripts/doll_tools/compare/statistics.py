@@ -37,14 +37,8 @@ def differences(images: pd.DataFrame) -> pd.DataFrame:
     """Paired differences of cells, over the seeds and images that both have.
 
     Cells are compared that differ in initialization or tuning alone, and initializations that each have their tuning
-    chosen on valid images; test images are not looked at for that.
-
-    Args:
-        images: of ``with_class_means``.
-
-    Returns:
-        ``split``, ``shots``, ``class``; ``first`` and ``second`` as ``INITIALIZATION/TUNING``; ``chosen``; ``seeds``,
-        ``images``; the difference first minus second of each score with its interval.
+    chosen on valid images; test images are not looked at for that. A row has ``first`` and ``second`` as
+    ``INITIALIZATION/TUNING``, and the difference first minus second of each score, of ``with_class_means``.
     """
     valid = images[(images["class"] == ALL) & (images["split"] == VALID)]
     on_valid = valid.groupby(CELL, sort=False)["iou"].mean().reset_index()

@@ -37,7 +37,6 @@ LAYERS = {"resnet": "layer4", "densenet": "features.denseblock{blocks}", "effici
 NOT_PASSED = 3
 """Exit code of a strict check that is not passed; a mistake in the arguments or data is 1."""
 PAGE = "evaluation.md"
-TRACKED = ["iou", "hit", "difference", "completeness_median", "completeness_p95", *LIKENESS]
 
 
 def evaluate_labels(
@@ -96,8 +95,9 @@ def evaluate_labels(
     bundle = bundles_folder() / BUNDLE
     configs = [bundle / "configs" / "inference.json", bundle / "configs" / "evaluate.json", QUALITY_CHECK]
     configs += [paths["committee"]] if committee else []
-    values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    values |= {"seed": seed} | ({} if image_size is None else {"image_size": _two(image_size)})
+    values["seed"] = seed
+    if image_size is not None:
+        values["image_size"] = [image_size] * 2 if isinstance(image_size, int) else image_size
     sources = _complete(values, configs)
     truth = GroundTruth(paths["ground_truth"], paths["chexpert"])
     names = list_argument(sections) if sections else [n for n in read_json_object(paths["datalist"]) if n in SECTIONS]
@@ -148,10 +148,6 @@ def gradcam_layer(definition: Mapping[str, Any]) -> str:
     raise InputError(f"The layer that Grad-CAM takes of '{kind}' is not known; give --gradcam_layers, one a member.")
 
 
-def _two(size: int | Sequence[int]) -> list[int]:
-    return [size, size] if isinstance(size, int) else list(size)
-
-
 def _complete(values: dict[str, Any], configs: Sequence[Path]) -> list[str]:
     """Check values for the bundle and add Grad-CAM's layers; the names of all sources that are scored."""
     merged: dict[str, Any] = {}
@@ -166,7 +162,7 @@ def _complete(values: dict[str, Any], configs: Sequence[Path]) -> list[str]:
     if "gradcam_layers" not in values:
         values["gradcam_layers"] = [gradcam_layer(member) for member in members]
     layers = values["gradcam_layers"]
-    if isinstance(layers, list) and len(layers) != len(members):
+    if isinstance(layers, (list, tuple)) and len(layers) != len(members):
         raise InputError(f"gradcam_layers names {len(layers)} layers, but the committee has {len(members)}.")
     numbered = [f"member_{number}" for number in range(len(members))]
     return ["consensus", *numbered, "gradcam", "randomized", CHANCE, LOCATION_PRIOR]
@@ -176,6 +172,7 @@ def _metrics(table: pd.DataFrame, decisions: Sequence[Decision]) -> dict[str, fl
     """The figures of all observations together, for MLflow."""
     metrics = {f"{decision.section}.passed": float(decision.passed) for decision in decisions}
     for row in table[table["observation"] == ALL].to_dict("records"):
-        for name in (name for name in TRACKED if not math.isnan(row[name])):
-            metrics[f"{row['section']}.{row['source']}.{name}"] = row[name]
+        for name in ("iou", "hit", "difference", "completeness_median", "completeness_p95", *LIKENESS):
+            if not math.isnan(row[name]):
+                metrics[f"{row['section']}.{row['source']}.{name}"] = row[name]
     return metrics

@@ -26,7 +26,6 @@ class Decision:
     """What the images of one section say; the interval of each difference must lie above zero.
 
     Attributes:
-        section: of the datalist.
         pairs, patients: how many were scored.
         over: floor to the consensus' IoU minus that of the floor, on the pairs that have both.
         agreement_over_randomized: rank correlation of members with each other minus that with themselves randomized;
@@ -64,13 +63,7 @@ class Decision:
 
 
 def decide(pairs: pd.DataFrame, section: str, resamples: int = RESAMPLES, seed: int = 0) -> Decision:
-    """The decision by one section's images.
-
-    Args:
-        pairs: of ``read_pairs``, with the sources ``consensus`` and ``FLOORS``; a floor without rows is not beaten.
-        section: one that has pairs.
-        resamples, seed: of ``crossed_interval``.
-    """
+    """The decision by one section's images, from ``read_pairs``; a floor without rows is not beaten."""
     of_section = pairs[pairs["section"] == section]
     iou = of_section.pivot(index=PAIR, columns="source", values="iou")
     consensus = of_section[of_section["source"] == "consensus"].set_index(PAIR)

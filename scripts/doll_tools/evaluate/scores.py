@@ -62,7 +62,6 @@ def score_table(pairs: pd.DataFrame, sources: Sequence[str], resamples: int = RE
     Args:
         pairs: of ``read_pairs``.
         sources: names of the sources to show, in this order.
-        resamples, seed: of ``crossed_interval``.
 
     Returns:
         one row a section, observation (``all`` together first) and source: ``pairs``, ``patients``, ``share``; ``iou``,

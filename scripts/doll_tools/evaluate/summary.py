@@ -25,8 +25,7 @@ def localization_summary(test: pd.DataFrame, validation: pd.DataFrame | None) ->
     the consensus' region elsewhere and takes the consensus' share.
 
     Args:
-        test: rows of ``doll_monai.handlers.localization.COLUMNS``.
-        validation: the same of other images, or None.
+        test, validation: rows of ``doll_monai.handlers.localization.COLUMNS``.
 
     Returns:
         ``pairs``, ``threshold``, ``iou_*`` and ``hit_*`` of ``consensus``, ``single``, ``members``, ``gradcam``,
@@ -64,11 +63,8 @@ def pair_count(table: pd.DataFrame) -> int:
 
 
 def choose_shares(validation: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """The share with the best mean IoU, the smaller one of equals.
-
-    Returns:
-        source to observation to share; the key ``""`` stands for observations with too few pairs.
-    """
+    """Source to observation to the share with the best mean IoU, the smaller one of equals; the key ``""`` stands for
+    observations with too few pairs."""
     chosen: dict[str, dict[str, float]] = {}
     for source, rows in validation.groupby("source"):
         parts = {"": rows, **{str(name): part for name, part in rows.groupby("observation")}}

@@ -74,6 +74,6 @@ def bundle_run(configs: Sequence[Path], bundle: Path, **overrides: Any) -> list[
     config_file = files[0] if len(files) == 1 else str(files)
     command = ["python", "-m", "monai.bundle", "run", "--config_file", config_file, "--bundle_root", str(bundle)]
     for name, value in overrides.items():
-        text = json.dumps(value) if isinstance(value, (list, dict)) else str(value)
+        text = json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)
         command += [f"--{name.replace('__', '::')}", text]
     return command

@@ -15,10 +15,11 @@ from doll_tools.cli import main
 from doll_tools.evaluate.attribution_benchmark import ROWS
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    write_dataset(tmp_path / "images", count=10, seed=0, size=64, quiet=True)
-    return tmp_path / "images"
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    write_dataset(folder, count=10, seed=0, size=64, quiet=True)
+    return folder
 
 
 def _benchmark(output: Path, **options: object) -> int:
@@ -28,8 +29,7 @@ def _benchmark(output: Path, **options: object) -> int:
 @pytest.mark.slow
 def test_three_rows_compare_the_same_images(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "bench.json"
-    options = {"data": images, "networks": "resnet10_narrow", "count": 2, "size": 64, "repeats": 1, "quiet": True}
-    assert _benchmark(output, **options) == 0
+    assert _benchmark(output, data=images, networks="resnet10_narrow", count=2, size=64, repeats=1, quiet=True) == 0
     figures = json.loads(output.read_text())
     assert figures["positive_observations"] > 0
     for row in ROWS:

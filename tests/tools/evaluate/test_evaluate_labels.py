@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 from doll_monai.data.datalist import SECTIONS
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
+from doll_tools.check.command import check
 from doll_tools.cli import main
 from doll_tools.evaluate.command import BUNDLE, QUALITY_CHECK, gradcam_layer
 from doll_tools.folders import bundles_folder
@@ -99,20 +100,16 @@ def test_a_committee_that_learnt_nothing_does_not_pass(data: Path, tmp_path: Pat
     assert "done before" in capfd.readouterr().out
 
 
-def test_the_checks_configuration_fits_the_bundle(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = [bundles_folder() / BUNDLE / "configs" / f"{name}.json" for name in ("inference", "evaluate")]
-    files = ",".join(map(str, [*own, QUALITY_CHECK, data / "committee.json"]))
-    values = [f"--checkpoint={data / 'model.pt'}", f"--dataset_dir={data}"]
-    assert main(["check", str(bundles_folder() / BUNDLE), f"--config_file={files}", *values]) == 0
-    assert "quality_check.json and committee.json: right" in capsys.readouterr().out
+def test_the_checks_configuration_fits_the_bundle(data: Path) -> None:
+    bundle = bundles_folder() / BUNDLE
+    own = [bundle / "configs" / f"{name}.json" for name in ("inference", "evaluate")]
+    check(str(bundle), [str(path) for path in (*own, QUALITY_CHECK)], checkpoint=data / "model.pt", dataset_dir=data)
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"checkpoint": "missing.pt"}, "missing.pt does not exist; give the right path."),
-        ({"ground_truth": "missing.csv"}, "missing.csv does not exist; give the right path."),
-        ({"chexpert": "missing"}, "missing does not exist; give the right path."),
         ({"sections": "training,tests"}, "has no 'tests' records"),
         ({"ig_step": 3}, "has no value 'ig_step'"),
         ({"resamples": 10}, "resamples must be 1000 or more"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -17,14 +18,6 @@ from doll_monai.handlers.integrated_gradients import IntegratedGradientsHandler
 from doll_tools.evaluate.randomized import RandomizedExplainer, randomize
 
 EDEMA = finding_index("Edema")
-
-
-class Token(nn.Module):
-    """A parameter of its own, as transformers have, in a module without ``reset_parameters``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.token = nn.Parameter(torch.full((1000,), 3.0))
 
 
 def _resnet() -> nn.Module:
@@ -56,12 +49,8 @@ def test_nothing_of_a_trained_network_is_left(name: str) -> None:
 
 
 def test_the_seed_alone_decides_and_the_callers_random_state_stays() -> None:
-    before = torch.get_rng_state()
-    first, second, third = (
-        randomize(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), seed).state_dict() for seed in (1, 1, 2)
-    )
-    torch.set_rng_state(before)
-    randomize(nn.Identity(), 9)
+    network, before = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), torch.get_rng_state()
+    first, second, third = (randomize(copy.deepcopy(network), seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first["0.weight"], second["0.weight"])
     assert not torch.equal(first["0.weight"], third["0.weight"])
@@ -69,7 +58,9 @@ def test_the_seed_alone_decides_and_the_callers_random_state_stays() -> None:
 
 
 def test_a_parameter_that_cannot_be_reset_becomes_noise_of_its_size_and_statistics_are_refused() -> None:
-    token = randomize(Token(), 0).token.detach()
+    transformer = nn.Identity()
+    transformer.token = nn.Parameter(torch.full((1000,), 3.0))
+    token = randomize(transformer, 0).token.detach()
     assert float(token.std()) == pytest.approx(3.0, rel=0.1)
     assert abs(float(token.mean())) < 0.4
     module = nn.Identity()
@@ -82,7 +73,6 @@ def _explain(networks: list[nn.Module], randomized: bool) -> Any:
     explainer = IntegratedGradientsHandler(networks, n_steps=2)
     record = {"image": torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(0)), "label": torch.zeros(14)}
     record["label"][EDEMA] = 1.0
-    outputs: list[Any] = []
     evaluator = EnsembleEvaluator(
         torch.device("cpu"),
         DataLoader(Dataset([record]), batch_size=1),
@@ -91,9 +81,10 @@ def _explain(networks: list[nn.Module], randomized: bool) -> Any:
         val_handlers=[explainer, RandomizedExplainer(explainer, seed=3)] if randomized else [explainer],
         decollate=False,
     )
-    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: outputs.append(engine.state.output))
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: found.update(engine.state.output))
+    found: dict[str, Any] = {}
     evaluator.run()
-    return outputs[0]
+    return found
 
 
 def test_randomized_maps_come_beside_the_real_ones_and_change_nothing_else() -> None:
