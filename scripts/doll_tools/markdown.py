@@ -13,7 +13,7 @@ import jinja2
 def render(template: Path, **values: Any) -> str:
     """The page that a template becomes."""
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(template.read_text(encoding="utf-8")).render(values) + "\n"
+    return environment.from_string(template.read_text(encoding="utf-8")).render(values).rstrip() + "\n"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

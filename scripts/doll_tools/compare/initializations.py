@@ -11,7 +11,7 @@ from doll_monai.networks.weights import is_classifier
 from doll_monai.utils.errors import InputError
 
 BACKBONE, NETWORK = "backbone", "network"
-KNOWN = {
+KNOWN: dict[str, tuple[str | None, str | None]] = {
     "scratch": (None, None),
     "classifier": (BACKBONE, "classifier"),
     "doll_backbone": (BACKBONE, "pretrained"),
@@ -37,7 +37,7 @@ def parse_initializations(
     Of a segmentation network's file all but the head is taken, or the backbone alone where NAME ends in ``_backbone``;
     of a classifier's the backbone. ``InputError`` for another name, one that occurs twice, or a missing checkpoint.
     """
-    options = {None: None, "pretrained": pretrained, "classifier": classifier}
+    options: dict[str | None, Path | None] = {None: None, "pretrained": pretrained, "classifier": classifier}
     found: dict[str, Initialization] = {}
     for text in map(str, names):
         name, equals, file = text.partition("=")

@@ -38,6 +38,7 @@ class Comparison:
     def __init__(self, plan: Plan, tracking_uri: str | None, keep_weights: bool = False, quiet: bool = False) -> None:
         self.plan, self.output, self.keep_weights = plan, plan.output, keep_weights
         self.tracking_uri, self.quiet = tracking_uri, quiet
+        self._scored: dict[str, Cell] = {}
 
     def run(self) -> Path:
         """Run what is not finished, and return the page, ``comparison.md``.
@@ -61,7 +62,7 @@ class Comparison:
         description = f"Few-shot benchmark. {opening(output / PAGE)}\n\n{fact_list(facts)}"
         self.runner.run(plan.preparing(), description)
         plan.write_inputs()
-        stages, self._scored = [], {}
+        stages: list[Stage] = []
         for cell in plan.cells:
             training, scoring = plan.training(cell), plan.scoring(cell)
             if self.runner.is_done(scoring):

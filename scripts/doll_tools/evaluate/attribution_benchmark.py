@@ -74,7 +74,7 @@ def benchmark(
     config = json.loads((bundles_folder() / "doll_cxr_label_generation" / "configs" / "inference.json").read_text())
     config |= {"image_size": [size, size], "network": "$@network_def.to(@device, memory_format=torch.channels_last)"}
     image, wanted = _images(ConfigParser(config), Path(data), count, seed)
-    found = []
+    found: list[dict[str, Any]] = []
     with tqdm(total=len(members) * len(ROWS) * repeats * 2, desc="measure", disable=quiet) as bar:
         for name, member in zip(names, members, strict=True):
             network = {"network_def": {"_target_": "doll_monai.networks.Committee", "members": [member]}}

@@ -119,7 +119,7 @@ def evaluate_labels(
         raise InputError("{ground_truth} has no observation that is positive in {datalist}.".format(**paths))
     table = score_table(pairs, sources, resamples, seed)
     decisions = [decide(pairs, name, resamples, seed) for name in SECTIONS if name in set(pairs["section"])]
-    figures = {
+    figures: dict[str, Any] = {
         "settings": {name: str(path) for name, path in paths.items()} | values | {"resamples": resamples},
         "decisions": [asdict(one) | {"failures": one.failures, "passed": one.passed} for one in decisions],
         "scores": table.to_dict("records"),

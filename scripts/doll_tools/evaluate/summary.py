@@ -32,7 +32,7 @@ def localization_summary(test: pd.DataFrame, validation: pd.DataFrame | None) ->
         ``chance`` and ``location_prior``, ``iou_consensus_default_share``, and ``by_observation``. A source that is
         not there is left out.
     """
-    shares = {}
+    shares: dict[str, dict[str, float]] = {}
     if validation is not None and pair_count(validation) >= MIN_TABLE_PAIRS:
         shares = choose_shares(validation)
         shares[CHANCE] = shares.get(CONSENSUS, {})
