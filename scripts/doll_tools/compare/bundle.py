@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ OUR_VALUES = (
 """Values that the benchmark sets."""
 
 
+@dataclass
 class TaskBundle:
     """A segmentation bundle with ``train.json`` and ``evaluate.json``.
 
@@ -44,18 +46,15 @@ class TaskBundle:
         InputError: when there is no such bundle, it has no such value, or the file has no ``network_def``.
     """
 
-    def __init__(
-        self,
-        name: str,
-        network: Path | None = None,
-        values: Mapping[str, Any] | None = None,
-        cell_values: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:
-        bundles = bundles_folder()
-        self.folder, self.name, self.network = bundles / name, name, network
-        self.values, self.cell_values = dict(values or {}), dict(cell_values or {})
+    name: str
+    network: Path | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    cell_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder, name, network = bundles_folder() / self.name, self.name, self.network
         if not all((self.folder / "configs" / f"{config}.json").is_file() for config in SCORING):
-            known = sorted(path.parent.parent.name for path in bundles.glob("*/configs/train.json"))
+            known = sorted(path.parents[1].name for path in bundles_folder().glob("*/configs/train.json"))
             raise InputError(f"There is no bundle '{name}' that trains; there are: {', '.join(known)}.")
         if network is not None and not any(key.startswith("network_def") for key in read_json_object(network)):
             raise InputError(f"{network} has no network_def; write it as in {name}/configs/train.json.")

@@ -73,10 +73,9 @@ class MapAgreement(PairTable):
             "randomized": list(zip(real, random, strict=True)),
             "unrelated": [(values, rolled(values, generator)) for values in real],
         }
-        row: dict[str, float] = {"label_share": self.shares[channel]}
-        for k in self.members:
-            error = item.get(f"completeness_error_{k}")
-            row[f"completeness_{k}"] = float("nan") if error is None else float(error[channel])
+        unknown = torch.full((len(FINDINGS),), float("nan"))
+        errors = (item.get(f"completeness_error_{k}", unknown)[channel] for k in self.members)
+        row = {"label_share": self.shares[channel], **{f"completeness_{k}": float(e) for k, e in enumerate(errors)}}
         for name, pairs in compared.items():
             for measure, alike in (("rank", rank_correlation), ("ssim", structural_agreement)):
                 row[f"{name}_{measure}"] = float(np.mean([alike(*pair) for pair in pairs])) if pairs else float("nan")

@@ -30,12 +30,10 @@ def test_all_rows_are_in_the_table_and_test_images_on_the_page(tmp_path: Path) -
     table = pd.read_csv(tmp_path / "docs" / "few_shot.csv")
     assert list(table.columns) == COLUMNS
     assert table["task"].tolist() == ["lungs", "covid"]
-    lines = (tmp_path / "docs" / "few_shot.md").read_text().splitlines()
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith(("| lungs", "| covid"))
-    ]
-    assert rows[0] == ["lungs", "5", "doll", "full", "3", "7 of test", "all", "0.500 [0.500, 0.500]"]
-    assert [row[0] for row in rows] == ["lungs", "covid"]
+    *_, first, second = (tmp_path / "docs" / "few_shot.md").read_text().splitlines()
+    expected = ["lungs", "5", "doll", "full", "3", "7 of test", "all", "0.500 [0.500, 0.500]"]
+    assert [cell.strip() for cell in first.strip("|").split("|")] == expected
+    assert second.startswith("| covid")
 
 
 def test_careless_use_is_explained_before_anything_is_written(tmp_path: Path) -> None:
