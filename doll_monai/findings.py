@@ -36,14 +36,7 @@ IGNORED_TARGET = -1.0
 
 
 def finding_index(name: str) -> int:
-    """Channel of an observation.
-
-    Args:
-        name: an observation's name, in any case, with spaces, underscores or hyphens between words.
-
-    Raises:
-        KeyError: when it is none of the 14.
-    """
+    """Channel of an observation: its name in any case, spaces, underscores or hyphens; ``KeyError`` for another."""
     wanted = name.replace("_", " ").replace("-", " ").strip().lower()
     for index, finding in enumerate(FINDINGS):
         if finding.lower() == wanted:

@@ -19,7 +19,6 @@ from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 
 SECTIONS: tuple[str, ...] = ("training", "validation", "test")
-"""Names of a datalist's sections, in the order in which they are written."""
 LOOKED_FOR = 20
 """Images of a section that are looked for, to notice a wrong ``dataset_dir``: an image may be missing, not all."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".nii", ".nii.gz", ".mha", ".nrrd", ".img")
@@ -27,12 +26,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".ni
 
 
 def write_datalist(path: str | os.PathLike[str], sections: Mapping[str, Sequence[dict]], **extra: Any) -> None:
-    """Write a datalist atomically, one record a line.
-
-    Args:
-        path: file to write, mostly ``dataset.json``; its folder is made if need be.
-        sections: records of ``training``, ``validation`` and ``test``; an empty section is left out.
-        extra: other top-level keys (``name``, ``description``, ``labels``, ...), written first.
+    """Write a datalist atomically, one record a line; ``extra`` are other top-level keys, written first.
 
     Raises:
         InputError: when there is no record at all, or the file cannot be written.
@@ -53,53 +47,41 @@ def write_datalist(path: str | os.PathLike[str], sections: Mapping[str, Sequence
 
 def datalist_hash(datalist: str | os.PathLike[str]) -> str:
     """SHA-256 of a datalist, as hexadecimal digits; an ``InputError`` where the file is missing."""
-    try:
-        return hashlib.sha256(Path(datalist).read_bytes()).hexdigest()
-    except FileNotFoundError as error:
-        raise InputError(f"{datalist} does not exist.") from error
+    if not Path(datalist).is_file():
+        raise InputError(f"{datalist} does not exist; write it with doll prepare.")
+    return hashlib.sha256(Path(datalist).read_bytes()).hexdigest()
 
 
 def load_datalist(
-    datalist: str | os.PathLike[str],
+    datalist: str | os.PathLike[str] | None,
     section: str,
     dataset_dir: str | os.PathLike[str],
     label_dir: str | os.PathLike[str] | None = None,
 ) -> list[dict]:
-    """Records of one section with full paths.
+    """Records of one section with full paths; none where no datalist is given.
 
-    Args:
-        datalist: the ``dataset.json``.
-        section: ``training``, ``validation`` or ``test``.
-        dataset_dir: folder to which ``image`` is relative. Only the first images are looked for: one must exist.
-        label_dir: folder to which a ``label`` that is a path is relative; ``dataset_dir`` when None.
-            A ``label`` that is a list of values (numbers, null) stays as it is.
+    ``image`` is relative to ``dataset_dir``, a ``label`` that is a path to ``label_dir`` (``dataset_dir`` when None); a
+    ``label`` that is a list of values (numbers, null) stays as it is.
 
     Raises:
         InputError: when the file is missing or no datalist, has no such records, or a record has no image or a path
             that leads out of its folder, where results would be written outside theirs; when none of the first
             images exists.
     """
+    if not datalist:
+        return []
     folders = {"image": dataset_dir, "label": dataset_dir if label_dir is None else label_dir}
-    records = [
-        {key: _join(folders[key], value) if key in folders else value for key, value in record.items()}
-        for record in read_section(datalist, section)
-    ]
-    first = [record["image"][0] if isinstance(record["image"], list) else record["image"] for record in records]
-    if not any(map(os.path.exists, first[:LOOKED_FOR])):
+    records = [dict(record) for record in read_section(datalist, section)]
+    for record in records:
+        for key, folder in folders.items():
+            if isinstance(record.get(key), str):
+                record[key] = os.path.normpath(os.path.join(folder, record[key]))
+    if not any(os.path.exists(record["image"]) for record in records[:LOOKED_FOR]):
+        first = records[0]["image"]
         raise InputError(
-            f"The first image of '{section}' in {datalist} does not exist: {first[0]}; dataset_dir is {dataset_dir}."
+            f"The first image of '{section}' in {datalist} does not exist: {first}; dataset_dir is {dataset_dir}."
         )
     return records
-
-
-def load_if_given(
-    datalist: str | os.PathLike[str] | None,
-    section: str,
-    dataset_dir: str | os.PathLike[str],
-    label_dir: str | os.PathLike[str] | None = None,
-) -> list[dict]:
-    """``load_datalist``, or no records where no datalist is given."""
-    return load_datalist(datalist, section, dataset_dir, label_dir) if datalist else []
 
 
 def load_sections(
@@ -138,20 +120,18 @@ def read_section(datalist: str | os.PathLike[str], section: str) -> list[dict]:
         records = [{"image": image} for image in records]
     for number, record in enumerate(records, start=1):
         where = f"Record {number} of '{section}' in {datalist}"
-        if not isinstance(record, dict) or not _is_path(record.get("image")):
+        if not isinstance(record, dict) or not isinstance(record.get("image"), str) or not record["image"]:
             raise InputError(f"{where} has no image.")
-        _check_values(record.get("label"), records[0].get("label"), where)
-        for path in (record["image"], record.get("label")):
-            for part in path if isinstance(path, list) else [path]:
-                if isinstance(part, str):
-                    relative_path(part, where)
+        relative_path(record["image"], where)
+        if isinstance(record.get("label"), str):
+            relative_path(record["label"], where)
+        elif isinstance(record.get("label"), list):
+            _check_values(record["label"], records[0].get("label"), where)
     return records
 
 
-def _check_values(label: Any, first: Any, where: str) -> None:
+def _check_values(label: list, first: Any, where: str) -> None:
     """Labels that are values must be as many as in the first record, each 1, 0, -1, null or a probability."""
-    if not isinstance(label, list) or _is_path(label):
-        return
     if isinstance(first, list) and len(label) != len(first):
         raise InputError(f"{where} has {len(label)} labels, the first one {len(first)}.")
     for value in label:
@@ -160,37 +140,16 @@ def _check_values(label: Any, first: Any, where: str) -> None:
             raise InputError(f"{where} has the label {value!r}; it must be 1, 0, -1, null or a probability.")
 
 
-def _is_path(value: Any) -> bool:
-    """Whether a value is a path, or a list of paths (several files are the channels of one image)."""
-    if isinstance(value, list):
-        return bool(value) and all(isinstance(item, str) and item for item in value)
-    return isinstance(value, str) and bool(value)
-
-
-def _join(folder: str | os.PathLike[str], value: Any) -> Any:
-    if not _is_path(value):
-        return value
-    if isinstance(value, list):
-        return [_join(folder, item) for item in value]
-    return os.path.normpath(os.path.join(folder, value))
-
-
 def read_table(
     path: str | os.PathLike[str], columns: Iterable[str], *, short_rows: bool = False
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows of a CSV file as they stand there: every cell a string without surrounding blanks.
+    """Line number (the header is line 1) and cells of every row of a CSV file: strings without surrounding blanks.
 
-    Args:
-        path: the file, UTF-8, with column names in its first row.
-        columns: the columns that it must have.
-        short_rows: whether a row may lack its last cells, which are blank then.
-
-    Yields:
-        line number (the header is line 1) and cells of every row.
+    With ``short_rows`` a row may lack its last cells, which are blank then.
 
     Raises:
-        InputError: when the file is missing or unreadable, lacks a column or has it twice, or a row has not one cell a
-            column.
+        InputError: when the file is missing or not UTF-8, lacks one of the columns or has it twice, or a row has not
+            one cell a column.
     """
     columns = list(columns)
     try:
@@ -218,11 +177,7 @@ def read_table(
 
 
 def relative_path(path: str, where: str) -> str:
-    """A path of a table or datalist, without ``.`` and doubled slashes.
-
-    Args:
-        path: as it stands there.
-        where: file and line, for the error.
+    """A path of a table or datalist, without ``.`` and doubled slashes; ``where`` is file and line, for the errors.
 
     Raises:
         InputError: when it is blank, absolute, no possible name, or climbs out of the data set with ``..``.

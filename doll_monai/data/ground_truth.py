@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from doll_monai.data.datalist import read_table, relative_path
+from doll_monai.data.readers import open_picture
 from doll_monai.data.run_lengths import RunLengths, read_run_lengths
 from doll_monai.findings import finding_index
 from doll_monai.utils.errors import InputError, explained
-from doll_monai.utils.pictures import open_picture, upright
 
 Region = str | tuple[float, ...] | RunLengths
 BOX = ("x", "y", "width", "height")
@@ -29,11 +29,8 @@ class GroundTruth:
     The CSV's columns are ``Path`` (as in CheXpert's own CSV files, with or without the data set's folder in front),
     ``finding``, and either ``mask`` (a picture below ``dataset_dir``) or ``x, y, width, height`` (fractions of width
     and height). Rows of one image and finding are united. CheXlocalize (Saporta et al. 2022) names images by the last
-    three parts of their path, ``patient64541_study1_view1_frontal``; see ``read_run_lengths``.
-
-    Args:
-        path: the CSV or JSON file; None has no ground truth of any image.
-        dataset_dir: folder of the images.
+    three parts of their path, ``patient64541_study1_view1_frontal``; see ``read_run_lengths``. Without a file there is
+    no ground truth of any image.
 
     Raises:
         InputError: when the file is missing, lacks a column or names an unknown finding.
@@ -43,13 +40,12 @@ class GroundTruth:
     def __init__(self, path: str | os.PathLike | None, dataset_dir: str | os.PathLike) -> None:
         self.dataset_dir = Path(dataset_dir)
         self._regions: dict[str, list[tuple[int, Region]]] = {}
-        if path is not None and Path(path).suffix.lower() == ".json":
-            for image, channel, mask in read_run_lengths(path):
-                self._regions.setdefault(image, []).append((channel, mask))
-        elif path is not None:
-            self._read_csv(path)
+        if path is not None:
+            regions = read_run_lengths(path) if Path(path).suffix.lower() == ".json" else self._read_csv(path)
+            for image, channel, region in regions:
+                self._regions.setdefault(image, []).append((channel, region))
 
-    def _read_csv(self, path: str | os.PathLike) -> None:
+    def _read_csv(self, path: str | os.PathLike) -> Iterator[tuple[str, int, Region]]:
         for line, row in read_table(path, ("Path", "finding")):
             where = f"{path}, line {line}"
             if "mask" not in row and not set(BOX) <= set(row):
@@ -64,7 +60,7 @@ class GroundTruth:
             inside = Path(*Path(image).parts[1:])
             if not (self.dataset_dir / image).exists() and (self.dataset_dir / inside).exists():
                 image = inside.as_posix()
-            self._regions.setdefault(image, []).append((channel, region))
+            yield image, channel, region
 
     @property
     def images(self) -> list[str]:
@@ -88,15 +84,7 @@ class GroundTruth:
         return Path(os.path.relpath(image, self.dataset_dir)).as_posix()
 
     def masks(self, image: str | os.PathLike, size: tuple[int, ...]) -> dict[int, torch.Tensor]:
-        """The ground truth of one image.
-
-        Args:
-            image: the image.
-            size: (W, H) of the wanted grid, which covers the whole image.
-
-        Returns:
-            Observation's channel to its mask, (W, H) bool; empty without ground truth.
-        """
+        """Observation's channel to its mask in an image, (W, H) bool, on a grid of ``size`` that covers all of it."""
         masks: dict[int, torch.Tensor] = {}
         for channel, region in self._of(image):
             mask = self._draw(region, size)
@@ -104,25 +92,25 @@ class GroundTruth:
         return masks
 
     def _draw(self, region: Region, size: tuple[int, ...]) -> torch.Tensor:
+        if isinstance(region, tuple):
+            x, y, width, height = region
+            mask = torch.zeros(size, dtype=torch.bool)
+            mask[_extent(x, width, size[0]), _extent(y, height, size[1])] = True
+            return mask
         if isinstance(region, RunLengths):
-            return _resized(Image.fromarray(region.mask().T.astype(np.uint8) * 255), size)
-        if isinstance(region, str):
+            gray = Image.fromarray(region.mask().T.astype(np.uint8) * 255)
+        else:
             try:
                 with open_picture(self.dataset_dir / region) as picture:
-                    return _resized(upright(picture).convert("L"), size)
+                    gray = ImageOps.exif_transpose(picture).convert("L")
             except Exception as error:  # Pillow's plug-ins raise whatever a damaged file makes them stumble over
                 raise InputError(f"The mask {self.dataset_dir / region} cannot be read; correct the file.") from error
-        x, y, width, height = region
-        mask = torch.zeros(size, dtype=torch.bool)
-        mask[_extent(x, width, size[0]), _extent(y, height, size[1])] = True
-        return mask
+        covered = np.asarray(gray.resize((size[0], size[1]), Image.Resampling.BOX)).T > 127  # more than half
+        return torch.from_numpy(covered)
 
 
 def patient_of(image: str) -> str:
-    """The patient in an image's path: CheXpert's ``patientNNNNN``, the first eight digits of NIH's file names.
-
-    An image whose path names none is a patient of its own.
-    """
+    """The patient in an image's path: CheXpert's ``patientNNNNN``, NIH's first eight digits; else the path itself."""
     found = _PATIENT.search(image)
     return found[0] if found else image
 
@@ -130,11 +118,7 @@ def patient_of(image: str) -> str:
 def records_with_ground_truth(
     sections: Mapping[str, Sequence[dict[str, Any]]], ground_truth: GroundTruth
 ) -> list[dict[str, Any]]:
-    """The records of all sections whose image has ground truth.
-
-    Raises:
-        InputError: when there is none.
-    """
+    """The records of all sections whose image has ground truth; an ``InputError`` when there is none."""
     records = [record for section in sections.values() for record in section if record["image"] in ground_truth]
     if not records:
         raise InputError(f"There is no ground truth of any image of the sections {', '.join(sections)}.")
@@ -145,8 +129,3 @@ def _extent(start: float, length: float, pixels: int) -> slice:
     """A part of an axis, given in fractions, as pixels; one pixel at least, a point is the one that it lies in."""
     first = min(round(start * pixels) if length else int(start * pixels), pixels - 1)
     return slice(first, max(round((start + length) * pixels), first + 1))
-
-
-def _resized(picture: Image.Image, size: tuple[int, ...]) -> torch.Tensor:
-    """A grey picture as a mask on a grid of (W, H): pixels more than half covered."""
-    return torch.from_numpy(np.asarray(picture.resize((size[0], size[1]), Image.Resampling.BOX)).T > 127)

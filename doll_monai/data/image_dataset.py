@@ -18,7 +18,6 @@ from doll_monai.utils.errors import InputError, explained, sentence_of
 logger = logging.getLogger(__name__)
 
 ON_ERROR = ("skip", "raise")
-"""What can be done with an image that cannot be read."""
 
 
 class ImageDataset(Dataset):
@@ -27,15 +26,11 @@ class ImageDataset(Dataset):
     A black image takes the place of one that cannot be read. It goes through the same transforms and has the same
     targets, so the batch is computed as if the image were good, and the results of the others have the same bytes.
 
-    Args:
-        data: records with an ``image`` path.
-        transform: the first transform reads the image, and raises ``InputError`` when it cannot.
-        dataset_dir: folder of the images.
-        on_error: ``skip`` or ``raise``.
+    The first transform reads the ``image``, and raises ``InputError`` when it cannot.
 
     Raises:
-        InputError: for another ``on_error``; with ``raise``, for a bad image; when ``dataset_dir`` is gone or empty, as
-            a file system is that vanished.
+        InputError: for an ``on_error`` that is neither ``skip`` nor ``raise``; with ``raise``, for a bad image; when
+            ``dataset_dir`` is gone or empty, as a file system is that vanished.
     """
 
     @explained
@@ -62,8 +57,7 @@ class ImageDataset(Dataset):
                 raise
             if not self.dataset_dir.is_dir() or not any(self.dataset_dir.iterdir()):
                 raise InputError(
-                    f"The folder {self.dataset_dir} of the images is gone or empty; when it is back, "
-                    "the same command continues."
+                    f"The folder {self.dataset_dir} is gone or empty; when it is back, the same command continues."
                 ) from error
         logger.warning(f"Skipped: {reason}")
         black = MetaTensor(torch.zeros(1, 2, 2), affine=torch.eye(4), meta={"filename_or_obj": record["image"]})

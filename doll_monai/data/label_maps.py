@@ -36,13 +36,10 @@ def grid(size: Sequence[int], side: int = SIDE) -> tuple[int, int]:
 
 
 def map_sheet(maps: np.ndarray, observations: Sequence[str]) -> bytes:
-    """Maps as a gray PNG: a row an observation; the members' mean first, then each member.
+    """Maps, each relative to its own maximum, as a gray PNG: a row an observation; the members' mean, then each member.
 
-    Each map is relative to its own maximum.
-
-    Args:
-        maps: (K, T, W, H) >= 0, K members and T observations.
-        observations: the T names, which the PNG keeps as its text ``observations``, with commas.
+    ``maps`` are (K, T, W, H) >= 0, K members and T observations, whose names the PNG keeps, with commas, as its text
+    ``observations``.
     """
     sources = np.concatenate([maps.mean(axis=0, keepdims=True), maps])
     peak = np.maximum(sources.max(axis=(2, 3), keepdims=True), np.finfo(np.float32).tiny)
@@ -57,17 +54,9 @@ def map_sheet(maps: np.ndarray, observations: Sequence[str]) -> bytes:
 
 
 def read_map_sheet(path: Path, sources: int) -> dict[str, np.ndarray]:
-    """The maps of one image.
+    """Observation to maps, (sources, H, W) ``uint8``, rows first, of a file that ``map_sheet`` made the content of.
 
-    Args:
-        path: file that ``map_sheet`` made the content of.
-        sources: columns: the mean of the members, and the members.
-
-    Returns:
-        observation to maps, (sources, H, W) ``uint8``, in rows and columns as a picture has them.
-
-    Raises:
-        InputError: when it is no such file.
+    ``sources`` are the mean of the members, and the members; an ``InputError`` when it is no such file.
     """
     try:
         with Image.open(path) as picture:

@@ -47,11 +47,10 @@ class LabelStore:
     Args:
         output_dir: the folder.
         dataset_dir: folder of the images; label files mirror it below ``output_dir/labels``.
-        sections: section name to records (``image`` absolute), as ``load_datalist`` gives them.
+        sections: section name to records, as ``load_sections`` gives them.
         chunk_size: records in a chunk; must be the batch size.
         provenance: what the labels depend on: settings and checkpoint hash. Anything JSON has.
-        rank: this process's number.
-        world_size: how many processes share the work.
+        rank, world_size: this process's number, and how many share the work.
         on_error: with ``raise``, a chunk with an image that could not be read is never done.
         kept_maps: number of images whose members' maps are kept below ``output_dir/maps``, small and to be looked at:
             those with the smallest hashes of their names.
@@ -93,18 +92,15 @@ class LabelStore:
         self.on_error = on_error
         self.kept_maps = kept_maps
         self.transform = transform
-        self._claimed = self._begun = False
+        self._begun = False
         self._writer = ThreadPoolExecutor(1, "writer")  # its thread starts after a DataLoader has forked its workers
         self._writing: deque[Future[None]] = deque()
 
     def claim(self) -> None:
         """Write ``provenance.json``, or compare with the one that is there; delete what a killed process left over.
 
-        Raises:
-            InputError: when the folder holds labels that were made otherwise, or two images have one label file.
+        An ``InputError`` when the folder holds labels that were made otherwise, or two images have one label file.
         """
-        if self._claimed:
-            return
         first: dict[str, str] = {}
         for image in self._images():
             other = first.setdefault(self.label_path(image), image)
@@ -114,7 +110,6 @@ class LabelStore:
         folders = {(self.output_dir / self.label_path(record["image"])).parent for record in self.pending()}
         for folder in {self.output_dir, self.output_dir / "rows", *folders}:
             remove_leftovers(folder)
-        self._claimed = True
 
     @cached_property
     def with_maps(self) -> frozenset[str]:
@@ -136,11 +131,11 @@ class LabelStore:
 
     def label_path(self, image: str | os.PathLike) -> str:
         """An image's label below ``output_dir``."""
-        return f"labels/{Path(self.relative(image)).with_suffix('').as_posix()}.nii.gz"
+        return f"labels/{os.path.splitext(self.relative(image))[0]}.nii.gz"
 
     def map_path(self, image: str | os.PathLike) -> str:
         """An image's maps below ``output_dir``."""
-        return f"maps/{Path(self.relative(image)).with_suffix('').as_posix()}.png"
+        return f"maps/{os.path.splitext(self.relative(image))[0]}.png"
 
     def write(
         self,
@@ -152,15 +147,14 @@ class LabelStore:
     ) -> None:
         """Write a chunk in the background: its label files and maps, then its table rows, which mark it as done.
 
+        An ``InputError`` when an earlier chunk could not be written.
+
         Args:
             chunk: its number.
             labels: image to label, (T, W, H) ``uint8``, and affine, (4, 4).
             rows: values by ``COLUMNS``; None is blank.
             failures: relative image to the reason why it has no label.
             maps: image to the members' maps, (K, T, W, H), and the T observations that they explain.
-
-        Raises:
-            InputError: when an earlier chunk could not be written.
         """
 
         def work() -> None:
@@ -190,13 +184,11 @@ class LabelStore:
     def finish(self) -> None:
         """When all chunks are done, by whichever process, write ``labels.csv``, ``failures.csv``, ``dataset.json``.
 
-        The last thing that a run does, even where nothing was left to compute.
-
-        Raises:
-            InputError: when a chunk could not be written, or none of the images could be read.
+        The last thing that a run does, even where nothing was left to compute. An ``InputError`` when a chunk could not
+        be written, or none of the images could be read.
         """
-        self.claim()
         if not self._begun:
+            self.claim()
             logger.info("All labels are there already; nothing to compute.")
         self.wait()
         parts = [self._rows_path(number) for number in range(len(self.chunks))]
@@ -209,13 +201,13 @@ class LabelStore:
         failed.unlink(missing_ok=True)
         if failures:
             _write_table(failed, ("image", "reason"), failures.items())
-            count = len(list(self._images()))
+            count = sum(map(len, self.chunks))
             logger.warning(f"{len(failures):,} of {count:,} images could not be read and have no label; see {failed}.")
         sections = {
             name: [
-                {"image": self.relative(record["image"]), "label": self.label_path(record["image"])}
+                {"image": image, "label": self.label_path(record["image"])}
                 for record in records
-                if self.relative(record["image"]) not in failures
+                if (image := self.relative(record["image"])) not in failures
             ]
             for name, records in self.sections.items()
         }
@@ -238,15 +230,12 @@ class LabelStore:
         )
 
     def _readable(self, record: Mapping[str, Any]) -> bool:
-        if self.transform is None:
-            return False
         try:
-            self.transform(record)
+            return self.transform is not None and self.transform(record) is not None
         except Exception as error:
             if sentence_of(error) is None:
                 raise
             return False
-        return True
 
     def _images(self) -> Iterable[str]:
         return (record["image"] for chunk in self.chunks for record in chunk)
@@ -256,7 +245,7 @@ class LabelStore:
 
 
 def read_chunk(path: Path) -> tuple[list[list[str]], dict[str, str]]:
-    """A chunk's rows, as text in the order of ``COLUMNS``, and the reason why an image has no label, by image."""
+    """A chunk's rows, as text in the order of ``COLUMNS``, and by image the reason why it has no label."""
     with open(path, encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     rows = [[line.get(column) or "" for column in COLUMNS] for line in lines if not line.get("reason")]

@@ -12,15 +12,10 @@ from doll_monai.utils.errors import InputError
 
 
 def claim_folder(path: Path, provenance: Mapping[str, Any], files: str = "labels") -> None:
-    """Write the record, or compare with the one that is there; of several processes at once, one writes it.
+    """Write what the files beside ``path`` depend on, or compare with what is there; of several processes one writes.
 
-    Args:
-        path: the ``provenance.json``.
-        provenance: what the folder's files depend on. Anything JSON has.
-        files: what they are, for the errors.
-
-    Raises:
-        InputError: when the files beside it were made otherwise, or the record is broken or cannot be written.
+    ``files`` is what they are, for the errors: an ``InputError`` when they were made otherwise, or the record is broken
+    or cannot be written.
     """
     record = json.loads(json.dumps(provenance, default=str))
     if create_atomic(path, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()):

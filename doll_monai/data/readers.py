@@ -1,4 +1,4 @@
-"""Readers of radiographs: Pillow for pictures, nibabel for NIfTI, ITK for DICOM, MetaImage and NRRD.
+"""Reading radiographs and label files: Pillow for pictures, nibabel for NIfTI, ITK for DICOM, MetaImage and NRRD.
 
 Which of them reads a file depends on the file's name alone, never on what else is installed. Each looks at the header
 first and refuses what is no image before memory is taken for its pixels.
@@ -6,157 +6,175 @@ first and refuses what is no image before memory is taken for its pixels.
 
 from __future__ import annotations
 
+import io
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import itk
 import nibabel as nib
 import numpy as np
-from monai.data import ImageReader, ITKReader, NibabelReader, PILReader
-from monai.data.utils import is_supported_format
-from PIL import Image
+from monai.data.utils import orientation_ras_lps, to_affine_nd
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from doll_monai.data.dicom_lengths import check_lengths
-from doll_monai.data.jsrt import JsrtReader
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.pictures import MAX_PIXELS, ORIENTATION, open_picture, upright
 
-MAX_CHANNELS = 4
-"""Colors and opacity."""
+MAX_PIXELS = 100_000_000
+"""Pixels of an image at the most: detectors of today have up to about 30 million."""
+MAX_VALUES = 4 * MAX_PIXELS
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "PPM", "WEBP")
+"""Pillow's names of what is taken for a picture; it hands some of the others to whatever program is installed."""
 GRAY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
 """Pillow's modes whose numbers are brightness; ``I;16`` and its variants are as well."""
+ORIENTATION, PHOTOMETRIC_INTERPRETATION, MIN_IS_WHITE = 274, 262, 0
+"""Tags of TIFF and EXIF, and a value of the second."""
+ITK_KINDS = {".mha": ("MetaImage", "MetaImageIO"), ".nrrd": ("NRRD", "NrrdImageIO")}
 HEADER_BYTES = 65536
 """More than the headers of MetaImage and NRRD have, which are a page of text."""
-MIN_IS_WHITE, PHOTOMETRIC_INTERPRETATION = 0, 262
+JSRT_SIDE, JSRT_SPACING, JSRT_LARGEST = 2048, 0.175, 4095
+"""Width and height in pixels, mm a pixel, and the largest value of JSRT's raw images."""
+
+Read = tuple[np.ndarray, np.ndarray]
 
 
-def image_readers() -> list[ImageReader]:
-    """The readers in their order: the first one that takes a file's name reads it, ITK's all that is left."""
-    return [JsrtReader(), PictureReader(), NiftiImageReader(), ItkImageReader()]
-
-
-def check_header(path: Any, shape: Sequence[int], channels: int = 1) -> None:
-    """Refuse a file by what its header says.
+def read_image(path: str | os.PathLike[str], what: str = "image") -> Read:
+    """The values and the place of an image or a label of any file type.
 
     Args:
-        path: the file, for the error.
-        shape: lengths of all axes but that of the colors; width and height first.
-        channels: number of colors.
+        path: the file. A name of no known type must be DICOM's.
+        what: what it is, for the errors.
+
+    Returns:
+        (C, W, H), ``uint8`` where the file has this type, else ``float32``; and the affine, (4, 4) ``float64``.
 
     Raises:
-        InputError: when there are other axes than two, too many colors, or more than ``MAX_PIXELS``.
+        InputError: when the file is missing, cannot be read, holds no two-dimensional image, claims more than
+            ``MAX_PIXELS``, or has values or a position that are no numbers.
     """
-    if len(shape) < 2 or min(shape) < 1 or prod(shape[2:]) != 1:
-        size = " x ".join(map(str, shape))
-        raise InputError(f"The image {path} is no two-dimensional image but {size}; remove it from the datalist.")
-    if channels > MAX_CHANNELS:
-        raise InputError(f"The image {path} has {channels} values a pixel; save it in grey or colors.")
-    if prod(shape) > MAX_PIXELS:
-        raise InputError(
-            f"The image {path} claims {shape[0]} x {shape[1]} pixels; {MAX_PIXELS:,} are read at the most. "
-            "Remove it from the datalist."
-        )
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"The {what} must be one file, not {path!r}.")
+    name = os.fspath(path).lower()
+    if name.endswith(".img") and not any(Path(path).with_suffix(suffix).exists() for suffix in (".hdr", ".HDR")):
+        read = _read_jsrt
+    elif name.endswith(PICTURES):
+        read = _read_picture
+    else:
+        read = _read_nifti if name.endswith((".nii", ".nii.gz")) else _read_other
+    try:
+        values, affine = read(os.fspath(path))
+        values = np.ascontiguousarray(values, dtype=np.uint8 if values.dtype == np.uint8 else np.float32)
+        if not np.isfinite(values).all():
+            raise OSError("it holds values that are no numbers")
+        if not np.isfinite(affine).all() or np.linalg.det(affine) == 0:
+            raise OSError("its affine is no position in space")
+    except FileNotFoundError as error:
+        raise InputError(f"The {what} {path} does not exist; correct the datalist or dataset_dir.") from error
+    except Exception as error:  # the libraries raise whatever a damaged file makes them stumble over
+        remedy = "replace it or remove it from the datalist"
+        raise InputError(f"The {what} {path} cannot be read{_cause(path, error)}; {remedy}.") from error
+    return values, affine
 
 
-class PictureReader(PILReader):
-    """Pictures of one page by Pillow, as a viewer shows them: EXIF's orientation applied, palettes and inks resolved.
+def _cause(path: str | os.PathLike[str], error: Exception) -> str:
+    """What is wrong with a file, as far as that can be said in a few words."""
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        return " (it is empty)"
+    if isinstance(error, UnidentifiedImageError):
+        return " (it is no picture of a known kind)"
+    text = str(error)
+    return f" ({text})" if isinstance(error, OSError) and str(path) not in text and "\n" not in text else ""
 
-    Colors of 16 bits, of which Pillow would keep eight, are read by ITK and averaged.
+
+def _check_header(shape: Sequence[int], channels: int = 1) -> None:
+    """Refuse a file by what its header says: the lengths of all axes but that of the colors, width and height first."""
+    shape = shape[:2] if prod(shape[2:]) == 1 else shape
+    if len(shape) != 2 or min(shape) < 2:
+        raise OSError(f"it is no two-dimensional image but {' x '.join(map(str, shape))}")
+    if prod(shape) > MAX_PIXELS or prod(shape) * channels > MAX_VALUES:
+        raise OSError(f"it claims {shape[0]} x {shape[1]} pixels; {MAX_PIXELS:,} are read at the most")
+
+
+@contextmanager
+def open_picture(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """A picture file, its pixels not decoded yet.
+
+    Pillow gets the bytes, not the name: an uncompressed TIFF that it opens by name and that lies on its side comes out
+    garbled (seen in 13.0), and a damaged length in a PNG has it ask for as much memory as the length says.
     """
+    with Image.open(io.BytesIO(Path(path).read_bytes()), formats=FORMATS) as picture:
+        yield picture
 
-    suffixes = ("png", "jpg", "jpeg", "bmp", "tif", "tiff")
 
-    def verify_suffix(self, filename: Any) -> bool:
-        """Whether a file of this name is a picture."""
-        return is_supported_format(filename, self.suffixes)
+def _read_picture(path: str) -> Read:
+    """One page as a viewer shows it: EXIF's orientation applied, palettes and inks resolved."""
+    try:
+        with open_picture(path) as picture:
+            # The second picture of an MPO, as telephones write it, is a preview.
+            pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+            _check_header((*picture.size, pages))
+            values = _brightness(path, picture)
+    except Image.DecompressionBombError as error:
+        raise OSError(f"it claims more pixels than the {MAX_PIXELS:,} that are read at the most") from error
+    return values.reshape(*values.shape[:2], -1).transpose(2, 1, 0), np.eye(4)
 
-    def read(self, data: Any, **kwargs: Any) -> Any:
-        """A file, or a tuple with the name of one, as a gray, RGB or RGBA picture."""
-        path = _single(data)
-        try:
-            with open_picture(path) as picture:
-                # The second picture of an MPO, as telephones write it, is a preview.
-                pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
-                check_header(path, (*picture.size, pages))
-                deep = picture.mode in ("LA", "RGB", "RGBA") and any(
-                    ";16" in str(tile) for tile in getattr(picture, "tile", ())
-                )
-                return _deep_color(path, picture) if deep else _as_brightness(picture)
-        except Image.DecompressionBombError as error:
-            raise InputError(
-                f"The image {path} claims more pixels than the {MAX_PIXELS:,} that are read at the most; "
-                "remove it from the datalist."
-            ) from error
+
+def _brightness(path: str, picture: Image.Image) -> np.ndarray:
+    """Numbers that grow with brightness: (H, W), or (H, W, C) with colors or opacity."""
+    deep = picture.mode.startswith("I;16")
+    if deep and getattr(picture, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == MIN_IS_WHITE:
+        return 65535 - np.asarray(ImageOps.exif_transpose(picture))
+    if picture.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile) for tile in getattr(picture, "tile", ())):
+        picture = _deep_color(path, picture)
+    elif not deep and picture.mode not in GRAY_OR_RGB:
+        picture = picture.convert("RGB")
+    return np.asarray(ImageOps.exif_transpose(picture))
 
 
 def _deep_color(path: str, picture: Image.Image) -> Image.Image:
-    """A file of 16 bits a color, of which Pillow has made a picture of eight, in gray."""
+    """Colors of 16 bits, of which Pillow would keep eight, averaged; read by ITK."""
     orientation = picture.getexif().get(ORIENTATION, 1)
     if picture.format == "TIFF" and orientation != 1:
-        raise InputError(f"The image {path} has 16 bits a color and is turned by a tag; save it upright.")
-    values = itk.array_from_image(_read_itk(path, itk.PNGImageIO if picture.format == "PNG" else itk.TIFFImageIO))
-    if values.shape[-1] in (2, 4):
-        values = values[..., :-1]
-    gray = Image.fromarray(values.mean(axis=-1))
+        raise OSError("it has 16 bits a color and is turned by a tag; save it upright")
+    values, _ = _read_itk(path, itk.PNGImageIO if picture.format == "PNG" else itk.TIFFImageIO)
+    gray = Image.fromarray((values[:-1] if len(values) in (2, 4) else values).mean(axis=0).T)
     gray.getexif()[ORIENTATION] = orientation
-    return upright(gray)
+    return gray
 
 
-def _as_brightness(picture: Any) -> Image.Image:
-    """An upright picture whose numbers grow with brightness, in gray, RGB or RGBA."""
-    deep = picture.mode.startswith("I;16")
-    if deep and getattr(picture, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == MIN_IS_WHITE:
-        return Image.fromarray(65535 - np.asarray(upright(picture)))
-    return upright(picture if deep or picture.mode in GRAY_OR_RGB else picture.convert("RGB"))
+def _read_nifti(path: str) -> Read:
+    """NIfTI of (W, H), (W, H, 1) or (W, H, 1, C), as it is stored: its affine goes along, and turns nothing."""
+    image: Any = nib.load(path)
+    channels = image.shape[3] if len(image.shape) > 3 else 1
+    _check_header((*image.shape[:3], *image.shape[4:]), channels)
+    if image.get_data_dtype().kind not in "iuf":
+        raise OSError("it holds colors or complex numbers; save it in gray")
+    values = np.asarray(image.dataobj)
+    return np.moveaxis(values.reshape(*values.shape[:2], -1), -1, 0), image.affine
 
 
-class NiftiImageReader(NibabelReader):
-    """NIfTI by nibabel, as it is stored: its affine goes along, and turns nothing."""
-
-    def read(self, data: Any, **kwargs: Any) -> Any:
-        """A file, or a tuple with the name of one; its pixels stay in the file."""
-        path = _single(data)
-        image: Any = nib.load(path)
-        shape = image.shape
-        check_header(path, shape[:3], *shape[3:4])
-        check_header(path, (*shape[:3], *shape[4:]))
-        if image.get_data_dtype().kind not in "iuf":
-            raise InputError(f"The image {path} holds colors or complex numbers; save it in grey.")
-        return super().read(data)
-
-
-class ItkImageReader(ITKReader):
-    """DICOM, MetaImage and NRRD by ITK, without any of the file's tags.
+def _read_other(path: str) -> Read:
+    """DICOM, MetaImage or NRRD; whatever is none of the latter by its name must be DICOM.
 
     ITK applies the rescale slope and intercept of DICOM and turns MONOCHROME1 into MONOCHROME2; a display window it
     leaves alone.
     """
-
-    kinds: ClassVar[dict[str, tuple[str, str]]] = {
-        ".mha": ("MetaImage", "MetaImageIO"),
-        ".nrrd": ("NRRD", "NrrdImageIO"),
-    }
-
-    def read(self, data: Any, **kwargs: Any) -> Any:
-        """A file, or a tuple with the name of one; whatever is no MetaImage or NRRD by its name must be DICOM."""
-        path = _single(data)
-        if not Path(path).is_file():
-            raise FileNotFoundError(path)
-        name, kind_name = self.kinds.get(Path(path).suffix.lower(), ("DICOM", "GDCMImageIO"))
-        kind = getattr(itk, kind_name)  # ITK loads each of them when it is first asked for
-        if name == "DICOM":
-            check_lengths(path)
-        else:
-            _check_text_header(path, name)
-        if not kind.New().CanReadFile(path):
-            raise OSError(f"it is no {name} file")
-        return _read_itk(path, kind)
-
-    def _get_meta_dict(self, img: Any) -> dict:
-        return {}
+    if not Path(path).is_file():
+        raise FileNotFoundError(path)
+    name, kind_name = ITK_KINDS.get(Path(path).suffix.lower(), ("DICOM", "GDCMImageIO"))
+    kind = getattr(itk, kind_name)  # ITK loads each of them when it is first asked for
+    if name == "DICOM":
+        check_lengths(path)
+    else:
+        _check_text_header(path, name)
+    if not kind.New().CanReadFile(path):
+        raise OSError(f"it is no {name} file")
+    return _read_itk(path, kind)
 
 
 def _check_text_header(path: str, name: str) -> None:
@@ -176,22 +194,37 @@ def _check_text_header(path: str, name: str) -> None:
             raise OSError(f"it claims {claim.decode()} axes")
 
 
-def _read_itk(path: str, kind: Any) -> Any:
-    """A file as an ITK image of float values, vectors of them where there are colors."""
+def _read_itk(path: str, kind: Any) -> Read:
+    """The values of a file as ``float32``, whatever their type, and nothing of its tags."""
     file = kind.New()
     file.SetFileName(path)
     file.ReadImageInformation()
     axes, channels = file.GetNumberOfDimensions(), file.GetNumberOfComponents()
-    check_header(path, [file.GetDimensions(axis) for axis in range(axes)], channels)
+    _check_header([file.GetDimensions(axis) for axis in range(axes)], channels)
     pixel = itk.F if channels == 1 else itk.Vector[itk.F, channels]
     reader = itk.ImageFileReader[itk.Image[pixel, axes]].New(FileName=path, ImageIO=file)
     reader.Update()
-    return reader.GetOutput()
+    image = reader.GetOutput()
+    values = itk.array_from_image(image)
+    height, width = values.shape[:-1][-2:] if channels > 1 else values.shape[-2:]
+    directions, spacing, origin = map(np.asarray, (image.GetDirection(), image.GetSpacing(), image.GetOrigin()))
+    space = min(axes, 3)
+    affine = np.eye(space + 1)
+    affine[:space, :space] = directions[:space, :space] * spacing[:space]
+    affine[:space, -1] = origin[:space]
+    return values.reshape(height, width, -1).transpose(2, 1, 0), to_affine_nd(3, orientation_ras_lps(affine))
 
 
-def _single(data: Any) -> str:
-    """The name of the file; several files are no image."""
-    names = (data,) if isinstance(data, str | Path) else tuple(data)
-    if len(names) != 1:
-        raise InputError(f"An image is one file, not the {len(names)} of {', '.join(map(str, names))}.")
-    return str(names[0])
+def _read_jsrt(path: str) -> Read:
+    """JSRT's raw images (Shiraishi et al. 2000): 2048 x 2048 of 0.175 mm, 12 bit, big-endian, without a header.
+
+    The database's page (db.jsrt.or.jp) says so. Large numbers stand for dark; radiographs elsewhere show bone bright,
+    so values are turned round.
+    """
+    length = os.path.getsize(path)
+    if length != 2 * JSRT_SIDE**2:
+        raise OSError(f"it has {length} bytes, a raw image of JSRT {2 * JSRT_SIDE**2}")
+    values = np.fromfile(path, dtype=">u2").reshape(1, JSRT_SIDE, JSRT_SIDE)
+    if int(values.max()) > JSRT_LARGEST:
+        raise OSError(f"it has values above {JSRT_LARGEST}, so it is not of 12 bits or not big-endian")
+    return (JSRT_LARGEST - values).transpose(0, 2, 1), np.diag([JSRT_SPACING, JSRT_SPACING, 1.0, 1.0])

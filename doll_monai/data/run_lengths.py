@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from doll_monai.data.readers import MAX_PIXELS
 from doll_monai.findings import finding_index
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.pictures import MAX_PIXELS
 
 OTHER_NAMES = {"Airspace Opacity": "Lung Opacity"}
 """CheXlocalize's names that differ from CheXpert's."""
@@ -23,9 +23,7 @@ OTHER_NAMES = {"Airspace Opacity": "Lung Opacity"}
 class RunLengths:
     """A mask as the lengths of its runs of 0 and 1, which take turns, beginning with 0, down the columns.
 
-    Attributes:
-        runs: they add up to the number of pixels.
-        size: (W, H) of the image.
+    They add up to the number of pixels; ``size`` is the image's (W, H).
     """
 
     runs: tuple[int, ...]
@@ -62,11 +60,6 @@ class RunLengths:
             raise ValueError(f"The runs do not fill {size[0]} x {size[1]} pixels.")
         return cls(tuple(runs), size)
 
-    @property
-    def empty(self) -> bool:
-        """Whether no pixel is 1."""
-        return sum(self.runs[1::2]) == 0
-
     def mask(self) -> np.ndarray:
         """The mask, (W, H) bool."""
         return np.repeat(np.arange(len(self.runs)) % 2 == 1, self.runs).reshape(self.size)
@@ -76,14 +69,10 @@ def read_run_lengths(path: str | os.PathLike[str]) -> Iterator[tuple[str, int, R
     """The masks of a file in CheXlocalize's format (``gt_segmentations_val.json``) that are not empty.
 
     The file has for each image, such as ``patient64541_study1_view1_frontal``, the findings, and for each of these
-    ``size`` (H, W) and ``counts``.
-
-    Yields:
-        the image's name, the observation's channel and the mask.
+    ``size`` (H, W) and ``counts``. Yields the image's name, the observation's channel and the mask.
 
     Raises:
-        InputError: when the file is missing or no such JSON, names an unknown finding, or has a mask of no pixel or of
-            more than ``MAX_PIXELS``.
+        InputError: when the file is missing or no such JSON, names an unknown finding, or a mask has a wrong size.
     """
     try:
         content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -102,5 +91,5 @@ def read_run_lengths(path: str | os.PathLike[str]) -> Iterator[tuple[str, int, R
                 raise InputError(
                     f"{path}, {image}: '{name}' is no known finding, or its size and counts are no mask."
                 ) from error
-            if not place.empty:
+            if any(place.runs[1::2]):
                 yield image, channel, place

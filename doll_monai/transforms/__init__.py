@@ -6,7 +6,7 @@ from doll_monai.transforms.attribution import (
     MultiplyByInputd,
     NormalizeAttributiond,
 )
-from doll_monai.transforms.observations import ObservationTargetsd, ZeroIgnoredd, check_observations
+from doll_monai.transforms.observations import ObservationTargetsd, ZeroIgnoredd
 from doll_monai.transforms.reading import ClipBorderd, LoadLabeld, LoadRadiographd, ToGrayd
 from doll_monai.transforms.superpixels import SuperpixelAveraged
 
@@ -22,5 +22,4 @@ __all__ = [
     "SuperpixelAveraged",
     "ToGrayd",
     "ZeroIgnoredd",
-    "check_observations",
 ]

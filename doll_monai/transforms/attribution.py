@@ -20,10 +20,7 @@ SCALES: dict[str, Callable[..., torch.Tensor]] = {"max": torch.amax, "mass": tor
 class MultiplyByInputd(KeywiseTransform):
     """Path-averaged gradient, (T, W, H), times (input - baseline): the attribution of Integrated Gradients, signed.
 
-    Args:
-        keys: gradients.
-        image_key: the image that was explained, (1, W, H).
-        baseline: the baseline's gray value.
+    ``image_key`` is the image that was explained, (1, W, H), ``baseline`` the baseline's gray value.
     """
 
     def __init__(self, keys: KeysCollection, image_key: str = "image", baseline: float = 0.0) -> None:
@@ -32,19 +29,14 @@ class MultiplyByInputd(KeywiseTransform):
         self.baseline = baseline
 
     def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        """The attribution of one gradient."""
         return value * (torch.as_tensor(data[self.image_key]) - self.baseline)
 
 
 class AttributionMagnituded(KeywiseTransform):
     """Signed attribution, (T, W, H), to evidence >= 0.
 
-    Args:
-        keys: attributions.
-        kind: ``absolute`` counts evidence for and against, ``positive`` only evidence for the observation.
-
-    Raises:
-        InputError: for another kind.
+    ``absolute`` counts evidence for and against, ``positive`` only evidence for the observation; an ``InputError`` for
+    another kind.
     """
 
     @explained
@@ -55,19 +47,14 @@ class AttributionMagnituded(KeywiseTransform):
         self.magnitude = MAGNITUDES[kind]
 
     def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        """The evidence of one attribution."""
         return self.magnitude(value)
 
 
 class NormalizeAttributiond(KeywiseTransform):
-    """Bring each channel to a scale that does not depend on the member's logits, before members are averaged.
+    """Bring each channel, >= 0, to a scale that does not depend on the member's logits, before members are averaged.
 
-    Args:
-        keys: attributions >= 0, (T, W, H).
-        kind: ``max`` divides by the channel's maximum, ``mass`` by its mean. A channel of zeros stays zero.
-
-    Raises:
-        InputError: for another kind.
+    ``max`` divides by the channel's maximum, ``mass`` by its mean; a channel of zeros stays zero. An ``InputError`` for
+    another kind.
     """
 
     @explained
@@ -78,7 +65,6 @@ class NormalizeAttributiond(KeywiseTransform):
         self.scale = SCALES[kind]
 
     def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        """One attribution, each channel divided by its scale."""
         scale = self.scale(value, dim=(1, 2), keepdim=True)
         return torch.where(scale > 0, value / scale.clamp(min=1e-30), torch.zeros_like(value))
 
@@ -102,8 +88,7 @@ class AttributionToLabeld(KeywiseTransform):
         logits_key: (T,) logits of the committee, whose sigmoid is the probability; needed for ``min_probability`` only.
 
     Raises:
-        InputError: when a share, the sum of both or a probability is not in [0, 1].
-        KeyError: for an unknown observation.
+        InputError: when a share, the sum of both or a probability is not in [0, 1]; ``KeyError``: unknown observation.
     """
 
     @explained
@@ -132,7 +117,6 @@ class AttributionToLabeld(KeywiseTransform):
                 raise InputError(f"min_probability must lie in [0, 1], not {probability}.")
 
     def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        """The label of one consensus."""
         target = torch.as_tensor(data[self.target_key])
         if any(self.min_probability):
             probability = torch.as_tensor(data[self.logits_key]).float().sigmoid().to(target.device)

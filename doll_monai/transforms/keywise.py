@@ -1,4 +1,4 @@
-"""Base of dictionary transforms that change one value at a time."""
+"""Base of dictionary transforms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ class KeywiseTransform(MapTransform):
         """The new value of a key; ``data`` has all values, those of earlier keys already converted."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Convert the keys that are there, all of them unless ``allow_missing_keys``."""
         result = dict(data)
         for key in self.key_iterator(result):
             result[key] = self.convert(result[key], result)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Randomizable, Transform
+from monai.transforms import MapTransform, Randomizable
 from monai.utils import CommonKeys, ensure_tuple
 
 from doll_monai.findings import FINDINGS, IGNORE, IGNORED_TARGET, finding_index
@@ -22,12 +22,7 @@ POLICIES = {"ignore": IGNORED_TARGET, "zeros": 0.0, "ones": 1.0, "smoothed": Non
 def by_observation(value: Any, default: Any) -> list[Any]:
     """A value for each of the 14 observations, from one for all, or a mapping by name with ``default`` for the rest.
 
-    Args:
-        value: one value, or name to value; names as ``finding_index`` takes them.
-        default: of a mapping without ``default``.
-
-    Raises:
-        KeyError: for an unknown observation.
+    ``default`` is for a mapping that has none; a ``KeyError`` for an unknown observation.
     """
     given = dict(value) if isinstance(value, Mapping) else {"default": value}
     values = [given.pop("default", default)] * len(FINDINGS)
@@ -44,7 +39,7 @@ def _policies(policy: str | Mapping[str, str]) -> list[str]:
     return words
 
 
-class ObservationTargets(Randomizable, Transform):
+class ObservationTargetsd(Randomizable, MapTransform):
     """Raw labels of the 14 observations (1, 0, -1, blank) to targets, (14,) ``float32`` in [0, 1], or -1 for ignored.
 
     A policy says what an uncertain (-1), an unmentioned (blank) or a negative (0) label means: ``ignore``; ``zeros``;
@@ -53,32 +48,39 @@ class ObservationTargets(Randomizable, Transform):
     ``default`` is for the rest.
 
     Args:
+        keys: keys of the raw labels.
         uncertain: policy for -1.
         unmentioned: policy for blanks.
         smoothed_range: bounds of the uniform distribution of ``smoothed``.
         negative: policy for 0. ``ones`` is for explanations alone: where would the classifier look for it?
 
     Raises:
-        InputError: for an unknown policy; when called, for anything but 14 labels.
+        InputError: for an unknown policy; when called, for anything but 14 labels, with the image's name.
         KeyError: for an unknown observation.
     """
 
     def __init__(
         self,
+        keys: KeysCollection = "label",
         uncertain: str | Mapping[str, str] = "ignore",
         unmentioned: str | Mapping[str, str] = "zeros",
         smoothed_range: Sequence[float] = (0.55, 0.85),
         negative: str | Mapping[str, str] = "zeros",
     ) -> None:
+        super().__init__(keys)
         self.uncertain, self.unmentioned, self.negative = map(_policies, (uncertain, unmentioned, negative))
         self.low, self.high = smoothed_range
 
-    def __call__(self, label: Sequence[float | None]) -> torch.Tensor:
-        """The targets of raw labels."""
-        if isinstance(label, str) or not isinstance(label, Sequence) or len(label) != len(FINDINGS):
-            given = label if isinstance(label, str) or not isinstance(label, Sequence) else len(label)
-            raise InputError(f"A record needs {len(FINDINGS)} labels of observations, not {given!r}.")
-        return torch.tensor([self._target(channel, value) for channel, value in enumerate(label)])
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            label, image = result[key], result.get(CommonKeys.IMAGE)
+            if isinstance(label, str) or not isinstance(label, Sequence) or len(label) != len(FINDINGS):
+                given = label if isinstance(label, str) or not isinstance(label, Sequence) else len(label)
+                name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else image
+                raise InputError(f"The image {name} needs {len(FINDINGS)} labels of observations, not {given!r}.")
+            result[key] = torch.tensor([self._target(channel, value) for channel, value in enumerate(label)])
+        return result
 
     def _target(self, channel: int, value: float | None) -> float:
         if value is not None and value > 0:
@@ -88,46 +90,12 @@ class ObservationTargets(Randomizable, Transform):
         return float(self.R.uniform(self.low, self.high)) if target is None else target
 
 
-class ObservationTargetsd(Randomizable, MapTransform):
-    """Dictionary version of ``ObservationTargets``.
-
-    Args:
-        keys: keys of the raw labels.
-        policies: the arguments of ``ObservationTargets``.
-    """
-
-    def __init__(self, keys: KeysCollection = "label", **policies: Any) -> None:
-        super().__init__(keys)
-        self.targets = ObservationTargets(**policies)
-
-    def set_random_state(self, seed: int | None = None, state: Any = None) -> ObservationTargetsd:
-        """Set the random state of the drawn targets."""
-        self.targets.set_random_state(seed, state)
-        return self
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Replace raw labels; an ``InputError`` names the image."""
-        result = dict(data)
-        for key in self.key_iterator(result):
-            try:
-                result[key] = self.targets(result[key])
-            except InputError as error:
-                image = result.get(CommonKeys.IMAGE)
-                name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else image
-                raise InputError(f"The labels of {name}: {error}") from error
-        return result
-
-
 def check_observations(
     records: Sequence[dict],
     uncertain: str | Mapping[str, str] = "ignore",
     unmentioned: str | Mapping[str, str] = "zeros",
 ) -> list[dict]:
-    """Records to train a classifier on, which can learn at least one observation from them.
-
-    Args:
-        records: with raw labels, see ``ObservationTargets``.
-        uncertain, unmentioned: policies.
+    """Records with raw labels to train a classifier on, which can learn at least one observation from them.
 
     Raises:
         InputError: when no observation is there in some images and absent in others, as the policies have it, or a
@@ -151,9 +119,7 @@ def check_observations(
 class ZeroIgnoredd(KeywiseTransform):
     """Set the pixels that the label ignores to 0 in prediction and label, so that MONAI's metrics do not count them.
 
-    Args:
-        keys: keys of the prediction(s), (T, W, H) binary.
-        label_key: key of the label, (T, W, H) with 0, 1 and 255.
+    ``keys`` are of predictions, (T, W, H) binary; the label is (T, W, H) with 0, 1 and 255.
     """
 
     def __init__(self, keys: KeysCollection = "pred", label_key: str = "label") -> None:
@@ -161,5 +127,4 @@ class ZeroIgnoredd(KeywiseTransform):
         self.label_key = label_key
 
     def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        """One prediction, or the label, which comes last."""
-        return value.masked_fill(data[self.label_key] == IGNORE, 0)
+        return value.masked_fill(data[self.label_key] == IGNORE, 0)  # the label itself comes last

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 
 import numpy as np
 
@@ -23,13 +22,7 @@ def read_image(path: str | os.PathLike[str], side: int = PICTURE_SIZE) -> np.nda
 def read_mask(path: str | os.PathLike[str], channel: int | None = None) -> np.ndarray | None:
     """A label file in rows and columns: (H, W) of one channel, or all (T, H, W); None when it cannot be read."""
     try:
-        label = _label_loader()({"label": path})["label"].numpy().transpose(0, 2, 1)
+        label = LoadLabeld()({"label": path})["label"].numpy().transpose(0, 2, 1)
     except InputError:
         return None
     return label if channel is None else label[channel]
-
-
-@cache
-def _label_loader() -> LoadLabeld:
-    """One for all: MONAI looks for all its readers each time one is made."""
-    return LoadLabeld()

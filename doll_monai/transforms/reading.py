@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader, PILReader
-from monai.data.utils import to_affine_nd
-from monai.transforms import EnsureChannelFirst, MapTransform, ScaleIntensityd
+from monai.data import MetaTensor
+from monai.transforms import ScaleIntensityd
 from monai.utils import SpaceKeys
-from PIL import UnidentifiedImageError
 
-from doll_monai.data.label_files import read_label
-from doll_monai.data.readers import PictureReader, image_readers
+from doll_monai.data.readers import PICTURES, read_image
 from doll_monai.transforms.keywise import KeywiseTransform
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.pictures import upright
 
+MAX_CHANNELS = 4
+"""Colors and opacity."""
 BORDER_TOLERANCE = 1 / 64
 SAMPLED = 1_000_000
 """About the number of pixels from which percentiles are taken."""
@@ -41,9 +38,6 @@ class LoadRadiographd(KeywiseTransform):
 
     The metadata are the file's name and geometry alone; a patient's name, dates and numbers stay behind.
 
-    Args:
-        keys: keys of the file names.
-
     Raises:
         InputError: when a file is missing, cannot be read, holds no two-dimensional image, claims more than 100 million
             pixels (noticed before memory is taken), or has values or a position that are no numbers.
@@ -51,91 +45,61 @@ class LoadRadiographd(KeywiseTransform):
 
     def __init__(self, keys: KeysCollection = "image") -> None:
         super().__init__(keys)
-        self.readers = image_readers()
 
     def convert(self, value: Any, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        """The image of a file name."""
-        path, image = value, _load(partial(_read, readers=self.readers), value, "image")
-        if image.ndim != 3 or min(image.shape[1:]) < 2:
-            size = " x ".join(str(length) for length in image.shape[1:])
-            raise InputError(f"The image {path} is no two-dimensional image but {size}; remove it from the datalist.")
-        if not bool(torch.isfinite(image).all()):
-            raise InputError(f"The image {path} holds values that are no numbers; remove it from the datalist.")
-        if not isinstance(image, MetaTensor):
-            return image
-        affine = torch.as_tensor(to_affine_nd(3, image.affine))
-        if not bool(torch.isfinite(affine).all()) or float(torch.linalg.det(affine)) == 0:
-            raise InputError(f"The affine of the image {path} is no position in space; correct the file.")
-        meta = {
-            "filename_or_obj": image.meta["filename_or_obj"],
-            "affine": affine,
-            "original_affine": affine.clone(),
-            "spatial_shape": torch.tensor(image.shape[1:]),
-            "original_channel_dim": float("nan"),
-            "space": image.meta.get("space", SpaceKeys.RAS),
-        }  # the same for every file type, so that images of several types can stand in one batch
-        return MetaTensor(image.as_tensor(), meta=meta)
+        values, affine = read_image(value)
+        if len(values) > MAX_CHANNELS:
+            raise InputError(f"The image {value} has {len(values)} values a pixel; save it in gray or colors.")
+        return _with_meta(values.astype(np.float32), affine, value)
+
+
+def _with_meta(values: np.ndarray, affine: np.ndarray, path: Any) -> MetaTensor:
+    """With the same metadata for every file type, so that images of several types can stand in one batch."""
+    meta = {
+        "filename_or_obj": str(path),
+        "affine": torch.as_tensor(affine),
+        "original_affine": torch.as_tensor(affine).clone(),
+        "spatial_shape": torch.tensor(values.shape[1:]),
+        "original_channel_dim": float("nan"),
+        "space": SpaceKeys.RAS,
+    }
+    return MetaTensor(torch.from_numpy(values), meta=meta)
 
 
 class ToGrayd(KeywiseTransform):
     """Average the colors of images, (C, W, H), to (1, W, H); opacity, the last of two or four channels, is dropped."""
 
     def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        """One image in gray."""
         return (value[:-1] if value.shape[0] in (2, 4) else value).mean(dim=0, keepdim=True)
 
 
 class ClipBorderd(KeywiseTransform):
-    """Dictionary version of ``clip_border``, for images (1, W, H)."""
-
-    def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        """One image, clipped."""
-        return clip_border(value)
-
-
-def read_radiograph(path: str | os.PathLike[str]) -> torch.Tensor:
-    """A radiograph read as by every bundle, (1, W, H) ``float32`` in [0, 1]; see ``LoadRadiographd`` for errors."""
-    item: dict[Hashable, Any] = {"image": path}
-    for transform in _first_transforms():
-        item = transform(item)
-    image: torch.Tensor = item["image"]
-    return image
-
-
-@cache
-def _first_transforms() -> tuple[MapTransform, ...]:
-    return LoadRadiographd("image"), ToGrayd("image"), ClipBorderd("image"), ScaleIntensityd("image")
-
-
-def clip_border(image: torch.Tensor) -> torch.Tensor:
     """Bring a border that would take an image's contrast to the darkest or brightest gray of what is inside.
 
     A border is made of outermost rows and columns of one value: collimators, padding, frames drawn by a scanner; what
     is left of it after JPEG, within a 64th of the image's range, is border as well. One that is darker than the 1st or
     brighter than the 99th percentile of the inside shifts these percentiles, a frame of 65535 around 12 bits to the
-    point where nothing is seen. Such an image is clipped to the percentiles of its inside; others are left as they are.
-
-    Args:
-        image: (1, W, H) float.
+    point where nothing is seen. Such an image, (1, W, H), is clipped to the percentiles of its inside; others are left
+    as they are.
     """
-    inside, levels = torch.as_tensor(image[0]), []
-    for tolerance in (0.0, BORDER_TOLERANCE):
-        inside, found = _without_border(inside, tolerance)
-        levels += found
-    if not levels or min(inside.shape) < 2:
-        return image
-    low, high = np.percentile(inside.flatten()[:: max(inside.numel() // SAMPLED, 1)].numpy(), (1, 99))
-    if high > low and (min(levels) < low or max(levels) > high):
-        return image.clamp(float(low), float(high))
-    return image
+
+    def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
+        inside, levels = torch.as_tensor(value[0]), []
+        for tolerance in (0.0, BORDER_TOLERANCE):
+            inside, found = _without_border(inside, tolerance)
+            levels += found
+        if not levels or min(inside.shape) < 2:
+            return value
+        low, high = np.percentile(inside.flatten()[:: max(inside.numel() // SAMPLED, 1)].numpy(), (1, 99))
+        if high > low and (min(levels) < low or max(levels) > high):
+            return value.clamp(float(low), float(high))
+        return value
 
 
 def _without_border(image: torch.Tensor, tolerance: float) -> tuple[torch.Tensor, list[float]]:
     """The inside of an image, (W, H), and the levels of the borders that are found.
 
-    Args:
-        image: (W, H), or anything empty.
-        tolerance: share of the image's range by which a border's values differ at the most.
+    ``tolerance`` is the share of the image's range by which a border's values differ at the most.
     """
     if image.numel() == 0:
         return image, []
@@ -153,78 +117,30 @@ def _without_border(image: torch.Tensor, tolerance: float) -> tuple[torch.Tensor
     return inside, [level for width, level in zip(widths, levels, strict=True) if width]
 
 
+def read_radiograph(path: str | os.PathLike[str]) -> torch.Tensor:
+    """A radiograph read as by every bundle, (1, W, H) ``float32`` in [0, 1]; see ``LoadRadiographd`` for errors."""
+    item: dict[Hashable, Any] = {"image": path}
+    for transform in (LoadRadiographd("image"), ToGrayd("image"), ClipBorderd("image"), ScaleIntensityd("image")):
+        item = transform(item)
+    image: torch.Tensor = item["image"]
+    return image
+
+
 class LoadLabeld(KeywiseTransform):
     """Read a label file, (T, W, H) ``uint8`` with 0, 1 and 255 (ignored).
 
     A NIfTI of (W, H, 1, T) or a picture (one channel) of masks; a picture's 255 is foreground, as masks drawn by
-    people have it.
-
-    Args:
-        keys: keys of the file names.
-        channels: T that the file must have; None takes what comes.
-
-    Raises:
-        InputError: when a file is missing, cannot be read or has another number of channels.
+    people have it. An ``InputError`` when a file is missing, cannot be read or has not T = ``channels``, if given.
     """
 
     def __init__(self, keys: KeysCollection = "label", channels: int | None = None) -> None:
         super().__init__(keys)
         self.channels = channels
-        self.readers = [PILReader(converter=upright), NibabelReader(), ITKReader()]
 
     def convert(self, value: Any, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        """The label of a file name."""
-        label = _load(self._read, value, "label")
-        if self.channels is not None and label.shape[0] != self.channels:
-            raise InputError(f"The label {value} has {label.shape[0]} channels instead of {self.channels}.")
-        if str(value).lower().endswith(PictureReader.suffixes):
-            label = label > label.max() / 2
-        return label.to(torch.uint8)
-
-    def _read(self, path: Any) -> torch.Tensor:
-        """A file of our own layout directly, any other one as MONAI does."""
-        found = read_label(path) if str(path).lower().endswith((".nii", ".nii.gz")) else None
-        if found is None:
-            return _read(path, self.readers)
-        return MetaTensor(
-            torch.from_numpy(found[0]), affine=torch.as_tensor(found[1]), meta={"filename_or_obj": str(path)}
-        )
-
-
-def _read(path: Any, readers: Sequence[ImageReader]) -> torch.Tensor:
-    """What ``LoadImage`` does, which makes one of each of MONAI's readers, with a warning where a library is missing.
-
-    Returns:
-        (C, W, H) or (C, W, H, 1) ``float32``.
-    """
-    reader = next(reader for reader in readers if reader.verify_suffix(path))
-    values, meta = reader.get_data(reader.read(path))
-    meta["filename_or_obj"] = str(path)
-    image = MetaTensor.ensure_torch_and_prune_meta(np.asarray(values, dtype=np.float32), meta)
-    return EnsureChannelFirst()(image)
-
-
-def _load(load: Callable[[Any], torch.Tensor], path: Any, what: str) -> torch.Tensor:
-    try:
-        image = load(path)
-    except FileNotFoundError as error:
-        raise InputError(f"The {what} {path} does not exist; correct the datalist or dataset_dir.") from error
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"The {what} {path} cannot be read{_cause(path, error)}; replace it or remove it from the datalist."
-        ) from error
-    if image.ndim == 4 and image.shape[-1] == 1:
-        image = image[..., 0]
-    return image
-
-
-def _cause(path: Any, error: Exception) -> str:
-    """What is wrong with a file, as far as that can be said in a few words."""
-    if os.path.isfile(path) and os.path.getsize(path) == 0:
-        return " (it is empty)"
-    if isinstance(error, UnidentifiedImageError):
-        return " (it is no picture of a known kind)"
-    text = str(error)
-    return f" ({text})" if isinstance(error, OSError) and str(path) not in text and "\n" not in text else ""
+        values, affine = read_image(value, "label")
+        if self.channels not in (None, len(values)):
+            raise InputError(f"The label {value} has {len(values)} channels instead of {self.channels}.")
+        if str(value).lower().endswith(PICTURES):
+            values = values > values.max() / 2
+        return _with_meta(values.astype(np.uint8), affine, value)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+from scipy import ndimage
 from skimage.segmentation import slic
 
 from doll_monai.utils.errors import InputError, explained
@@ -45,24 +46,16 @@ class SuperpixelAveraged(MapTransform):
         self.options = {"n_segments": n_segments, "compactness": compactness}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Average the gradients of all keys."""
         result = dict(data)
         segments = self.segments(result[self.image_key])
         for key in self.key_iterator(result):
-            result[key] = _average(torch.as_tensor(result[key]), segments)
+            gradient = result[key] = torch.as_tensor(result[key]).clone()
+            for channel in gradient.flatten(1).any(dim=1).nonzero().flatten().tolist():
+                means = ndimage.mean(gradient[channel].cpu().numpy(), segments, np.arange(segments.max() + 1))
+                gradient[channel] = torch.as_tensor(means[segments])
         return result
 
     def segments(self, image: Any) -> np.ndarray:
         """Number of the superpixel of each pixel of an image (1, W, H): (W, H) integers from 0."""
         gray = torch.as_tensor(image)[0].cpu().numpy().astype(np.float32)
         return np.asarray(slic(gray, channel_axis=None, start_label=0, **self.options))
-
-
-def _average(gradient: torch.Tensor, segments: np.ndarray) -> torch.Tensor:
-    """Mean over each segment of each channel, summed in ``float64`` and always in the same order."""
-    result = gradient.clone()
-    sizes = np.bincount(segments.ravel())
-    for channel in gradient.flatten(1).any(dim=1).nonzero().flatten().tolist():
-        sums = np.bincount(segments.ravel(), weights=gradient[channel].cpu().numpy().ravel())
-        result[channel] = torch.as_tensor((sums / sizes)[segments], dtype=gradient.dtype, device=gradient.device)
-    return result

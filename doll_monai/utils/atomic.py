@@ -18,36 +18,20 @@ STALE_AFTER = 3600.0
 """Seconds after which a temporary file is left over, whoever wrote it."""
 _TEMPORARY = re.compile(r"^\..+\.(?P<pid>\d+)-\d+@(?P<host>.+)\.tmp$")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file under a temporary name in its own folder, made if need be, then rename it.
-
-    Raises:
-        InputError: when the folder or the file cannot be written.
-    """
+    """Write a file under a temporary name in its own folder, made if need be, then rename it; ``InputError`` if not."""
     with _temporary(Path(path), content) as temporary:
         os.replace(temporary, path)
 
 
 def create_atomic(path: str | os.PathLike[str], content: bytes) -> bool:
-    """Write a file unless it exists; of several processes that try at once exactly one succeeds.
-
-    Returns:
-        whether this process wrote it.
-
-    Raises:
-        InputError: when the folder or the file cannot be written.
-    """
+    """As ``write_atomic``, unless the file exists; of several processes at once exactly one succeeds and gets True."""
     with _temporary(Path(path), content) as temporary:
         try:
             os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
+        except OSError:  # it exists, or the file system has no hard links
             try:
                 with open(path, "xb") as file:
                     file.write(content)
@@ -61,9 +45,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     try:
         for entry in os.scandir(folder):
             found = _TEMPORARY.match(entry.name)
-            if found and (
-                _is_dead(int(found["pid"]), found["host"]) or time.time() - entry.stat().st_mtime > STALE_AFTER
-            ):
+            if found and (_is_dead(**found.groupdict()) or time.time() - entry.stat().st_mtime > STALE_AFTER):
                 Path(entry.path).unlink(missing_ok=True)
     except FileNotFoundError:
         return
@@ -89,15 +71,15 @@ def _temporary(path: Path, content: bytes) -> Iterator[Path]:
         raise _explained(path, error) from error
 
 
-def _is_dead(pid: int, host: str) -> bool:
+def _is_dead(pid: str, host: str) -> bool:
     """Whether a process of this host is no more; this one cleans up before it writes."""
     if host != platform.node() or os.name == "nt":
         return False
     try:
-        os.kill(pid, 0)
+        os.kill(int(pid), 0)
     except OSError as error:
         return isinstance(error, ProcessLookupError)
-    return pid == os.getpid()
+    return int(pid) == os.getpid()
 
 
 def _explained(path: Path, error: OSError) -> InputError:

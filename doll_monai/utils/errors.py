@@ -23,13 +23,7 @@ class InputError(ValueError):
 
 
 def switch(value: object, name: str = "the switch") -> bool:
-    """A value that is on or off, however it was written: a command line gives ``true`` as text.
-
-    Raises:
-        InputError: when it is neither.
-    """
-    if isinstance(value, bool):
-        return value
+    """A value that is on or off, also as the text ``true`` of a command line; an ``InputError`` for any other."""
     word = str(value).lower()
     if word not in ("true", "false"):
         raise InputError(f"{name} must be true or false, not '{value}'.")
@@ -42,12 +36,11 @@ def sentence_of(error: BaseException) -> str | None:
     MONAI wraps an exception several times (in transforms, configuration expressions) and a ``DataLoader`` worker
     sends it as text, so the chain of causes and the text of each exception are searched.
     """
-    seen: set[int] = set()
+    seen: list[BaseException] = []
     current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        found = _IN_WORKER.findall(str(current))
-        if found:
+    while current is not None and current not in seen:
+        seen.append(current)
+        if found := _IN_WORKER.findall(str(current)):
             return str(found[-1])
         if isinstance(current, InputError):
             return str(current)
@@ -55,7 +48,7 @@ def sentence_of(error: BaseException) -> str | None:
     return None
 
 
-def is_bundle_run() -> bool:
+def _is_bundle_run() -> bool:
     """Whether this process is ``python -m monai.bundle``, and not a notebook, a server or a test."""
     return getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", None) == "monai.bundle.__main__"
 
@@ -73,12 +66,12 @@ def explained(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except KeyboardInterrupt:
-            if not is_bundle_run():
+            if not _is_bundle_run():
                 raise
             print(INTERRUPTED, file=sys.stderr)
             raise SystemExit(130) from None
         except Exception as error:
-            sentence = sentence_of(error) if is_bundle_run() else None
+            sentence = sentence_of(error) if _is_bundle_run() else None
             if sentence is None or os.environ.get(TRACEBACK_VARIABLE) == "1":
                 raise
             raise SystemExit(f"Error: {sentence}") from error

@@ -13,14 +13,8 @@ from doll_monai.utils.errors import InputError
 def lock_folder(folder: str | os.PathLike[str], what: str) -> AcquireReturnProxy:
     """Keep other processes out of a folder for as long as what is returned is kept, or in a ``with`` statement.
 
-    A process that ends in any way lets go, and is never kept out by itself.
-
-    Args:
-        folder: made if need be; it gets a file ``.WHAT.lock``.
-        what: what goes on there: ``training``, ``pipeline``.
-
-    Raises:
-        InputError: when another process has the lock, or the folder cannot be written.
+    The folder is made if need be, and gets a file ``.WHAT.lock``. A process that ends in any way lets go, and is never
+    kept out by itself. An ``InputError`` when another process has the lock, or the folder cannot be written.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,4 @@
-"""Which of several processes this is, as ``torchrun`` says it in the environment, and training with all of them.
-
-Label generation needs no process group: its processes share nothing but the folder.
-"""
+"""Which of several processes this is, as ``torchrun`` says it in the environment, and training with all of them."""
 
 from __future__ import annotations
 
@@ -51,10 +48,7 @@ def leave_processes() -> None:
 
 
 def share_network(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network whose gradients are averaged over all processes; its weights remain those of ``network``.
-
-    On GPUs, BatchNorm takes its statistics from the batches of all processes, since each one's are small.
-    """
+    """The network whose gradients are averaged over all processes; on GPUs BatchNorm's statistics are, too."""
     if device.type != "cuda":
         return DistributedDataParallel(network)
     return DistributedDataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(network), device_ids=[device])

@@ -18,17 +18,9 @@ LINE = "{desc}: {n_fmt}/{total_fmt} ({percentage:.0f} %) [{elapsed}<{remaining},
 class Bar(tqdm):
     """Counts what is done: a bar in a terminal; elsewhere a line at the start, every 20 s and at the end.
 
-    The environment variable ``TQDM_DISABLE=1`` hides the bars of a program and of those that it starts.
-
-    Args:
-        iterable: what is counted while it is gone through; without it, call ``update(n)`` and ``close()``.
-        name: what is done.
-        unit: what is counted, in the singular.
-        quiet: show nothing.
-        options: others of tqdm, ``total`` for instance.
-
-    Raises:
-        InputError: when ``quiet`` is neither true nor false.
+    The environment variable ``TQDM_DISABLE=1`` hides the bars of a program and of those that it starts. Without
+    ``iterable``, call ``update(n)`` and ``close()``. ``options`` are tqdm's; an ``InputError`` when ``quiet``, on or
+    off as text as well, is neither.
     """
 
     monitor_interval = 0  # no thread of tqdm's: with miniters=1 every item looks at the clock

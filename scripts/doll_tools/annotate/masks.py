@@ -17,8 +17,8 @@ from monai.data import ITKWriter
 from monai.transforms import LoadImage
 from PIL import Image
 
+from doll_monai.data.readers import open_picture
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.pictures import open_picture
 
 BITS = {"lungs": 1, "heart": 2, "clavicles": 4, "infection": 8}
 """The value of each class of the bundles, the same in every mask, whichever bundles are served."""

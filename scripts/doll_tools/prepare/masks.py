@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from PIL import ImageOps
 
+from doll_monai.data.readers import open_picture
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.pictures import open_picture, upright
 
 PATIENT_COLUMN = "patient"
 """Column of patients in a table of images and masks."""
@@ -92,7 +93,7 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """
     try:
         with open_picture(path) as stored:
-            picture = upright(stored)
+            picture = ImageOps.exif_transpose(stored)
             values = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error

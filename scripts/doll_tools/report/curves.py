@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from sklearn.metrics import auc, roc_curve
 
 from doll_monai.findings import FINDINGS, IGNORED_TARGET
-from doll_monai.transforms.observations import ObservationTargets
+from doll_monai.transforms.observations import ObservationTargetsd
 from doll_tools.compare.curves import rendered
 from doll_tools.report.labels import COLUMNS, TABLE
 from doll_tools.report.run_folder import RunFolder, relative_to
@@ -75,7 +75,7 @@ def _axes(width: float, height: float, **values: Any) -> tuple[Figure, Axes]:
 def roc_curves(folder: RunFolder) -> list[Curve]:
     """ROC curves of the test images, of the observations with both classes.
 
-    Unmentioned observations count as absent and uncertain ones are left out, as ``ObservationTargets`` has it.
+    Unmentioned observations count as absent and uncertain ones are left out, as ``ObservationTargetsd`` has it.
     """
     rows = folder.table("classifier/predictions.csv", header=None)
     if rows is None or rows.shape[1] != len(FINDINGS) + 1:
@@ -86,7 +86,7 @@ def roc_curves(folder: RunFolder) -> list[Curve]:
     rows, images = rows[images.isin(list(tested))], images[images.isin(list(tested))]
     if rows.empty:
         return []
-    targets = torch.stack([ObservationTargets()(tested[image]) for image in images]).numpy()
+    targets = torch.stack([ObservationTargetsd()({"label": tested[image]})["label"] for image in images]).numpy()
     scores = rows.iloc[:, 1:].to_numpy(dtype=float)
     targets[~np.isfinite(scores)] = IGNORED_TARGET
     drawn = []

@@ -37,11 +37,6 @@ def test_maps_are_read_as_they_were_up_to_a_level(tmp_path: Path) -> None:
             np.testing.assert_allclose(read[observation][source] / 255, relative, atol=0.5 / 31 + 0.003)
 
 
-def test_an_empty_map_stays_empty(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(map_sheet(np.zeros((1, 1, 4, 4), np.float32), ["Edema"]))
-    assert not read_map_sheet(tmp_path / "a.png", sources=2)["Edema"].any()
-
-
 @pytest.mark.parametrize("content", [b"no picture", map_sheet(np.ones((2, 1, 4, 4), np.float32), ["Edema"])])
 def test_another_file_is_refused_in_a_sentence(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(content)

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from doll_monai.data.datalist import load_datalist, read_table, relative_path, write_datalist
-from doll_monai.data.ground_truth import _extent
-from doll_monai.data.label_files import label_file, read_label, write_label
+from any_content import cells, csv_text, damage, damaged, masks, quick, written
+from doll_monai.data.datalist import load_datalist, read_table, relative_path
+from doll_monai.data.ground_truth import GroundTruth
+from doll_monai.data.label_files import label_file, write_label
 from doll_monai.data.run_lengths import RunLengths, read_run_lengths
 from doll_monai.transforms.reading import LoadLabeld
 from doll_monai.utils.errors import InputError
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 LOAD = LoadLabeld("label")
 
-cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).map(str.strip)
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufeff"), max_size=8).map(str.strip)
 tables = st.lists(names.filter(bool), min_size=1, max_size=4, unique=True).flatmap(
     lambda header: st.tuples(
@@ -41,26 +35,12 @@ json_values = st.recursive(
 )
 
 
-@contextmanager
-def _file(name: str, content: bytes | str) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-        yield path
-
-
-def _csv(rows: list[list[str]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream).writerows(rows)
-    return stream.getvalue()
-
-
 @quick
 @given(tables)
 def test_a_table_comes_back_as_it_was_written(table: tuple[list[str], list[list[str]]]) -> None:
     header, rows = table
     rows = [row for row in rows if len(row) > 1 or row[0]]  # the csv module writes a lone blank cell as a blank line
-    with _file("table.csv", _csv([header, *rows])) as path:
+    with written("table.csv", csv_text([header, *rows])) as path:
         assert [list(row.values()) for _, row in read_table(path, header)] == rows
 
 
@@ -71,7 +51,7 @@ def test_a_table_comes_back_as_it_was_written(table: tuple[list[str], list[list[
 @example(b"a,b\n" + b"9" * 200_000 + b",1\n")
 @example(b"a,a\n1,2\n")
 def test_any_table_is_read_or_refused(content: bytes) -> None:
-    with _file("table.csv", content) as path:
+    with written("table.csv", content) as path:
         for columns in ([], ["a"]):
             with suppress(InputError):
                 for _, row in read_table(path, columns):
@@ -93,53 +73,20 @@ def test_a_path_stays_inside_or_is_refused(path: str) -> None:
 @given(json_values)
 @example({"training": [{"image": "a" * 300}]})
 @example({"training": [{"image": "a\0b", "label": [1]}]})
+@example({"training": [{"image": ["a.png", "b.png"]}]})
 def test_any_datalist_is_read_or_refused(content: object) -> None:
-    with _file("dataset.json", json.dumps(content)) as path, suppress(InputError):
+    with written("dataset.json", json.dumps(content)) as path, suppress(InputError):
         load_datalist(path, "training", path.parent)
 
 
 @quick
-@given(
-    st.integers(1, 14).flatmap(
-        lambda count: st.lists(
-            st.lists(st.sampled_from([1.0, 0.0, -1.0, None]), min_size=count, max_size=count), min_size=1, max_size=4
-        )
-    )
-)
-def test_a_datalist_comes_back(labels: list[list[float | None]]) -> None:
-    with _file("0.png", b"") as image:
-        records = [{"image": "0.png", "label": values} for values in labels]
-        write_datalist(image.with_name("dataset.json"), {"training": records})
-        loaded = load_datalist(image.with_name("dataset.json"), "training", image.parent)
-    assert loaded == [{"image": str(image), "label": values} for values in labels]
-
-
-masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
-
-
-damage = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4)
-
-
-def _damaged(content: bytes, changes: list[tuple[int, int]], cut: int) -> bytes:
-    data = bytearray(content[: max(len(content) - cut, 0)])
-    for place, value in changes:
-        if place < len(data):
-            data[place] = value
-    return bytes(data)
-
-
-@quick
-@given(arrays(np.uint8, array_shapes(min_dims=3, max_dims=3, max_side=6)))
+@given(arrays(np.uint8, array_shapes(min_dims=3, max_dims=3, min_side=2, max_side=6)))
 def test_a_label_comes_back(label: np.ndarray) -> None:
     affine = np.diag([-0.2, -0.3, 1.0, 1.0])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "label.nii.gz"
+    with written("label.nii.gz", b"") as path:
         write_label(path, label, affine)
-        found = read_label(path)
         loaded = LOAD({"label": path})["label"]
-    assert found is not None
-    np.testing.assert_allclose(found[1], affine, rtol=1e-6)
-    assert np.array_equal(found[0], label)
+    np.testing.assert_allclose(loaded.affine, affine, rtol=1e-6)
     assert np.array_equal(loaded.numpy(), label)
 
 
@@ -147,12 +94,8 @@ def test_a_label_comes_back(label: np.ndarray) -> None:
 @given(damage, st.integers(0, 40), st.booleans())
 def test_any_label_is_read_or_refused(changes: list[tuple[int, int]], cut: int, packed: bool) -> None:
     content = label_file(np.zeros((4, 5, 1, 3), np.uint8))
-    if not packed:
-        content = gzip.decompress(content)
-    with (
-        _file("label.nii.gz" if packed else "label.nii", _damaged(content, changes, cut)) as path,
-        suppress(InputError),
-    ):
+    content = damaged(content if packed else gzip.decompress(content), changes, cut)
+    with written("label.nii.gz" if packed else "label.nii", content) as path, suppress(InputError):
         assert LOAD({"label": path})["label"].ndim == 3
 
 
@@ -190,22 +133,24 @@ entries = st.fixed_dictionaries({"size": sizes, "counts": st.text("0123PQ`no", m
 @example({"Edema": {"size": [-1, -2], "counts": "02"}})
 @example({"Edema": {"size": [2**31, 2**31], "counts": _coco([0, 2**62])}})
 def test_any_run_lengths_are_read_or_refused(findings: object) -> None:
-    with _file("truth.json", json.dumps({"image": findings})) as path, suppress(InputError):
+    with written("truth.json", json.dumps({"image": findings})) as path, suppress(InputError):
         for _, _, place in read_run_lengths(path):
             assert place.mask().shape == place.size
 
 
-@pytest.mark.parametrize("content", ["[" * 100_000, '{"image": ' * 50_000, b"\xff", b"\0"])
-def test_a_truth_that_is_no_json_is_refused(content: bytes | str) -> None:
-    with _file("truth.json", content) as path, pytest.raises(InputError, match="is no JSON of images"):
-        list(read_run_lengths(path))
-
-
 @quick
 @given(st.floats(0, 1, exclude_max=True), st.floats(0, 1), st.integers(1, 400))
-def test_a_place_has_a_pixel_at_least_and_a_point_has_one(start: float, length: float, pixels: int) -> None:
+def test_a_box_has_a_pixel_at_least_and_a_point_has_one(start: float, length: float, pixels: int) -> None:
     length = min(length, 1 - start)
-    part = range(pixels)[_extent(start, length, pixels)]
-    assert len(part) >= 1
-    point = range(pixels)[_extent(start, 0.0, pixels)]
-    assert list(point) == [int(start * pixels)]
+    content = csv_text(
+        [["Path", "finding", "x", "y", "width", "height"]]
+        + [
+            [f"{name}.png", "Edema", str(start), "0", str(extent), "1"]
+            for name, extent in (("box", length), ("point", 0))
+        ]
+    )
+    with written("boxes.csv", content) as path:
+        truth = GroundTruth(path, path.parent)
+        box, point = (truth.masks(path.parent / f"{name}.png", (pixels, 1)).popitem()[1] for name in ("box", "point"))
+    assert int(box.sum()) >= 1
+    assert point[:, 0].nonzero().flatten().tolist() == [int(start * pixels)]

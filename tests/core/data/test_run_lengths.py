@@ -15,7 +15,7 @@ from doll_monai.utils.errors import InputError
 
 IMAGE = "valid/patient00001/study1/view1_frontal.jpg"
 NAME = "patient00001_study1_view1_frontal"
-OPACITY, EDEMA = finding_index("Lung Opacity"), finding_index("Edema")
+OPACITY = finding_index("Lung Opacity")
 
 
 def _file(folder: Path, findings: dict) -> Path:
@@ -37,21 +37,18 @@ def test_long_and_shrinking_runs_by_hand() -> None:
     assert RunLengths.from_coco("T331N", (105, 1)).runs == (100, 3, 1, 1)
 
 
-def test_a_image_is_found_by_its_name_and_resized(tmp_path: Path) -> None:
+def test_an_image_is_found_by_its_name_and_resized(tmp_path: Path) -> None:
+    """Edema's mask is empty: no ground truth."""
     left_half = {"size": [4, 8], "counts": "0`0`0"}
     path = _file(tmp_path, {"Airspace Opacity": left_half, "Edema": {"size": [4, 8], "counts": "P1"}})
     truth = GroundTruth(path, tmp_path)
+    assert truth.channels(tmp_path / IMAGE) == {OPACITY}
     masks = truth.masks(tmp_path / IMAGE, (4, 6))
     assert list(masks) == [OPACITY]
     assert masks[OPACITY][:2].all()
     assert not masks[OPACITY][2:].any()
     assert tmp_path / IMAGE in truth
     assert tmp_path / IMAGE.replace("study1", "study2") not in truth
-
-
-def test_a_image_without_any_finding_is_not_known(tmp_path: Path) -> None:
-    truth = GroundTruth(_file(tmp_path, {"Edema": {"size": [4, 8], "counts": "P1"}}), tmp_path)
-    assert tmp_path / IMAGE not in truth
 
 
 @pytest.mark.parametrize(
@@ -70,9 +67,9 @@ def test_a_broken_mask_is_explained(tmp_path: Path, findings: dict) -> None:
         GroundTruth(_file(tmp_path, findings), tmp_path)
 
 
-@pytest.mark.parametrize("content", ["[", "[1]", '{"a": 1}'])
-def test_a_file_of_something_else_is_explained(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", [b"[", b"[1]", b'{"a": 1}', b"[" * 100_000, b'{"image": ' * 50_000, b"\xff", b"\0"])
+def test_a_file_of_something_else_is_explained(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "truth.json"
-    path.write_text(content)
+    path.write_bytes(content)
     with pytest.raises(InputError, match="no JSON of images"):
         GroundTruth(path, tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import struct
-import time
 import zlib
 from pathlib import Path
 
@@ -16,13 +15,15 @@ import torch
 from monai.data import decollate_batch, list_data_collate
 from PIL import Image, ImageOps
 
+from doll_monai.data.datalist import find_images
 from doll_monai.data.label_files import write_label
-from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd, ToGrayd, clip_border, read_radiograph
+from doll_monai.transforms.reading import ClipBorderd, LoadLabeld, LoadRadiographd, ToGrayd, read_radiograph
 from doll_monai.utils.errors import InputError
 from image_encodings import ENCODINGS, dicom
 
 HEIGHT, WIDTH = 6, 9
 MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.7.2"
+SIDE = 2048
 
 
 @pytest.fixture
@@ -35,39 +36,20 @@ def _image(path: Path) -> torch.Tensor:
     return ToGrayd("image")(LoadRadiographd("image")({"image": str(path)}))["image"]
 
 
-def _colors(grey: np.ndarray, *others: np.ndarray) -> np.ndarray:
-    return np.stack([grey, *others], axis=-1)
-
-
-def test_grey_picture_keeps_its_values_with_the_width_first(grey: np.ndarray, tmp_path: Path) -> None:
-    Image.fromarray(grey).save(tmp_path / "image.png")
+def test_colors_are_averaged_with_the_width_first(grey: np.ndarray, tmp_path: Path) -> None:
+    Image.fromarray(np.stack([grey, grey // 2, 0 * grey], axis=-1)).save(tmp_path / "image.png")
     image = _image(tmp_path / "image.png")
-    assert image.shape == (1, WIDTH, HEIGHT)
     assert image.dtype == torch.float32
-    assert np.array_equal(image[0].numpy().T, grey)
-    assert image.meta["filename_or_obj"] == str(tmp_path / "image.png")
-
-
-def test_colors_are_averaged(grey: np.ndarray, tmp_path: Path) -> None:
-    Image.fromarray(_colors(grey, grey // 2, 0 * grey)).save(tmp_path / "image.png")
     expected = (grey.astype(float) + grey // 2) / 3
-    np.testing.assert_allclose(_image(tmp_path / "image.png")[0].numpy().T, expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("shape", [(WIDTH, HEIGHT), (WIDTH, HEIGHT, 1)])
-def test_nifti_with_or_without_a_trailing_axis_is_a_image(shape: tuple[int, ...], tmp_path: Path) -> None:
-    values = np.random.default_rng(0).random(shape).astype(np.float32)
-    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "image.nii.gz")
-    image = _image(tmp_path / "image.nii.gz")
-    assert image.shape == (1, WIDTH, HEIGHT)
-    assert np.array_equal(image[0].numpy(), values.reshape(WIDTH, HEIGHT))
+    np.testing.assert_allclose(image[0].numpy().T, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        (np.zeros((8, 8, 5)), "is no two-dimensional image but 8 x 8 x 5"),
-        (np.full((8, 8), np.nan), "holds values that are no numbers"),
+        (np.zeros((8, 8, 5)), r"cannot be read \(it is no two-dimensional image but 8 x 8 x 5\)"),
+        (np.zeros((8, 8, 1, 5)), "has 5 values a pixel"),
+        (np.full((8, 8), np.nan), r"cannot be read \(it holds values that are no numbers\)"),
     ],
 )
 def test_volumes_and_values_that_are_no_numbers_are_refused(values, sentence: str, tmp_path: Path) -> None:
@@ -97,27 +79,24 @@ def test_a_picture_is_seen_as_viewers_show_it(grey: np.ndarray, tmp_path: Path) 
             assert np.array_equal(_image(tmp_path / f"image.{suffix}")[0].numpy().T, shown), (orientation, suffix)
 
 
-def test_a_picture_of_several_pages_is_no_image(grey: np.ndarray, tmp_path: Path) -> None:
+def test_several_pages_or_frames_are_no_image(grey: np.ndarray, tmp_path: Path) -> None:
     pages = [Image.fromarray(grey), Image.fromarray(255 - grey)]
     for name in ("image.tif", "image.png"):
         pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
-        with pytest.raises(InputError, match=rf"{name} is no two-dimensional image but {WIDTH} x {HEIGHT} x 2"):
-            _image(tmp_path / name)
-
-
-def test_a_dicom_of_several_frames_is_no_image(grey: np.ndarray, tmp_path: Path) -> None:
     frames = {(0x0008, 0x0016): ("UI", MULTI_FRAME), (0x0028, 0x0008): ("IS", "2")}
     (tmp_path / "image.dcm").write_bytes(dicom(np.stack([grey, grey]), frames))
-    with pytest.raises(InputError, match=rf"image\.dcm is no two-dimensional image but {WIDTH} x {HEIGHT} x 2"):
-        _image(tmp_path / "image.dcm")
+    for name in ("image.tif", "image.png", "image.dcm"):
+        with pytest.raises(InputError, match=rf"{name} .*no two-dimensional image but {WIDTH} x {HEIGHT} x 2"):
+            _image(tmp_path / name)
+    with pytest.raises(InputError, match=r"The image must be one file, not \['a\.png', 'b\.png'\]"):
+        LoadRadiographd("image")({"image": ["a.png", "b.png"]})
 
 
 def test_an_affine_that_is_no_position_is_refused(tmp_path: Path) -> None:
-    affine = np.diag([0.0, 1.0, 1.0, 1.0])
     nib.save(nib.Nifti1Image(np.zeros((8, 8), np.float32), np.eye(4)), tmp_path / "image.nii")
     content = (tmp_path / "image.nii").read_bytes()
-    (tmp_path / "image.nii").write_bytes(content[:280] + affine[:3].astype("<f4").tobytes() + content[328:])
-    with pytest.raises(InputError, match=r"The affine of the image .*image\.nii is no position"):
+    (tmp_path / "image.nii").write_bytes(content[:280] + bytes(16) + content[296:])
+    with pytest.raises(InputError, match=r"image\.nii cannot be read \(its affine is no position in space\)"):
         _image(tmp_path / "image.nii")
 
 
@@ -151,37 +130,38 @@ def _claim(name: str, side: int, path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["grey.png", "grey.jpg", "grey.bmp", "grey.tif", "eight_bits.dcm", "grey.nii", "grey.mha", "grey.nrrd"]
 )
-def test_a_image_that_claims_to_be_huge_is_refused_at_once(name: str, side: int, tmp_path: Path) -> None:
+def test_an_image_that_claims_to_be_huge_is_refused_before_memory_is_taken(
+    name: str, side: int, tmp_path: Path
+) -> None:
     path = tmp_path / name
     _claim(name, 8, path)
     load = LoadRadiographd()
     assert load({"image": path})["image"].shape == (1, 8, 8)
     _claim(name, side, path)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(InputError, match=r"claims .*100,000,000"):
         load({"image": path})
-    assert time.perf_counter() - start < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
 
 
-@pytest.mark.parametrize("name", ["image.png", "image.nii", "image.mha", "image.nrrd", "image.dcm", "image"])
-def test_a_folder_is_no_image(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).mkdir()
-    with pytest.raises(InputError, match=f"{name} .*(cannot be read|does not exist)"):
-        _image(tmp_path / name)
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
+    for name in ("image.png", "image.nii", "image.mha", "image.nrrd", "image.dcm", "image"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match=f"{name} .*(cannot be read|does not exist)"):
+            _image(tmp_path / name)
 
 
-def test_a_dicom_that_claims_long_elements_is_refused_at_once(grey: np.ndarray, tmp_path: Path) -> None:
+def test_a_dicom_that_claims_long_elements_is_refused(grey: np.ndarray, tmp_path: Path) -> None:
     """GDCM takes memory for what an element claims, 775 MB where a damaged type makes a length of the text "1.2."."""
     content = dicom(grey)
     place = content.index(b"UI", content.index(b"\x20\0\x0d\0"))
-    (tmp_path / "image.dcm").write_bytes(content[:place] + b"UY" + content[place + 2 :])
-    with pytest.raises(InputError, match=r"cannot be read \(an element of it is longer than the file\)"):
-        _image(tmp_path / "image.dcm")
+    damaged_type = content[:place] + b"UY" + content[place + 2 :]
     place = content.index(b"\xe0\x7f\x10\0OB\0\0") + 8
-    (tmp_path / "image.dcm").write_bytes(content[:place] + struct.pack("<I", 2**30) + content[place + 4 :])
-    with pytest.raises(InputError, match=r"cannot be read \(an element of it is longer than the file\)"):
-        _image(tmp_path / "image.dcm")
+    long_pixels = content[:place] + struct.pack("<I", 2**30) + content[place + 4 :]
+    for damaged in (damaged_type, long_pixels):
+        (tmp_path / "image.dcm").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"cannot be read \(an element of it is longer than the file\)"):
+            _image(tmp_path / "image.dcm")
     (tmp_path / "image.dcm").write_bytes(dicom(grey, syntax="1.2.840.10008.1.2.1.99"))
     with pytest.raises(InputError, match="it is a deflated DICOM file; save it uncompressed"):
         _image(tmp_path / "image.dcm")
@@ -205,36 +185,37 @@ def test_a_meta_image_of_too_many_axes_is_refused(grey: np.ndarray, tmp_path: Pa
         _image(tmp_path / "image.mha")
 
 
-def test_another_file_is_no_dicom(tmp_path: Path) -> None:
-    (tmp_path / "image.txt").write_text("An image, described in words.")
-    with pytest.raises(InputError, match=r"image\.txt cannot be read \(it is no DICOM file\)"):
-        _image(tmp_path / "image.txt")
-
-
 def test_a_border_of_any_kind_is_clipped_and_other_images_are_left_alone() -> None:
+    def clip(image: torch.Tensor) -> torch.Tensor:
+        return ClipBorderd("image")({"image": image})["image"]
+
     inside = torch.linspace(100, 200, 40 * 30)[torch.randperm(40 * 30)].reshape(1, 40, 30)
-    assert torch.equal(clip_border(inside), inside)
+    assert torch.equal(clip(inside), inside)
     for sides in ((5, 5, 5, 5), (0, 0, 3, 0), (0, 7, 0, 0)):
         for level in (0.0, 65535.0):
             framed = torch.nn.functional.pad(inside, sides, value=level)
-            clipped = clip_border(framed)
+            clipped = clip(framed)
             assert clipped.shape == framed.shape
             assert float(clipped.min()) == pytest.approx(101, abs=0.1)
             assert float(clipped.max()) == pytest.approx(199, abs=0.1)
     for constant in (torch.zeros(1, 5, 5), torch.nn.functional.pad(torch.ones(1, 1, 1), (2, 2, 2, 2))):
-        assert torch.equal(clip_border(constant), constant)
+        assert torch.equal(clip(constant), constant)
 
 
 @pytest.mark.parametrize("load", [LoadRadiographd("image"), LoadLabeld("image")])
+@pytest.mark.parametrize("suffix", ["png", "nii.gz"])
 @pytest.mark.parametrize(
-    ("length", "sentence"), [(None, "does not exist"), (2000, "cannot be read"), (12, "cannot be read"), (0, "empty")]
+    ("kept", "sentence"), [(None, "does not exist"), (0.9, "cannot be read"), (0.003, "cannot be read"), (0, "empty")]
 )
-def test_a_missing_or_damaged_file_is_named(load, length: int | None, sentence: str, tmp_path: Path) -> None:
-    path = tmp_path / "image.png"
-    if length is not None:
-        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
-        path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(InputError, match=rf"image\.png.*{sentence}"):
+def test_a_missing_or_damaged_file_is_named(
+    load, suffix: str, kept: float | None, sentence: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"image.{suffix}"
+    if kept is not None:
+        values = np.random.default_rng(0).integers(0, 256, (1, 64, 64), dtype=np.uint8)
+        write_label(path, values) if suffix == "nii.gz" else Image.fromarray(values[0]).save(path)
+        path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(InputError, match=rf"image\.{suffix}.*{sentence}"):
         load({"image": str(path)})
 
 
@@ -251,36 +232,19 @@ def test_a_label_file_of_another_program_is_read(shape, dtype, slope: float, tmp
     assert np.array_equal(label.numpy(), np.moveaxis(values.reshape(WIDTH, HEIGHT, -1), -1, 0))
 
 
-def test_a_truncated_label_file_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "label.nii.gz"
-    write_label(path, np.random.default_rng(0).integers(0, 2, (14, WIDTH, HEIGHT)))
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(InputError, match=r"label\.nii\.gz cannot be read"):
-        LoadLabeld("label")({"label": path})
-    path.unlink()
-    with pytest.raises(InputError, match=r"label\.nii\.gz does not exist"):
-        LoadLabeld("label")({"label": path})
-
-
-@pytest.mark.parametrize("foreground", [1, 255])
+@pytest.mark.parametrize("foreground", [0, 1, 255])
 def test_a_picture_of_a_mask_is_zero_and_one(foreground: int, tmp_path: Path) -> None:
     mask = np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.5
     Image.fromarray((mask * foreground).astype(np.uint8)).save(tmp_path / "mask.png")
     label = LoadLabeld("label", channels=1)({"label": str(tmp_path / "mask.png")})["label"]
     assert label.dtype == torch.uint8
-    assert np.array_equal(label[0].numpy().T, mask)
-
-
-def test_an_empty_mask_stays_empty(tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(tmp_path / "mask.png")
-    assert int(LoadLabeld("label")({"label": str(tmp_path / "mask.png")})["label"].max()) == 0
+    assert np.array_equal(label[0].numpy().T, mask & (foreground > 0))
 
 
 def test_wrong_number_of_channels_is_refused(tmp_path: Path) -> None:
     write_label(tmp_path / "two.nii.gz", np.zeros((2, WIDTH, HEIGHT), np.uint8))
     with pytest.raises(InputError, match=r"two\.nii\.gz has 2 channels instead of 14"):
         LoadLabeld("label", channels=14)({"label": str(tmp_path / "two.nii.gz")})
-    assert LoadLabeld("label")({"label": str(tmp_path / "two.nii.gz")})["label"].shape[0] == 2
 
 
 def test_images_of_several_types_stand_in_one_batch(tmp_path: Path) -> None:
@@ -303,15 +267,38 @@ def test_images_of_several_types_stand_in_one_batch(tmp_path: Path) -> None:
     [
         ("image.mha", "ObjectType = Image\nNDims = 2\nDimSize = 4 4\nElementType = MET_UCHAR\nElementDataFile = {}\n"),
         ("image.nrrd", "NRRD0004\ntype: uchar\ndimension: 2\nsizes: 4 4\nencoding: raw\ndata file: {}\n\n"),
-        (
-            "image.nrrd",
-            "NRRD0004\r\ntype: uchar\r\ndimension: 2\r\nsizes: 4 4\r\nencoding: raw\r\nDataFile: {}\r\n\r\n",
-        ),
+        ("image.nrrd", "NRRD0004\r\ntype: uchar\r\ndimension: 2\r\nsizes: 4 4\r\nDataFile: {}\r\n\r\n"),
     ],
 )
-def test_a_image_does_not_show_another_file(name: str, header: str, tmp_path: Path) -> None:
+def test_an_image_does_not_show_another_file(name: str, header: str, tmp_path: Path) -> None:
     (tmp_path / "secret.raw").write_bytes(bytes(range(16)))
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / name).write_bytes(header.format("../secret.raw").encode())
     with pytest.raises(InputError, match="no pixels of its own"):
         _image(tmp_path / "images" / name)
+
+
+def test_a_raw_image_of_jsrt_has_bright_bone_and_a_pixel_of_0_175_mm(tmp_path: Path) -> None:
+    """The file's numbers are large in the lungs, which are right of the middle here."""
+    raw = np.zeros((SIDE, SIDE), ">u2")
+    raw[500:600, 1500:1700] = 4095
+    raw[10, 20] = 1000
+    raw.tofile(tmp_path / "JPCLN001.IMG")
+    assert find_images(tmp_path) == [{"image": str(tmp_path / "JPCLN001.IMG")}]
+    image = LoadRadiographd("image")({"image": tmp_path / "JPCLN001.IMG"})["image"]
+    assert (image.shape, image.dtype) == ((1, SIDE, SIDE), torch.float32)
+    assert (image[0, 1600, 550], image[0, 550, 1600], image[0, 20, 10]) == (0, 4095, 3095)
+    assert torch.allclose(image.affine, torch.diag(torch.tensor([0.175, 0.175, 1, 1], dtype=torch.float64)))
+
+
+def test_another_raw_image_is_refused(tmp_path: Path) -> None:
+    np.zeros((SIDE, SIDE - 1), ">u2").tofile(tmp_path / "short.IMG")
+    np.full((SIDE, SIDE), 300, "<u2").tofile(tmp_path / "other.IMG")
+    nib.AnalyzeImage(np.zeros((SIDE, SIDE, 1), np.int16), np.eye(4)).to_filename(tmp_path / "analyze.img")
+    for name, reason in {
+        "short.IMG": "it has 8384512 bytes, a raw image of JSRT 8388608",
+        "other.IMG": "it has values above 4095, so it is not of 12 bits or not big-endian",
+        "analyze.img": "it is no DICOM file",
+    }.items():
+        with pytest.raises(InputError, match=rf"{name} cannot be read \({reason}\)"):
+            _image(tmp_path / name)

@@ -50,11 +50,6 @@ def test_a_channel_that_was_not_explained_stays_zero_and_the_input_as_it_was(ima
     assert result.dtype == torch.float32
 
 
-def test_nothing_to_average_is_fine(image) -> None:
-    gradient = torch.zeros(14, W, H)
-    assert torch.equal(SuperpixelAveraged("a")({"a": gradient, "image": image})["a"], gradient)
-
-
 @pytest.mark.parametrize("grey", [0.0, 0.5])
 def test_an_image_of_one_grey_is_cut_into_squares(grey: float) -> None:
     data = {"a": torch.randn(1, W, H), "image": torch.full((1, W, H), grey)}
@@ -69,14 +64,6 @@ def test_the_same_image_gives_the_same_bytes_and_metadata_does_not_matter(image)
     first = transform({"a": gradient, "image": image})["a"]
     again = transform({"a": MetaTensor(gradient), "image": MetaTensor(image)})["a"]
     assert torch.equal(first, torch.as_tensor(again))
-
-
-def test_superpixels_are_found_once_an_image(image, monkeypatch) -> None:
-    transform, calls = SuperpixelAveraged(["a", "b", "c"], n_segments=20), []
-    find = transform.segments
-    monkeypatch.setattr(transform, "segments", lambda grey: calls.append(1) or find(grey))
-    transform({**{key: torch.randn(1, W, H) for key in "abc"}, "image": image})
-    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(("arguments", "word"), [({"n_segments": -1}, "number"), ({"compactness": 0.0}, "compactness")])

@@ -85,7 +85,7 @@ def test_only_what_nobody_writes_is_deleted(owner: str, host: str, age: float, l
 
 
 def test_files_of_others_and_missing_folders_are_left_alone(tmp_path: Path) -> None:
-    names = [".somebody.tmp", "results.tmp", ".file.csv.1-2@elsewhere"]
+    names = [".file.csv.1-2@elsewhere", ".somebody.tmp", "results.tmp"]
     for name in names:
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (0, 0))

@@ -16,24 +16,21 @@ from monai.transforms import Compose
 from doll_monai.transforms.reading import LoadRadiographd
 from doll_monai.utils.errors import INTERRUPTED, TRACEBACK_VARIABLE, InputError, explained, sentence_of, switch
 
+CONFIG = {
+    "imports": ["$import doll_monai.bundle as doll"],
+    "data": "$doll.load_datalist('absent.json', 'test', '.')",
+}
 
-@pytest.mark.parametrize(("value", "expected"), [(True, True), (False, False), ("true", True), ("False", False)])
-def test_a_switch_is_read_however_it_was_written(value: object, expected: bool) -> None:
-    assert switch(value) is expected
 
-
-@pytest.mark.parametrize("value", ["yes", 2, None])
-def test_what_is_no_switch_is_refused(value: object) -> None:
-    with pytest.raises(InputError, match="multiply_by_inputs must be true or false"):
-        switch(value, "multiply_by_inputs")
+def test_a_switch_is_read_however_it_was_written() -> None:
+    assert [switch(value) for value in (True, False, "true", "False")] == [True, False, True, False]
+    for value in ("yes", 2, None):
+        with pytest.raises(InputError, match="multiply_by_inputs must be true or false"):
+            switch(value, "multiply_by_inputs")
 
 
 def _expression(records: list[dict[str, str]]) -> object:
-    config = {
-        "imports": ["$import doll_monai.bundle as doll"],
-        "data": "$doll.load_datalist('absent.json', 'test', '.')",
-    }
-    return ConfigParser({**config, "dataset": {"_target_": "Dataset", "data": "@data"}}).get_parsed_content("dataset")
+    return ConfigParser({**CONFIG, "dataset": {"_target_": "Dataset", "data": "@data"}}).get_parsed_content("dataset")
 
 
 READ = Compose([LoadRadiographd("image")])
@@ -72,11 +69,6 @@ def _fail(error: BaseException) -> None:
     raise RuntimeError("applying transform") from error
 
 
-def test_an_error_is_raised_as_it_is_in_other_programs() -> None:
-    with pytest.raises(RuntimeError, match="applying transform"):
-        _fail(InputError("The image is upside down."))
-
-
 @pytest.fixture
 def bundle_run(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """This process looks as ``python -m monai.bundle`` does."""
@@ -86,11 +78,16 @@ def bundle_run(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_a_bundle_run_ends_with_the_sentence_alone(bundle_run: pytest.MonkeyPatch) -> None:
+    """Any other program, and one that asks for tracebacks, sees the error as it is."""
     with pytest.raises(SystemExit, match=r"^Error: The image is upside down\.$"):
         _fail(InputError("The image is upside down."))
     with pytest.raises(KeyError):
         explained(dict.__getitem__)({}, "a bug")
     bundle_run.setenv(TRACEBACK_VARIABLE, "1")
+    with pytest.raises(RuntimeError, match="applying transform"):
+        _fail(InputError("The image is upside down."))
+    bundle_run.delenv(TRACEBACK_VARIABLE)
+    bundle_run.setattr(sys.modules["__main__"], "__spec__", None)
     with pytest.raises(RuntimeError, match="applying transform"):
         _fail(InputError("The image is upside down."))
 
@@ -106,11 +103,7 @@ def test_an_interruption_is_explained(bundle_run: pytest.MonkeyPatch, capsys: py
 
 
 def test_the_interpreter_ends_with_the_sentence(tmp_path: Path) -> None:
-    config = {
-        "imports": ["$import doll_monai.bundle as doll"],
-        "run": ["$doll.load_datalist('absent.json', 'test', '.')"],
-    }
-    (tmp_path / "run.json").write_text(json.dumps(config))
+    (tmp_path / "run.json").write_text(json.dumps({**CONFIG, "run": ["@data"]}))
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "run.json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1

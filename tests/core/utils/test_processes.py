@@ -15,11 +15,8 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_without_torchrun_a_process_is_alone() -> None:
-    assert (process_rank(), process_count()) == (0, 1)
-
-
 def test_rank_and_count_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (process_rank(), process_count()) == (0, 1)
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert (process_rank(), process_count()) == (2, 3)

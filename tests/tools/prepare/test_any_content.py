@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
 import numpy as np
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
+from any_content import cells, csv_text, damage, damaged, masks, quick, written
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.chexpert import read_chexpert
 from doll_tools.prepare.masks import parse_classes, read_mask
-
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).map(str.strip)
-masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
-damage = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4)
-
-
-@contextmanager
-def _file(name: str, content: bytes | str) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-        yield path
-
-
-def _csv(rows: list[list[str]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream).writerows(rows)
-    return stream.getvalue()
-
 
 LABELS = {"1.0": 1.0, "0": 0.0, "-1.0": -1.0, "": None}
 
@@ -48,7 +24,7 @@ LABELS = {"1.0": 1.0, "0": 0.0, "-1.0": -1.0, "": None}
 def test_labels_of_chexpert_come_back(labels: list[list[str]]) -> None:
     images = [f"train/patient{number}/view.jpg" for number in range(len(labels))]
     rows = [[image, "Frontal", *row] for image, row in zip(images, labels, strict=True)]
-    with _file("train.csv", _csv([["Path", "Frontal/Lateral", *FINDINGS], *rows])) as path:
+    with written("train.csv", csv_text([["Path", "Frontal/Lateral", *FINDINGS], *rows])) as path:
         (path.parent / images[0]).parent.mkdir(parents=True)
         (path.parent / images[0]).touch()
         found, _ = read_chexpert(path.parent, path.name)
@@ -69,8 +45,8 @@ def test_labels_of_chexpert_come_back(labels: list[list[str]]) -> None:
 )
 @example([("a" * 300 + "/patient1/b", "Frontal", [""] * 14)])
 def test_any_table_of_chexpert_is_read_or_refused(rows: list[tuple[str, str, list[str]]]) -> None:
-    content = _csv([["Path", "Frontal/Lateral", *FINDINGS], *([image, view, *row] for image, view, row in rows)])
-    with _file("train.csv", content) as path, suppress(InputError):
+    content = csv_text([["Path", "Frontal/Lateral", *FINDINGS], *([image, view, *row] for image, view, row in rows)])
+    with written("train.csv", content) as path, suppress(InputError):
         read_chexpert(path.parent, path.name)
 
 
@@ -96,16 +72,8 @@ def test_a_mask_comes_back(mask: np.ndarray, kind: str, suffix: str) -> None:
     }
     buffer = io.BytesIO()
     pictures[kind]().save(buffer, {"png": "PNG", "tif": "TIFF"}[suffix])
-    with _file(f"mask.{suffix}", buffer.getvalue()) as path:
+    with written(f"mask.{suffix}", buffer.getvalue()) as path:
         assert np.array_equal(read_mask(path), mask)
-
-
-def _damaged(content: bytes, changes: list[tuple[int, int]], cut: int) -> bytes:
-    data = bytearray(content[: max(len(content) - cut, 0)])
-    for place, value in changes:
-        if place < len(data):
-            data[place] = value
-    return bytes(data)
 
 
 @settings(quick, max_examples=150)
@@ -113,5 +81,5 @@ def _damaged(content: bytes, changes: list[tuple[int, int]], cut: int) -> bytes:
 def test_any_mask_is_read_or_refused(changes: list[tuple[int, int]], cut: int, kind: str) -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8) * 5).save(buffer, kind)
-    with _file("mask.png", _damaged(buffer.getvalue(), changes, cut)) as path, suppress(InputError):
+    with written("mask.png", damaged(buffer.getvalue(), changes, cut)) as path, suppress(InputError):
         assert read_mask(path).dtype == bool
