@@ -58,7 +58,7 @@ class GroundTruth:
                 raise InputError(f"{where}: no known finding, or no numbers in its box.") from error
             image = relative_path(row["Path"], where)
             inside = Path(*Path(image).parts[1:])
-            if not (self.dataset_dir / image).exists() and (self.dataset_dir / inside).exists():
+            if not (self.dataset_dir / image).is_file() and (self.dataset_dir / inside).is_file():
                 image = inside.as_posix()
             yield image, channel, region
 
