@@ -1,9 +1,7 @@
 """Ignite handlers that the bundles declare and MONAI does not have."""
 
-from doll_monai.handlers.captum_sources import CaptumHandler
 from doll_monai.handlers.early_learning import EarlyLearningCorrection
-from doll_monai.handlers.gradcam import GradCAMHandler
-from doll_monai.handlers.integrated_gradients import IntegratedGradientsHandler
+from doll_monai.handlers.explanations import CaptumHandler, GradCAMHandler, IntegratedGradientsHandler
 from doll_monai.handlers.label_writer import LabelWriter
 from doll_monai.handlers.localization import LocalizationScorer
 from doll_monai.handlers.overlays import OverlaySheet, OverlayWriter

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
-from monai.networks.utils import eval_mode, train_mode
+from monai.networks.utils import eval_mode
 from monai.utils import CommonKeys
 from scipy.optimize import OptimizeWarning, curve_fit
 
@@ -20,8 +20,8 @@ from doll_monai.findings import IGNORE
 from doll_monai.handlers.engine import output_of
 from doll_monai.utils.errors import InputError, explained
 
-MIN_EPOCHS = 4
-"""Epochs before anything is corrected; ours: a curve of three parameters needs three."""
+MIN_EPOCHS = 4  # before anything is corrected; ours: a curve of three parameters needs three
+DIVISOR = 8  # of the sizes of scaled images, as the networks want them
 
 
 class EarlyLearningCorrection:
@@ -31,16 +31,13 @@ class EarlyLearningCorrection:
     the slope of an observation's learning curve has fallen by ``slope_threshold``, confident predictions, averaged over
     ``scales``, replace its labels in every training batch, just before the loss; ignored pixels stay ignored.
 
-    Ours: the scales, and that predictions correct the labels of each batch anew, only on images whose label has
-    foreground of the observation, and never such that none is left, since confidence comes first on background.
+    Ours: the scales, no consistency term; only an image whose label has foreground of the observation is corrected,
+    and never such that none is left, since confidence comes first on background.
 
     Args:
         slope_threshold: relative fall of the slope from which on labels are corrected.
         confidence: a prediction p replaces a label where max(p, 1 - p) is above.
         scales: sizes of the image, relative to its own, at which predictions are made.
-        consistency_weight: weight of the mean Kullback-Leibler divergence of the predictions of all scales from their
-            average, added to the loss; over all pixels, for it knows no label.
-        divisor: the sizes of scaled images are multiples of this number, as the network wants them.
 
     Raises:
         InputError: when ``confidence`` is below 0.5 or a scale is not positive.
@@ -48,38 +45,28 @@ class EarlyLearningCorrection:
 
     @explained
     def __init__(
-        self,
-        slope_threshold: float = 0.9,
-        confidence: float = 0.8,
-        scales: Sequence[float] = (0.75, 1.0, 1.25),
-        consistency_weight: float = 0.0,
-        divisor: int = 8,
+        self, slope_threshold: float = 0.9, confidence: float = 0.8, scales: Sequence[float] = (0.75, 1.0, 1.25)
     ) -> None:
         if confidence < 0.5 or not scales or min(scales) <= 0:
             raise InputError("Correction needs confidence >= 0.5 and positive scales.")
         self.slope_threshold, self.confidence, self.scales = slope_threshold, confidence, list(scales)
-        self.consistency_weight, self.divisor = consistency_weight, divisor
-        self.curves: list[list[float]] = []
-        """IoU of each observation, a list an epoch."""
-        self.corrected: list[bool] = []
-        """Whether the labels of each observation are corrected; empty before the first epoch is over."""
+        self.curves: list[list[float]] = []  # IoU of each observation, a list an epoch
+        self.corrected: list[bool] = []  # whether each observation's labels are; empty in the first epoch
         self._counts: list[torch.Tensor] = []
-        self._consistency: torch.Tensor | None = None
 
     def attach(self, engine: Engine) -> None:
         """Attach to a MONAI ``SupervisedTrainer``; a ``TrainingState`` should have this handler in its objects."""
-        engine.add_event_handler(Events.EPOCH_STARTED, lambda _engine: self._counts.clear())
+        engine.add_event_handler(Events.EPOCH_STARTED, self._counts.clear)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._correct)
-        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._add_consistency)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._follow)
 
     def state_dict(self) -> dict[str, Any]:
         """Learning curves, and which observations are corrected."""
-        return {"curves": [list(curve) for curve in self.curves], "corrected": list(self.corrected)}
+        return {"curves": self.curves, "corrected": self.corrected}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state dict."""
-        self.curves, self.corrected = [list(curve) for curve in state["curves"]], list(state["corrected"])
+        self.curves, self.corrected = list(state["curves"]), list(state["corrected"])
 
     def _correct(self, engine: Engine) -> None:
         keys = (CommonKeys.IMAGE, CommonKeys.PRED, CommonKeys.LABEL)
@@ -88,34 +75,24 @@ class EarlyLearningCorrection:
         predicted, labeled = (logits > 0) & known, (label > 0) & known
         counts = [(predicted & labeled).sum((0, 2, 3)), (predicted | labeled).sum((0, 2, 3))]
         self._counts.append(torch.stack(counts).double())
-        corrected = torch.tensor(self.corrected or [False] * label.shape[1], device=label.device)
-        pairs = _has_foreground(label) & corrected
-        if self.consistency_weight == 0 and not bool(pairs.any()):
-            return
-        probabilities = self._probabilities(engine, image, logits)
-        if self.consistency_weight > 0:
-            self._consistency = self.consistency_weight * divergence_from_mean(probabilities)
-        # in place: the trainer holds the tensor that the loss will get
-        label.copy_(correct_labels(label, probabilities.detach().mean(0), pairs, self.confidence))
+        if any(self.corrected):  # of all processes alike: they must run the network as often
+            pairs = labeled.flatten(2).any(2) & torch.tensor(self.corrected, device=label.device)
+            probability = self._probability(engine, image, logits)
+            # in place: the trainer holds the tensor that the loss will get
+            label.copy_(correct_labels(label, probability, pairs, self.confidence))
 
-    def _add_consistency(self, engine: Engine) -> None:
-        if self._consistency is not None:
-            output_of(engine)[CommonKeys.LOSS] = output_of(engine)[CommonKeys.LOSS] + self._consistency
-            self._consistency = None
-
-    def _probabilities(self, engine: Any, image: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """(S, B, T, H, W): of each scale at the image's size; differentiable if a consistency term wants it."""
-        size, result = image.shape[-2:], []
-        # evaluation mode: passes that are not trained on leave BatchNorm statistics and random numbers alone
-        with (train_mode if self.consistency_weight > 0 else eval_mode)(engine.network):
+    def _probability(self, engine: Any, image: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """(B, T, H, W), the mean over the scales; other passes leave BatchNorm statistics and random numbers alone."""
+        size, probabilities = image.shape[-2:], []
+        with eval_mode(engine.network):
             for scale in self.scales:
                 scaled = logits
                 if scale != 1:
-                    shape = [max(round(length * scale / self.divisor), 1) * self.divisor for length in size]
+                    shape = [max(round(length * scale / DIVISOR), 1) * DIVISOR for length in size]
                     scaled = engine.inferer(F.interpolate(image, shape, mode="bilinear"), engine.network)
                     scaled = F.interpolate(scaled, size, mode="bilinear")
-                result.append(torch.sigmoid(scaled))
-        return torch.stack(result)
+                probabilities.append(torch.sigmoid(scaled))
+        return torch.stack(probabilities).mean(0)
 
     def _follow(self, engine: Engine) -> None:
         """After an epoch's last step: add a point to each curve, and see which have become flat."""
@@ -139,29 +116,16 @@ def correct_labels(
     """
     change = (torch.maximum(probability, 1 - probability) > confidence) & pairs[:, :, None, None] & (label != IGNORE)
     corrected = torch.where(change, (probability > 0.5).to(label.dtype), label)
-    return torch.where(_has_foreground(corrected)[:, :, None, None], corrected, label)
-
-
-def divergence_from_mean(probabilities: torch.Tensor) -> torch.Tensor:
-    """Mean Kullback-Leibler divergence of binary predictions (S, ...) of S scales from their average, a scalar."""
-    p = probabilities.clamp(1e-6, 1 - 1e-6)
-    mean = p.mean(0, keepdim=True)
-    return (p * (p / mean).log() + (1 - p) * ((1 - p) / (1 - mean)).log()).mean()
-
-
-def _has_foreground(label: torch.Tensor) -> torch.Tensor:
-    return ((label > 0) & (label != IGNORE)).flatten(2).any(2)
+    kept = ((corrected > 0) & (corrected != IGNORE)).flatten(2).any(2)
+    return torch.where(kept[:, :, None, None], corrected, label)
 
 
 def slope_fall(values: Sequence[float]) -> float:
     """How far the slope of a learning curve has fallen since the first epoch, (f'(1) - f'(t)) / f'(1).
 
-    ``f(t) = a (1 - exp(-b t^c))`` is fitted to the values, in [0, 1], of three epochs t = 1, 2, ... at least. ADELE
-    takes the magnitude of the change; here a slope that grows is no sign of memorization.
-
-    Returns:
-        1 where the curve is flat, 0 where it still rises as in the first epoch, negative where it rises faster; 0 when
-        it is zero throughout or no curve fits.
+    ``f(t) = a (1 - exp(-b t^c))`` is fitted to the values, in [0, 1], of three epochs t = 1, 2, ... at least: 1 where
+    the curve is flat, negative where it rises faster than at first, 0 when it is zero throughout or no curve fits.
+    ADELE takes the magnitude of the change; here a slope that grows is no sign of memorization.
     """
     curve = np.asarray(values, dtype=np.float64)
     if curve.max() <= 0:

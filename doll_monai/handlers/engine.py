@@ -19,11 +19,6 @@ def batch_of(engine: Engine) -> Any:
     return engine.state.batch
 
 
-def data_loader_of(engine: Engine) -> Any:
-    """The data loader of a MONAI engine."""
-    return engine.data_loader  # type: ignore[attr-defined]
-
-
 def image_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Metadata of each image of a decollated batch; MONAI's savers find the file name in it."""
     return [item[CommonKeys.IMAGE].meta for item in batch]
@@ -31,8 +26,4 @@ def image_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def every(n: int) -> Callable[[Engine, int], bool]:
     """Event filter that lets the first event and every n-th after it through: a database is slower than a step."""
-
-    def filter_event(_engine: Engine, event: int) -> bool:
-        return event % n == 1 or n == 1
-
-    return filter_event
+    return lambda _engine, event: event % n == 1 or n == 1

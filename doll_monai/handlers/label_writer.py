@@ -17,10 +17,9 @@ from doll_monai.data.label_maps import SIDE, grid
 from doll_monai.data.label_store import LabelStore
 from doll_monai.findings import FINDINGS, FOREGROUND
 from doll_monai.handlers.engine import batch_of, output_of
-from doll_monai.metrics.maps import rank_correlation
+from doll_monai.metrics.localization import rank_correlation
 
-AGREEMENT_SIDE = 32
-"""Longer side, in cells, of the maps whose ranks are compared: coarse ones, for speed."""
+AGREEMENT_SIDE = 32  # longer side, in cells, of the maps whose ranks are compared: coarse ones, for speed
 
 
 class LabelWriter:
@@ -31,10 +30,9 @@ class LabelWriter:
 
     Args:
         store: where labels go.
-        members: number K of members in the output: ``pred_k``, (T,) logits; ``attribution_k``, their processed maps,
-            (T, W, H) >= 0; and, where the source of the explanation has them, ``completeness_error_k``, (T,), and
-            ``n_steps_k``, (T,) or one number; beside them ``pred``, the DoLL, (T, W, H) ``uint8``, and ``label``, (T,)
-            targets.
+        members: number K of members in the output: ``pred_k``, (T,) logits; ``attribution_k``, processed maps,
+            (T, W, H) >= 0; perhaps ``completeness_error_k``, (T,), and ``n_steps_k``, (T,) or one number. Beside them
+            are ``pred``, the DoLL, (T, W, H) ``uint8``, and ``label``, (T,) targets.
     """
 
     def __init__(self, store: LabelStore, members: int) -> None:
@@ -58,17 +56,13 @@ class LabelWriter:
                 failures[image] = record["error"].replace(str(path), image)
                 continue
             labels[path] = (item[CommonKeys.PRED].cpu().numpy(), np.asarray(item[CommonKeys.IMAGE].affine))
-            positive = [channel for channel in range(len(FINDINGS)) if item[CommonKeys.LABEL][channel] >= 0.5]
-            maps = self._of_members(item, "attribution")
+            maps = self._of_members(item, "attribution").float()
+            positive = (item[CommonKeys.LABEL] >= 0.5).nonzero().flatten().tolist()
             explained = [channel for channel in positive if maps[:, channel].flatten(1).any(-1).all()]
-            agreement: dict[int, float | None] = {}
-            if explained:
-                maps = maps[:, explained].float()
-                coarse = _reduced(maps, AGREEMENT_SIDE).swapaxes(0, 1)
-                agreement = {channel: _agreement(of) for channel, of in zip(explained, coarse, strict=True)}
-                if image in self.store.with_maps:
-                    kept[path] = (_reduced(maps, SIDE), [FINDINGS[channel] for channel in explained])
+            agreement = {channel: _agreement(maps[:, channel]) for channel in explained}
             rows += self._rows(image, item, positive, agreement)
+            if explained and image in self.store.with_maps:
+                kept[path] = (_reduced(maps[:, explained], SIDE), [FINDINGS[channel] for channel in explained])
         self.store.write(int(batch_of(engine)[0]["chunk"]), labels, rows, failures, kept)
 
     def _rows(
@@ -99,11 +93,11 @@ class LabelWriter:
 
 
 def _reduced(maps: torch.Tensor, side: int) -> np.ndarray:
-    """Maps (K, T, W, H) averaged to at most ``side`` cells along each axis."""
-    return np.asarray(adaptive_avg_pool2d(maps, grid(maps.shape[2:], side)).cpu())
+    """Maps (..., W, H) averaged to at most ``side`` cells along each axis."""
+    return np.asarray(adaptive_avg_pool2d(maps, grid(maps.shape[-2:], side)).cpu())
 
 
-def _agreement(maps: np.ndarray) -> float | None:
+def _agreement(maps: torch.Tensor) -> float | None:
     """Mean rank correlation of every two members' maps (K, W, H) of an observation; None for a lone member."""
-    pairs = [rank_correlation(*pair) for pair in combinations(maps, 2)]
+    pairs = [rank_correlation(*pair) for pair in combinations(_reduced(maps, AGREEMENT_SIDE), 2)]
     return round(float(np.mean(pairs)), 4) if pairs else None

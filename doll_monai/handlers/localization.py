@@ -38,21 +38,12 @@ class PairTable(ABC):
     """
 
     def __init__(self, ground_truth: GroundTruth, columns: Sequence[str], path: str | os.PathLike) -> None:
-        self.ground_truth = ground_truth
-        self.columns = list(columns)
-        self.path = path
+        self.ground_truth, self.columns, self.path = ground_truth, list(columns), path
         self._rows: list[Row] = []
 
     @abstractmethod
     def rows(self, image: str, channel: int, mask: torch.Tensor, item: Mapping[str, Any]) -> Iterable[Row]:
-        """The rows of a pair.
-
-        Args:
-            image: the image's path below ``dataset_dir``.
-            channel: of the observation.
-            mask: (W, H) bool, where the finding is.
-            item: the image's post-processed output.
-        """
+        """Rows of an image (path below ``dataset_dir``), channel, ground truth (W, H) bool, post-processed output."""
 
     def attach(self, engine: Engine) -> None:
         """Compare after each iteration, write when the run is complete."""
@@ -93,8 +84,7 @@ class LocalizationScorer(PairTable):
         self, ground_truth: GroundTruth, sources: Mapping[str, str], shares: Sequence[float], path: str | os.PathLike
     ) -> None:
         super().__init__(ground_truth, COLUMNS, path)
-        self.sources = dict(sources)
-        self.shares = list(shares)
+        self.sources, self.shares = dict(sources), list(shares)
 
     @cached_property
     def _prior(self) -> LocationPrior:
@@ -105,7 +95,6 @@ class LocalizationScorer(PairTable):
         return prior
 
     def rows(self, image: str, channel: int, mask: torch.Tensor, item: Mapping[str, Any]) -> Iterable[Row]:
-        """A row for each source and share."""
         region = mask.numpy()
         covered = round(float(region.mean()), 5)
         maps = {name: np.asarray(item[key][channel].cpu()) for name, key in self.sources.items()}

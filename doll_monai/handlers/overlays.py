@@ -8,23 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from monai.data.utils import create_file_basename
+from monai.metrics import compute_iou
 from monai.utils import CommonKeys
 
 from doll_monai.findings import FOREGROUND, IGNORE
 from doll_monai.handlers.engine import batch_of, output_of
 from doll_monai.transforms.pictures import read_image
 from doll_monai.utils.atomic import write_atomic
-from doll_monai.visualize.pictures import (
-    PICTURE_SIZE,
-    captioned,
-    class_colors,
-    compared,
-    encoded,
-    outline,
-    side_by_side,
-)
+from doll_monai.visualize.pictures import PICTURE_SIZE, captioned, compared, draw_overlay, encoded, side_by_side
 
 
 class OverlayWriter:
@@ -35,27 +29,17 @@ class OverlayWriter:
         data_root_dir: folder of the images.
         classes: names of the channels of ``pred``, which is 0 and 1 in the image's own geometry.
         size: longer side of the pictures, in pixels.
-        enabled: false writes none.
     """
 
     def __init__(
-        self,
-        output_dir: str | os.PathLike,
-        data_root_dir: str | os.PathLike,
-        classes: Sequence[str],
-        size: int = 768,
-        enabled: bool = True,
+        self, output_dir: str | os.PathLike, data_root_dir: str | os.PathLike, classes: Sequence[str], size: int = 768
     ) -> None:
-        self.output_dir = output_dir
-        self.data_root_dir = data_root_dir
-        self.classes = list(classes)
-        self.size = size
-        self.enabled = enabled
+        self.output_dir, self.data_root_dir = output_dir, data_root_dir
+        self.classes, self.size = list(classes), size
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator whose post-processing brings predictions back to the images' geometry."""
-        if self.enabled:
-            engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
         for image, result in zip(batch_of(engine), output_of(engine), strict=True):
@@ -65,16 +49,6 @@ class OverlayWriter:
                 masks = np.asarray(result[CommonKeys.PRED].cpu()).transpose(0, 2, 1) > 0.5
                 name = create_file_basename("overlay", path, self.output_dir, self.data_root_dir, separate_folder=False)
                 write_atomic(f"{name}.png", encoded(draw_overlay(picture, masks, self.classes)))
-
-
-def draw_overlay(image: np.ndarray, masks: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """A picture (H, W, 3) with masks (T, h, w) outlined, and below it the names of the classes that have a region."""
-    legend = []
-    for name, mask, color in zip(classes, masks, class_colors(len(classes)), strict=True):
-        if mask.any():
-            image = outline(image, mask, color)
-            legend.append((name, color))
-    return captioned(image, legend)
 
 
 class OverlaySheet:
@@ -104,10 +78,10 @@ class OverlaySheet:
                 self.add(image[CommonKeys.IMAGE].meta["filename_or_obj"], prediction[kept] > 0.5, label[kept])
 
     def add(self, image: str, prediction: np.ndarray, label: np.ndarray) -> None:
-        """Keep the masks of an image file, (T, W, H), small and packed to about a kilobyte, until all are scored."""
+        """Keep the masks of an image file, (T, W, H), small and packed, until all are scored."""
         step = max(1, max(label.shape[1:]) // (2 * PICTURE_SIZE))
         masks = np.stack([prediction, label == FOREGROUND])[..., ::step, ::step]
-        packed = zlib.compress(np.packbits(masks).tobytes(), 1)
+        packed = zlib.compress(masks.tobytes(), 1)
         self._images.append((mean_iou(prediction, label), Path(image), masks.shape, packed))
 
     def chosen(self) -> dict[str, tuple[float, Path, np.ndarray, np.ndarray]]:
@@ -116,8 +90,8 @@ class OverlaySheet:
         chosen = {"best": order[-1], "median": order[(len(order) - 1) // 2], "worst": order[0]} if order else {}
         result = {}
         for name, (iou, image, shape, packed) in chosen.items():
-            bits = np.unpackbits(np.frombuffer(zlib.decompress(packed), np.uint8), count=int(np.prod(shape)))
-            result[name] = iou, image, *bits.reshape(shape).astype(bool)
+            prediction, truth = np.frombuffer(zlib.decompress(packed), bool).reshape(shape)
+            result[name] = (iou, image, prediction, truth)
         return result
 
     def clear(self) -> None:
@@ -136,7 +110,5 @@ class OverlaySheet:
 
 def mean_iou(prediction: np.ndarray, label: np.ndarray) -> float:
     """Mean IoU over the channels, without ignored pixels; two empty regions agree. Both (T, W, H), prediction bool."""
-    truth, known = label == FOREGROUND, label != IGNORE
-    both = (prediction & truth).sum((1, 2))
-    either = ((prediction | truth) & known).sum((1, 2))
-    return float(np.where(either > 0, both / np.maximum(either, 1), 1.0).mean())
+    pair = (torch.as_tensor(mask)[None] for mask in (prediction & (label != IGNORE), label == FOREGROUND))
+    return float(compute_iou(*pair, ignore_empty=False).mean())

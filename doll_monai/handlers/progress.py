@@ -36,9 +36,8 @@ class ProgressHandler:
     def _begin(self, engine: Engine) -> None:
         if self.bar is None:  # what an interrupted run did before says nothing about the rate
             total = (engine.state.max_epochs or 1) * (engine.state.epoch_length or 0) or None
-            self.bar = Bar(
-                name=self.name, unit="batch", total=total, initial=engine.state.iteration - 1, quiet=self.quiet
-            )
+            done = engine.state.iteration - 1
+            self.bar = Bar(name=self.name, unit="batch", total=total, initial=done, quiet=self.quiet)
 
     def _close(self) -> None:
         if self.bar is not None:

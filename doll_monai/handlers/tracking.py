@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from mlflow.entities import Metric, Param
+from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from monai.handlers import MLFlowHandler
 from monai.utils import CommonKeys
@@ -23,11 +23,6 @@ from doll_monai.utils.json_object import read_json_object
 from doll_monai.utils.mlflow_tags import NOTE, TRAINING
 from doll_monai.visualize.pictures import compared
 
-SQLITE = "sqlite:///"
-PICTURES = "overlays"
-EACH = 16
-"""Of this many validations, and of as many after them, each is pictured."""
-
 
 def default_tracking_uri() -> str:
     """``mlruns/mlruns.db`` in the folder where the program was started; the folder is made."""
@@ -38,9 +33,8 @@ def default_tracking_uri() -> str:
 
 def artifact_folder(tracking_uri: str, experiment: str) -> str | None:
     """A folder of the experiment's name beside a SQLite file; None for other stores, which have a place themselves."""
-    if not tracking_uri.startswith(SQLITE):
-        return None
-    return path_to_uri(Path(tracking_uri.removeprefix(SQLITE)).parent / experiment)
+    scheme, _, file = tracking_uri.partition(":///")
+    return path_to_uri(Path(file).parent / experiment) if scheme == "sqlite" else None
 
 
 def bundle_name(bundle_root: str | os.PathLike) -> str:
@@ -63,12 +57,6 @@ def executed_configuration(path: str | None, output_dir: str | os.PathLike) -> s
     return str(max(written, key=os.path.getmtime, default="")) or None
 
 
-def is_pictured(number: int) -> bool:
-    """Whether the validation of this number, from 0 on, is among those that are shown with a slider."""
-    stride = 1 << max(0, (number // EACH).bit_length() - 1)
-    return number % stride == 0
-
-
 class TrackedRun(MLFlowHandler):
     """MONAI's ``MLFlowHandler`` that also logs parameters, scores by class, a picture of predictions, the checkpoint.
 
@@ -76,10 +64,8 @@ class TrackedRun(MLFlowHandler):
         parameters: what the run depends on, logged under their ids; a continued run keeps those that it has.
         classes: names of the channels. Metrics with details by channel (such as MONAI's ``MeanDice``) are logged as
             ``dice_lungs``, beside their mean.
-        overlays: number of images of the first batch that are drawn at each validation, ground truth outlined in blue,
-            prediction dashed in orange, where predictions are images; 0 draws none. The last picture is the artifact
-            ``overlays.png``. All are shown with a slider through the epochs, from the 33rd validation on every second,
-            from the 65th on every fourth and so on: of 160 validations 68, two small files each.
+        overlays: number of images of the first batch that are drawn at each validation, where predictions are images:
+            ground truth in blue, prediction dashed in orange, as ``overlays.png`` and with a slider through the epochs.
         description: what the run is, for its description in MLflow.
         checkpoint: file that is kept as an artifact when the engine has finished, below ``model``.
         registered_model: name in the model registry under which the checkpoint becomes a new version; None for none.
@@ -97,14 +83,10 @@ class TrackedRun(MLFlowHandler):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.parameters = dict(parameters or {})
-        self.classes = list(classes)
-        self.overlays = overlays
-        self.description = description
-        self.checkpoint = checkpoint
-        self.registered_model = registered_model
+        self.parameters, self.description = dict(parameters or {}), description
+        self.classes, self.overlays = list(classes), overlays
+        self.checkpoint, self.registered_model = checkpoint, registered_model
         self._drawn: list[np.ndarray] = []
-        self._pictured = 0
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer or an evaluator, as the last of its handlers."""
@@ -115,49 +97,44 @@ class TrackedRun(MLFlowHandler):
     def start(self, engine: Engine) -> None:
         """Find or make the run; log the parameters and the description that it does not have."""
         super().start(engine)
-        if self.experiment is None or self.cur_run is None:
-            return
+        experiment: Any = self.experiment
         for tag, value in TRAINING.items():
-            self.client.set_experiment_tag(self.experiment.experiment_id, tag, value)
-        run_id = self.cur_run.info.run_id
-        known = self.client.get_run(run_id).data
+            self.client.set_experiment_tag(experiment.experiment_id, tag, value)
+        known = self.client.get_run(self.run_id).data
         missing = [Param(name, str(value)) for name, value in self.parameters.items() if name not in known.params]
-        self.client.log_batch(run_id, params=missing)
+        self.client.log_batch(self.run_id, params=missing)
         if NOTE not in known.tags:
-            self.client.set_tag(run_id, NOTE, self.description)
+            self.client.set_tag(self.run_id, NOTE, self.description)
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run, once it has started."""
+        run: Any = self.cur_run
+        return run.info.run_id
 
     def epoch_completed(self, engine: Engine) -> None:
         """Log metrics, those by class, and the picture."""
         super().epoch_completed(engine)
-        if self.cur_run is None:
-            return
-        run_id, step = self.cur_run.info.run_id, self.global_epoch_transform(engine.state.epoch)
-        now, details = int(1000 * time.time()), getattr(engine.state, "metric_details", {})
-        scores = class_means(details, self.classes)
-        self.client.log_batch(run_id, [Metric(name, value, now, step) for name, value in scores.items()])
-        if self._drawn:
-            picture = montage(
-                np.stack(self._drawn), channel_axis=-1, fill=(0, 0, 0)
-            )  # MLflow shows 256 pixels at first
-            self.client.log_image(run_id, picture, f"{PICTURES}.png")
-            if is_pictured(self._pictured):
-                self.client.log_image(run_id, picture, key=PICTURES, step=step)
-            self._pictured += 1
+        step = self.global_epoch_transform(engine.state.epoch)
+        self._log_metrics(class_means(getattr(engine.state, "metric_details", {}), self.classes), step)
+        if self._drawn:  # side by side: MLflow shows 256 pixels at first
+            picture = montage(np.stack(self._drawn), channel_axis=-1, fill=(0, 0, 0))
+            self.client.log_image(self.run_id, picture, "overlays.png")
+            self.client.log_image(self.run_id, picture, key="overlays", step=step)
             self._drawn = []
 
     def complete(self) -> None:
         """Log artifacts, and register the checkpoint."""
         super().complete()
         name, path = self.registered_model, self.checkpoint
-        if self.cur_run is None or name is None or path is None or not os.path.isfile(path):
+        if name is None or path is None or not os.path.isfile(path):
             return
-        run_id = self.cur_run.info.run_id
-        self.client.log_artifact(run_id, str(path), "model")
+        self.client.log_artifact(self.run_id, str(path), "model")
         try:
             self.client.create_registered_model(name, description=self.description or None)
         except MlflowException:
             self.client.get_registered_model(name)  # it is there already, or else this says what is wrong
-        self.client.create_model_version(name, source=f"runs:/{run_id}/model", run_id=run_id)
+        self.client.create_model_version(name, source=f"runs:/{self.run_id}/model", run_id=self.run_id)
 
     def _draw(self, engine: Engine) -> None:
         output = output_of(engine)
@@ -176,8 +153,7 @@ def class_means(details: Mapping[str, Any], classes: Sequence[str]) -> dict[str,
     scores = {}
     for name, values in details.items():
         if isinstance(values, torch.Tensor) and values.ndim == 2 and values.shape[1] == len(classes):
-            for label, column in zip(classes, values.T, strict=True):
-                known = column[~column.isnan()]
-                if len(known):
-                    scores[f"{name}_{label.replace(' ', '_')}"] = float(known.mean())
+            for label, mean in zip(classes, values.nanmean(0).tolist(), strict=True):
+                if not math.isnan(mean):
+                    scores[f"{name}_{label.replace(' ', '_')}"] = mean
     return scores

@@ -15,7 +15,6 @@ from monai.data.utils import set_rnd
 from monai.utils import set_determinism
 from torch import nn
 
-from doll_monai.handlers.engine import data_loader_of
 from doll_monai.networks.adapters import AdaptedNetwork
 from doll_monai.networks.parameters import count_parameters
 from doll_monai.networks.weights import read_checkpoint, save_adapter, save_weights
@@ -23,8 +22,7 @@ from doll_monai.utils.errors import InputError
 from doll_monai.utils.folder_lock import lock_folder
 from doll_monai.utils.processes import process_rank
 
-RANK_SEED = 1_000_003
-"""Distance of the seeds of two processes, above any number of epochs."""
+RANK_SEED = 1_000_003  # distance of the seeds of two processes, above any number of epochs
 
 
 class BestModelSaver:
@@ -35,8 +33,7 @@ class BestModelSaver:
     """
 
     def __init__(self, path: str, network: nn.Module) -> None:
-        self.path = path
-        self.network = network
+        self.path, self.network = path, network
 
     def attach(self, engine: Engine) -> None:
         """Attach to the validation evaluator."""
@@ -52,9 +49,9 @@ class TrainingState:
     """Saves everything a training needs to continue, each epoch, and continues from there when the file exists.
 
     MONAI's ``CheckpointSaver`` and ``CheckpointLoader`` restore no random numbers, no best metric, and take another
-    training's file. Here random numbers are set anew at the start of each epoch from ``seed`` and the epoch's number,
-    so that a resumed training draws the same ones as an undisturbed one. While it trains, no second training may use
-    the folder. Of several processes, the first writes and all read.
+    training's file. Here each epoch seeds its random numbers with ``seed`` and its number, so a resumed training draws
+    the same ones as an undisturbed one. No second training may use the folder meanwhile. Of several processes, the
+    first writes and all read.
 
     Args:
         path: file to write.
@@ -62,7 +59,10 @@ class TrainingState:
         seed: seed of the run.
         evaluator: validation engine whose best metric is kept.
         final_path: where the weights of ``objects["network"]`` go when training is complete; None writes none.
-        settings: values on which the training depends; a state with other values is refused.
+        settings: values on which the training depends.
+
+    Raises:
+        InputError: when training starts, if the file is of other settings, another network or another optimizer.
     """
 
     def __init__(
@@ -74,11 +74,9 @@ class TrainingState:
         final_path: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path = Path(path)
-        self.objects = dict(objects)
-        self.seed = seed
+        self.path, self.final_path = Path(path), final_path
+        self.objects, self.seed = dict(objects), seed
         self.evaluator: Any = evaluator
-        self.final_path = final_path
         self.settings = json.loads(json.dumps({"seed": seed, **(settings or {})}, default=str))
         self._lock: AcquireReturnProxy | None = None
 
@@ -90,12 +88,14 @@ class TrainingState:
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _resume(self, engine: Engine) -> None:
+        state = engine.state
+        self.settings |= {"max_epochs": state.max_epochs, "epoch_length": state.epoch_length}
         if process_rank() == 0 and self._lock is None:
             self._lock = lock_folder(self.path.parent, "training")
         if not self.path.is_file():
             return
         content, advice = read_checkpoint(self.path), "give a new ckpt_dir, or delete it to begin anew."
-        there, here = content.get("settings", {}), self._settings(engine)
+        there, here = content.get("settings", {}), self.settings
         changed = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
         if changed:
             raise InputError(f"{self.path} belongs to a training with another {', '.join(changed)}; {advice}")
@@ -104,7 +104,6 @@ class TrainingState:
                 item.load_state_dict(content[name])
         except (KeyError, RuntimeError, ValueError) as error:
             raise InputError(f"{self.path} belongs to another network or optimizer; {advice}") from error
-        state = engine.state
         state.epoch = content["epoch"]
         state.iteration = state.epoch * (state.epoch_length or 0)
         if self.evaluator is not None:
@@ -112,19 +111,16 @@ class TrainingState:
         done = state.epoch == state.max_epochs
         engine.logger.info(f"{'Complete' if done else 'Continuing'} after epoch {state.epoch}: {self.path}.")
 
-    def _settings(self, engine: Engine) -> dict[str, Any]:
-        return {"max_epochs": engine.state.max_epochs, "epoch_length": engine.state.epoch_length, **self.settings}
-
-    def _draw(self, engine: Engine) -> None:
+    def _draw(self, engine: Any) -> None:
         seed = self.seed + engine.state.epoch + RANK_SEED * process_rank()
         set_determinism(seed)
-        set_rnd(data_loader_of(engine).dataset, seed=seed)
+        set_rnd(engine.data_loader.dataset, seed=seed)
 
     def _save(self, engine: Engine) -> None:
         if process_rank() > 0:
             return
         content: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
-        content |= {"epoch": engine.state.epoch, "settings": self._settings(engine)}
+        content |= {"epoch": engine.state.epoch, "settings": self.settings}
         if self.evaluator is not None:
             best = self.evaluator.state
             content["best"] = (float(best.best_metric), int(best.best_metric_epoch))
@@ -141,22 +137,17 @@ class TrainingState:
 class AdapterSaver:
     """Writes ``adapter.pt`` when training is complete, and logs at its start what share of the parameters is trained.
 
-    ``pretrained`` is the checkpoint of the pre-trained network, or None. A network that was trained as a whole has no
-    adapter, and none is written.
+    ``pretrained`` is the pre-trained network's checkpoint, or None. A network trained as a whole has no adapter file.
     """
 
     def __init__(self, path: str, network: AdaptedNetwork, pretrained: str | os.PathLike | None = None) -> None:
-        self.path = path
-        self.network = network
-        self.pretrained = pretrained
+        self.path, self.network, self.pretrained = path, network, pretrained
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer."""
-        engine.add_event_handler(Events.STARTED, self._report)
+        trains = f"Tuning '{self.network.tuning}' trains {count_parameters(self.network)}."
+        engine.add_event_handler(Events.STARTED, lambda: engine.logger.info(trains))
         engine.add_event_handler(Events.COMPLETED, self)
-
-    def _report(self, engine: Engine) -> None:
-        engine.logger.info(f"Tuning '{self.network.tuning}' trains {count_parameters(self.network)}.")
 
     def __call__(self, _engine: Engine) -> None:
         if self.network.tuning != "full":

@@ -16,8 +16,7 @@ from torch import nn
 
 from doll_monai.utils.errors import InputError, explained
 
-BATCH_SIZE = 8
-"""Images that go through the network at once."""
+BATCH_SIZE = 8  # images that go through the network at once
 
 
 class TransferProbe:
@@ -25,17 +24,14 @@ class TransferProbe:
 
     At the end of each epoch of the evaluator a logistic regression is fitted to the training images' masks, on features
     in front of the network's last convolution; its logits, interpolated to the mask's size, are compared with the
-    validation images' masks. Nothing of it is random and the network is left as it was. Early checkpoints often
-    transfer better than well fitted ones; the probe itself is ours. Its images count as annotated images.
+    validation images' masks. Nothing of it is random and the network is left as it was. The probe is ours; its images
+    count as annotated images.
 
     Args:
         network: the network that is pre-trained; the last 2-D convolution that it declares gives the classes.
         training: images with ``image`` (1, H, W) and ``label`` (T, H, W) of 0 and 1, all of one size.
         validation: the images to score, likewise.
         inferer: runs the network; plainly by default.
-
-    Raises:
-        InputError: when there is no image, or no convolution in the network.
     """
 
     @explained
@@ -59,30 +55,28 @@ class TransferProbe:
         """Mean IoU over validation images and classes; an empty mask counts 1 if nothing is predicted, else 0."""
         features, label = self._features(self.training)
         target = F.interpolate(label, size=features.shape[-2:], mode="area")
-        pixels = [values.permute(0, 2, 3, 1).flatten(0, 2) for values in (features, target)]
-        weight, bias = fit_linear_probe(pixels[0], pixels[1])
+        weight, bias = fit_linear_probe(*(values.movedim(1, -1).flatten(0, 2) for values in (features, target)))
         features, label = self._features(self.validation)
         logits = F.conv2d(features, weight[:, :, None, None], bias)
         logits = F.interpolate(logits, size=label.shape[-2:], mode="bilinear")
-        return float(compute_iou(logits > 0, label, include_background=True, ignore_empty=False).mean())
+        return float(compute_iou(logits > 0, label, ignore_empty=False).mean())
 
     def _features(self, images: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (N, C, h, w) and labels (N, T, H, W) of all images."""
         items: list[Any] = [images[number] for number in range(len(images))]
-        device = self.last.weight.device
         image, label = (
-            torch.stack([torch.as_tensor(item[key]).as_subclass(torch.Tensor) for item in items]).float().to(device)
+            torch.stack([torch.as_tensor(item[key]).as_subclass(torch.Tensor) for item in items])
             for key in (CommonKeys.IMAGE, CommonKeys.LABEL)
         )
         features: list[torch.Tensor] = []
         handle = self.last.register_forward_pre_hook(lambda _module, inputs: features.append(inputs[0].float()))
         try:
             with eval_mode(self.network):
-                for batch in image.split(BATCH_SIZE):
+                for batch in image.to(self.last.weight).split(BATCH_SIZE):
                     self.inferer(batch, self.network)
         finally:
             handle.remove()
-        return torch.cat(features), label
+        return torch.cat(features), label.to(features[0])
 
 
 def last_convolution(network: nn.Module) -> nn.Conv2d:
@@ -104,8 +98,8 @@ def fit_linear_probe(
     mean, deviation = features.mean(0), features.std(0).clamp(min=1e-6)
     x = (features - mean) / deviation
     with torch.enable_grad():
-        weight = torch.zeros(x.shape[1], target.shape[1], device=x.device, requires_grad=True)
-        bias = torch.zeros(target.shape[1], device=x.device, requires_grad=True)
+        weight = x.new_zeros(x.shape[1], target.shape[1], requires_grad=True)
+        bias = x.new_zeros(target.shape[1], requires_grad=True)
         optimizer = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
 
         def closure() -> torch.Tensor:

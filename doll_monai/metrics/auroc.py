@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import ignite.distributed as idist
 import torch
 from ignite.engine import Engine
-from ignite.metrics import Metric
-from monai.metrics import compute_roc_auc
+from monai.handlers import IgniteMetricHandler
+from monai.metrics import ROCAUCMetric, compute_roc_auc
 
 from doll_monai.findings import FINDINGS
 
 
-class MeanAUROC(Metric):
-    """Mean over the observations that have both classes among the known targets.
+class MeanAUROC(IgniteMetricHandler):
+    """Mean over the observations that have both classes among the known targets, NaN when none has.
 
     MONAI's ``ROCAUC`` averages to NaN as soon as one observation has one class only. Here it is left out; the others
     are the engine's metrics ``{name}_{observation}``, ``{name}_observations`` of them.
@@ -25,47 +24,27 @@ class MeanAUROC(Metric):
     """
 
     def __init__(self, output_transform: Callable = lambda output: output) -> None:
-        super().__init__(output_transform=output_transform)
-
-    def reset(self) -> None:
-        """Forget all predictions."""
-        self._predictions: list[torch.Tensor] = []
-        self._targets: list[torch.Tensor] = []
-
-    def update(self, output: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]) -> None:
-        """Take a batch of predictions and targets."""
-        prediction, target = (torch.stack([torch.as_tensor(row) for row in rows]) for rows in output)
-        self._predictions.append(prediction.detach().float().cpu())
-        self._targets.append(target.detach().float().cpu())
+        super().__init__(ROCAUCMetric(), output_transform=output_transform, save_details=False)
+        self._values: dict[str, float] = {}
 
     def compute(self) -> float:
-        """The mean, NaN when no observation has both classes."""
-        values = self.by_observation()
-        return sum(values.values()) / len(values) if values else float("nan")
-
-    def by_observation(self) -> dict[str, float]:
-        """Observation to AUROC over everything seen so far, of all processes."""
-        if not self._predictions:
-            return {}
-        prediction = idist.all_gather(torch.cat(self._predictions).to(idist.device())).cpu()  # type: ignore[union-attr]
-        target = idist.all_gather(torch.cat(self._targets).to(idist.device())).cpu()  # type: ignore[union-attr]
-        return auroc_by_observation(prediction, target)
+        """The mean over everything seen so far, of all processes."""
+        self._values = auroc_by_observation(*self.metric_fn.get_buffer())
+        return sum(self._values.values()) / len(self._values) if self._values else float("nan")
 
     def completed(self, engine: Engine, name: str) -> None:
         """Set the mean, the observations' values and their number as metrics of the engine."""
         super().completed(engine, name)
-        values = self.by_observation()
-        engine.state.metrics[f"{name}_observations"] = len(values)
-        for observation, value in values.items():
+        engine.state.metrics[f"{name}_observations"] = len(self._values)
+        for observation, value in self._values.items():
             engine.state.metrics[f"{name}_{observation.replace(' ', '_')}"] = value
 
 
 def auroc_by_observation(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
     """Args: prediction, target: (N, 14). Returns: observation to AUROC, those alone that have both classes."""
     values = {}
-    for channel, name in enumerate(FINDINGS):
-        known = target[:, channel] >= 0
-        truth = (target[known, channel] >= 0.5).float()
+    for name, scores, targets in zip(FINDINGS, prediction.float().cpu().T, target.cpu().T, strict=True):
+        truth = (targets[targets >= 0] >= 0.5).float()
         if len(truth.unique()) == 2:
-            values[name] = float(torch.as_tensor(compute_roc_auc(prediction[known, channel], truth)))
+            values[name] = float(torch.as_tensor(compute_roc_auc(scores[targets >= 0], truth)))
     return values

@@ -1,4 +1,4 @@
-"""How well the brightest part of a map finds a region, and two floors: chance, and where a finding usually lies."""
+"""How well the brightest part of a map finds a region, two floors (chance, usual location), and how alike maps are."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from scipy.stats import rankdata
 from skimage.transform import resize
 
-DEFAULT_SHARE = 0.1
-"""Share of an image's pixels that is foreground."""
+DEFAULT_SHARE = 0.1  # of an image's pixels that is foreground
 
 
 def brightest(values: np.ndarray, share: float) -> np.ndarray:
@@ -47,13 +47,19 @@ def hit(values: np.ndarray, ground_truth: np.ndarray) -> bool:
 def chance_iou(region: np.ndarray, ground_truth: np.ndarray) -> float:
     """Chance: the expected IoU of a region of the label's own shape at a random place in the image.
 
-    The mean over all shifts of the region, (W, H) bool, wrapped around: exact, without random numbers. A compact region
-    scores more on average than scattered pixels of the same number.
+    The mean over all shifts of the region, (W, H) bool, wrapped around: exact, without random numbers.
     """
     spectrum = np.conj(np.fft.rfft2(region.astype(float))) * np.fft.rfft2(ground_truth.astype(float))
     shared = np.rint(np.fft.irfft2(spectrum, s=region.shape))
     union = int(region.sum()) + int(ground_truth.sum()) - shared
     return float(np.mean(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)))
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's rank correlation of two maps over their pixels; 0, not scipy's NaN, when one is the same all over."""
+    a, b = (rankdata(values.ravel()) - (values.size + 1) / 2 for values in (first, second))
+    norm = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / norm if norm > 0 else 0.0
 
 
 class LocationPrior:
@@ -63,10 +69,8 @@ class LocationPrior:
     The mean is taken on a grid that covers every image, and smoothed, since the mean of few boxes has steps.
     """
 
-    SIDE = 64
-    """Cells of the grid along each axis."""
-    SIGMA = 0.02
-    """Of the smoothing, as a share of the image's width and height."""
+    SIDE = 64  # cells of the grid along each axis
+    SIGMA = 0.02  # of the smoothing, as a share of the image's width and height
 
     def __init__(self) -> None:
         self._masks: dict[int, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))

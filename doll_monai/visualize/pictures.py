@@ -6,12 +6,12 @@ A picture is (H, W, 3) ``uint8``: rows first, as Pillow and viewers have it, whe
 from __future__ import annotations
 
 import base64
-import colorsys
 import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw, ImageOps
+from skimage.exposure import rescale_intensity
 from skimage.segmentation import find_boundaries
 
 from doll_monai.findings import FOREGROUND
@@ -25,26 +25,22 @@ OKABE_ITO: tuple[Color, ...] = (
 LABEL_COLOR, TRUTH_COLOR = OKABE_ITO[:2]
 """Orange for labels and predictions, sky blue for the ground truth."""
 PICTURE_SIZE = 240
-LINE = 16
-"""Height of a line of a caption, in pixels."""
+LINE = 16  # height of a line of a caption, in pixels
 
 
 def class_colors(count: int) -> tuple[Color, ...]:
     """A color of its own for each of ``count`` classes; of Okabe and Ito as far as they reach."""
     if count <= len(OKABE_ITO):
         return OKABE_ITO[:count]
-    wheel = (colorsys.hsv_to_rgb(number / count, 0.6 + 0.4 * (number % 2), 1.0) for number in range(count))
-    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in wheel)
+    wheel = (f"hsv({360 * number // count}, {60 + 40 * (number % 2)}%, 100%)" for number in range(count))
+    return tuple(ImageColor.getrgb(color)[:3] for color in wheel)
 
 
 def gray_picture(values: np.ndarray, side: int = PICTURE_SIZE) -> np.ndarray:
     """An image (W, H) of any range as a picture, its longer side ``side``, gray from its 1st to its 99th percentile."""
     low, high = np.percentile(values, (1, 99))
-    gray = Image.fromarray((np.clip((values.T - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8))
-    scale = side / max(gray.size)
-    size = (max(round(gray.width * scale), 1), max(round(gray.height * scale), 1))
-    drawn = gray.resize(size, Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX)
-    return np.array(drawn.convert("RGB"))
+    gray = rescale_intensity(values.T, (low, high), (0, 255)).astype(np.uint8)
+    return np.array(ImageOps.contain(Image.fromarray(gray), (side, side), Image.Resampling.BILINEAR).convert("RGB"))
 
 
 def outline(image: np.ndarray, mask: np.ndarray, color: Color, dashed: bool = False) -> np.ndarray:
@@ -65,13 +61,11 @@ def outlines(image: np.ndarray, masks: np.ndarray, color: Color, dashed: bool = 
     return image
 
 
-def compared(image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray | None) -> np.ndarray:
+def compared(image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray) -> np.ndarray:
     """A picture with ground truth in blue and prediction dashed in orange, (T, w, h) each, width first."""
     if truth is not None:
         image = outlines(image, truth.transpose(0, 2, 1), TRUTH_COLOR)
-    if prediction is not None:
-        image = outlines(image, prediction.transpose(0, 2, 1), LABEL_COLOR, dashed=True)
-    return image
+    return outlines(image, prediction.transpose(0, 2, 1), LABEL_COLOR, dashed=True)
 
 
 def tint(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -88,6 +82,16 @@ def captioned(image: np.ndarray, lines: Sequence[tuple[str, Color]]) -> np.ndarr
     for number, (text, color) in enumerate(lines):
         ImageDraw.Draw(canvas).text((4, image.shape[0] + LINE * number + 1), text, fill=color)
     return np.asarray(canvas)
+
+
+def draw_overlay(image: np.ndarray, masks: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """A picture (H, W, 3) with masks (T, h, w) outlined, and below it the names of the classes that have a region."""
+    legend = []
+    for name, mask, color in zip(classes, masks, class_colors(len(classes)), strict=True):
+        if mask.any():
+            image = outline(image, mask, color)
+            legend.append((name, color))
+    return captioned(image, legend)
 
 
 def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:

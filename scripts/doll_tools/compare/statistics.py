@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from doll_monai.metrics.intervals import crossed_interval
 from doll_tools.compare.image_scores import METRICS, VALID
+from doll_tools.intervals import crossed_interval
 
 CELL = ["initialization", "tuning", "shots"]
 SEEDED = [*CELL, "seed"]

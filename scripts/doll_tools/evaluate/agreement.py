@@ -15,8 +15,7 @@ from skimage.metrics import structural_similarity
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import FINDINGS
 from doll_monai.handlers.localization import PairTable, Row, label_shares
-from doll_monai.metrics.localization import brightest, chance_iou, iou
-from doll_monai.metrics.maps import rank_correlation
+from doll_monai.metrics.localization import brightest, chance_iou, iou, rank_correlation
 
 LIKENESS = [f"{maps}_{measure}" for maps in ("agreement", "randomized", "unrelated") for measure in ("rank", "ssim")]
 LIKENESS += ["randomized_iou", "unrelated_iou"]

@@ -15,7 +15,6 @@ import pandas as pd
 from doll_monai.data.datalist import SECTIONS, load_sections
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.handlers.localization import CHANCE, LOCATION_PRIOR
-from doll_monai.metrics.intervals import RESAMPLES
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError, switch
 from doll_monai.utils.json_object import read_json_object
@@ -25,6 +24,7 @@ from doll_tools.evaluate.decision import Decision, decide
 from doll_tools.evaluate.page import page
 from doll_tools.evaluate.scores import ALL, read_pairs, score_table
 from doll_tools.folders import bundles_folder
+from doll_tools.intervals import RESAMPLES
 from doll_tools.pipeline.record import opening
 from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage, bundle_run

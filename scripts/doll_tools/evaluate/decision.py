@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from doll_monai.metrics.intervals import RESAMPLES, Interval, crossed_interval
 from doll_tools.evaluate.summary import PAIR
+from doll_tools.intervals import RESAMPLES, Interval, crossed_interval
 
 MAX_SAME_LABEL = 0.5
 """Labels of the randomized committee that overlap the real ones by more (IoU) are the same labels. Ours."""

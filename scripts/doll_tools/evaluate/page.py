@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from doll_monai.metrics.intervals import Interval
 from doll_tools.evaluate.decision import FLOORS, Decision
 from doll_tools.evaluate.scores import ALL
+from doll_tools.intervals import Interval
 from doll_tools.markdown import interval, markdown_table, number, render
 
 TEMPLATE = Path(__file__).with_name("evaluation.md.j2")

@@ -10,7 +10,7 @@ from monai.engines import IterationEvents
 from torch import nn
 
 from doll_monai.handlers.engine import output_of
-from doll_monai.handlers.explainer import Explainer
+from doll_monai.handlers.explanations import Explainer
 
 
 class RandomizedExplainer:

@@ -12,10 +12,10 @@ import pandas as pd
 from doll_monai.data.datalist import SECTIONS
 from doll_monai.data.ground_truth import GroundTruth, patient_of
 from doll_monai.findings import FINDINGS
-from doll_monai.metrics.intervals import RESAMPLES, crossed_interval
 from doll_monai.utils.errors import InputError
 from doll_tools.evaluate.agreement import LIKENESS
 from doll_tools.evaluate.summary import PAIR
+from doll_tools.intervals import RESAMPLES, crossed_interval
 
 ALL = "all"
 """Stands for all observations together."""

@@ -135,7 +135,7 @@ def test_another_loss_is_used_and_logged(name: str, images: Path, tmp_path: Path
 
 def test_correction_and_selection_by_transfer_work_together(images: Path, tmp_path: Path) -> None:
     probe = {"probe_datalist": str(images / "1.json"), "probe_dataset_dir": str(images / "images")}
-    probe |= {"probe_label_dir": str(images), "consistency_weight": 1.0, "max_epochs": 2}
+    probe |= {"probe_label_dir": str(images), "max_epochs": 2}
     parser, metrics = _train(images, tmp_path, OPTIONS["label_correction"], OPTIONS["transfer_probe"], **probe)
     corrector = parser.get_parsed_content("label_corrector")
     assert len(corrector.curves) == 2

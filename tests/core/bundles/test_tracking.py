@@ -18,7 +18,6 @@ from doll_monai.handlers.tracking import (
     class_means,
     default_tracking_uri,
     executed_configuration,
-    is_pictured,
 )
 from doll_monai.networks.weights import file_hash
 from few_images import on_images, run, write_images
@@ -111,12 +110,6 @@ def test_a_value_without_number_is_left_out() -> None:
     }
     means = class_means(details, ["lungs", "Pleural Effusion"])
     assert means == {"dice_lungs": 0.75, "iou_lungs": 0.5, "iou_Pleural_Effusion": 0.25}
-
-
-def test_pictures_become_rarer() -> None:
-    pictured = [number for number in range(160) if is_pictured(number)]
-    assert pictured[:32] == list(range(32))
-    assert len(pictured) == 68
 
 
 def test_artifacts_lie_beside_a_local_database(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from torch import nn
 from doll_monai.data.datalist import load_datalist
 from doll_monai.data.label_store import COLUMNS, LabelStore, read_chunk
 from doll_monai.findings import FINDINGS, FOREGROUND, IGNORE
-from doll_monai.handlers.integrated_gradients import IntegratedGradientsHandler
+from doll_monai.handlers.explanations import IntegratedGradientsHandler
 from doll_monai.handlers.label_writer import LabelWriter
 from doll_monai.transforms.attribution import (
     AttributionMagnituded,
@@ -52,8 +53,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def networks() -> list[nn.Module]:
+@cache
+def _networks() -> list[nn.Module]:
     torch.manual_seed(1)
     return [DenseNet(2, 1, 14, init_features=4, growth_rate=4, block_config=(1, 1)) for _ in range(2)]
 
@@ -70,33 +71,17 @@ def sections(images: Path) -> dict[str, list[dict[str, Any]]]:
     return {"training": records[:4], "validation": records[4:]}
 
 
-def _store(output: Path, images: Path, sections, **changed: Any) -> LabelStore:
-    arguments = {"chunk_size": CHUNK, "provenance": {"ig_steps": 2, "checkpoint_sha256": "abc"}, **changed}
-    return LabelStore(output, images, sections, **arguments)
+@pytest.fixture
+def store(images: Path, sections) -> Callable[..., LabelStore]:
+    """A label folder of these images, with other arguments where given."""
+    usual = {"chunk_size": CHUNK, "provenance": {"ig_steps": 2, "checkpoint_sha256": "abc"}, "kept_maps": 4}
+    return lambda output, **changed: LabelStore(output, images, **{"sections": sections, **usual, **changed})
 
 
-def _run(store: LabelStore, networks: list[nn.Module], stop_after: int | None = None) -> None:
+def _run(store: LabelStore, stop_after: int | None = None) -> None:
     """Label what is pending, as the bundle does; stop (as if killed) in the given batch before its rows are written."""
-    keys = [f"attribution_{number}" for number in range(len(networks))]
+    networks, keys = _networks(), ["attribution_0", "attribution_1"]
     load = Compose([LoadRadiographd("image"), ObservationTargetsd("label")])
-    explain = Compose(
-        [
-            MultiplyByInputd(keys),
-            AttributionMagnituded(keys),
-            NormalizeAttributiond(keys),
-            MeanEnsembled(keys, output_key="pred"),
-            AttributionToLabeld("pred"),
-        ]
-    )
-
-    class Power:
-        def attach(self, engine: Engine) -> None:
-            engine.add_event_handler(Events.ITERATION_STARTED, self)
-
-        def __call__(self, engine: Engine) -> None:
-            if stop_after is not None and engine.state.iteration > stop_after:
-                raise KeyboardInterrupt
-
     pending = store.pending()
     if not pending:
         return
@@ -104,14 +89,24 @@ def _run(store: LabelStore, networks: list[nn.Module], stop_after: int | None = 
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(pending, load), batch_size=CHUNK),
         networks=networks,
-        pred_keys=[f"pred_{number}" for number in range(len(networks))],
-        postprocessing=explain,
-        val_handlers=[
-            Power(),
-            IntegratedGradientsHandler(networks, n_steps=2),
-            LabelWriter(store, members=len(networks)),
-        ],
+        pred_keys=["pred_0", "pred_1"],
+        postprocessing=Compose(
+            [
+                MultiplyByInputd(keys),
+                AttributionMagnituded(keys),
+                NormalizeAttributiond(keys),
+                MeanEnsembled(keys, output_key="pred"),
+                AttributionToLabeld("pred"),
+            ]
+        ),
+        val_handlers=[IntegratedGradientsHandler(networks, n_steps=2), LabelWriter(store, members=len(networks))],
     )
+
+    @evaluator.on(Events.ITERATION_STARTED)
+    def stop(engine: Engine) -> None:
+        if stop_after is not None and engine.state.iteration > stop_after:
+            raise KeyboardInterrupt
+
     try:
         evaluator.run()
     finally:
@@ -125,9 +120,9 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def reference(images: Path, networks, sections, tmp_path: Path) -> dict[str, str]:
+def reference(store, tmp_path: Path) -> dict[str, str]:
     """What an undisturbed run writes."""
-    _run(_store(tmp_path / "reference", images, sections), networks)
+    _run(store(tmp_path / "reference"))
     return _digests(tmp_path / "reference")
 
 
@@ -148,7 +143,7 @@ def test_every_image_has_a_label_where_its_folder_is_mirrored(reference, images,
                 assert values == ({IGNORE} if value == -1 or channel == 0 else {0} if value == 0 else {0, 1, IGNORE})
 
 
-def test_table_has_a_row_for_each_positive_observation(reference, images, networks, sections, tmp_path: Path) -> None:
+def test_table_has_a_row_for_each_positive_observation(reference, images, sections, tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "reference" / "labels.csv")
     wanted = [
         (Path(record["image"]).relative_to(images).as_posix(), FINDINGS[channel])
@@ -160,53 +155,46 @@ def test_table_has_a_row_for_each_positive_observation(reference, images, networ
     row = table[table["observation"] == FINDINGS[1]].iloc[0]
     image = LoadRadiographd("image")({"image": str(images / row["image"])})["image"].as_tensor()[None]
     with torch.no_grad():
-        logit = torch.stack([network.eval()(image)[0, 1] for network in networks]).mean()
+        logit = torch.stack([network.eval()(image)[0, 1] for network in _networks()]).mean()
     assert row["probability"] == pytest.approx(float(torch.sigmoid(logit)), abs=1e-4)
-    label = LoadLabeld()({"label": str(tmp_path / "reference" / "labels" / row["image"].replace(".png", ".nii.gz"))})[
-        "label"
-    ]
-    share = float((label[1] == FOREGROUND).float().mean())
-    assert row["foreground_share"] == pytest.approx(share, abs=1e-4)
+    path = tmp_path / "reference" / "labels" / row["image"].replace(".png", ".nii.gz")
+    share = (LoadLabeld()({"label": str(path)})["label"][1] == FOREGROUND).float().mean()
+    assert row["foreground_share"] == pytest.approx(float(share), abs=1e-4)
     unlocalized = table["observation"] == "No Finding"
     assert (table["n_steps"] == (~unlocalized) * 2).all()
     assert table.loc[unlocalized, "completeness_error"].isna().all()
     assert table.loc[~unlocalized, "completeness_error"].notna().all()
 
 
-@pytest.mark.parametrize("stop_after", [0, 2])
-def test_a_resumed_run_gives_the_same_bytes(reference, images, networks, sections, stop_after, tmp_path: Path) -> None:
+def test_a_resumed_run_gives_the_same_bytes(reference, store, tmp_path: Path) -> None:
     output = tmp_path / "resumed"
-    with pytest.raises(KeyboardInterrupt):
-        _run(_store(output, images, sections), networks, stop_after=stop_after)
-    assert not (output / "labels.csv").exists()
-    assert not (output / "dataset.json").exists()
-    _run(_store(output, images, sections), networks)
+    for stop_after in (0, 2):
+        with pytest.raises(KeyboardInterrupt):
+            _run(store(output), stop_after=stop_after)
+        assert not (output / "labels.csv").exists()
+        assert not (output / "dataset.json").exists()
+    _run(store(output))
     assert _digests(output) == reference
 
 
-def test_what_is_missing_is_made_again(reference, images, networks, sections, tmp_path: Path) -> None:
+def test_what_is_missing_is_made_again(reference, store, tmp_path: Path) -> None:
     output = tmp_path / "reference"
     sorted((output / "rows").iterdir())[1].unlink()
-    assert [record["chunk"] for record in _store(output, images, sections).pending()] == [1] * CHUNK
+    assert [record["chunk"] for record in store(output).pending()] == [1] * CHUNK
     min((output / "labels").rglob("*.nii.gz")).unlink()
-    _run(_store(output, images, sections), networks)
+    _run(store(output))
     assert _digests(output) == reference
-    assert _store(output, images, sections).pending() == []
+    assert store(output).pending() == []
 
 
 @pytest.mark.parametrize("world_size", [2, 5])
-def test_several_processes_write_the_same_bytes(reference, images, networks, sections, world_size, tmp_path) -> None:
+def test_several_processes_write_the_same_bytes(reference, store, world_size: int, tmp_path: Path) -> None:
     output = tmp_path / "sharded"
-    for rank in reversed(range(world_size)):
-        _run(_store(output, images, sections, rank=rank, world_size=world_size), networks)
+    stores = [store(output, rank=rank, world_size=world_size) for rank in range(world_size)]
+    assert sum(len(part.pending()) for part in stores) == IMAGES
+    for part in reversed(stores):
+        _run(part)
     assert _digests(output) == reference
-
-
-def test_shards_are_disjoint_and_complete(images, sections, tmp_path: Path) -> None:
-    parts = [_store(tmp_path, images, sections, rank=rank, world_size=2).pending() for rank in range(2)]
-    found = [record["image"] for part in parts for record in part]
-    assert sorted(found) == sorted(record["image"] for records in sections.values() for record in records)
-    assert [{record["chunk"] for record in part} for part in parts] == [{0, 2}, {1}]
 
 
 @pytest.mark.parametrize(
@@ -218,133 +206,100 @@ def test_shards_are_disjoint_and_complete(images, sections, tmp_path: Path) -> N
         ({"sections": {"training": []}}, ".*"),  # chunks are numbered: those of another list are not taken for done
     ],
 )
-def test_labels_that_were_made_otherwise_are_refused(images, sections, changed, name, tmp_path) -> None:
-    _store(tmp_path, images, sections).claim()
+def test_labels_that_were_made_otherwise_are_refused(store, changed, name: str, tmp_path: Path) -> None:
+    store(tmp_path).claim()
     before = _digests(tmp_path)
     with pytest.raises(InputError, match=f"were made with another {name}; give a new output_dir"):
-        _store(tmp_path, images, **{"sections": sections, **changed}).claim()
+        store(tmp_path, **changed).claim()
     assert _digests(tmp_path) == before
 
 
-def test_two_images_with_one_label_file_are_refused(images, tmp_path: Path) -> None:
+def test_two_images_with_one_label_file_are_refused(images, store, tmp_path: Path) -> None:
     records = [{"image": str(images / name), "label": [0.0] * 14} for name in ("image.png", "image.jpg")]
     with pytest.raises(InputError, match=r"image\.nii\.gz"):
-        LabelStore(tmp_path, images, {"training": records}, chunk_size=2, provenance={}).claim()
+        store(tmp_path, sections={"training": records}).claim()
 
 
-def test_of_two_runs_with_other_settings_that_start_at_once_one_is_refused(images, sections, tmp_path: Path) -> None:
-    stores = [_store(tmp_path / "labels", images, sections, provenance={"ig_steps": steps}) for steps in range(8)]
-
-    def claim(store: LabelStore) -> bool:
-        try:
-            store.claim()
-        except InputError:
-            return False
-        return True
-
+def test_of_two_runs_with_other_settings_that_start_at_once_one_is_refused(store, tmp_path: Path) -> None:
+    stores = [store(tmp_path, provenance={"ig_steps": steps}) for steps in range(8)]
     with ThreadPoolExecutor(len(stores)) as pool:
-        claimed = list(pool.map(claim, stores))
-    assert claimed.count(True) == 1
-    there = json.loads((tmp_path / "labels" / "provenance.json").read_text())
-    assert there["ig_steps"] == claimed.index(True)
+        claims = [pool.submit(each.claim) for each in stores]
+    (claimed,) = [steps for steps, claim in enumerate(claims) if not isinstance(claim.exception(), InputError)]
+    assert json.loads((tmp_path / "provenance.json").read_text())["ig_steps"] == claimed
 
 
-def test_a_broken_provenance_is_not_taken_for_ours(images, sections, tmp_path: Path) -> None:
-    (tmp_path / "provenance.json").write_text("{")
-    with pytest.raises(InputError, match=r"provenance\.json cannot be read.*give a new output_dir"):
-        _store(tmp_path, images, sections).claim()
-
-
-def test_a_folder_that_vanished_is_not_made_anew(images, sections, tmp_path: Path) -> None:
-    store = _store(tmp_path / "labels", images, sections)
-    store.claim()
+def test_a_folder_that_vanished_is_not_made_anew(store, tmp_path: Path) -> None:
+    labels = store(tmp_path / "labels")
+    labels.claim()
     shutil.rmtree(tmp_path / "labels")
-    store.write(0, {}, [], {})
+    labels.write(0, {}, [], {})
     with pytest.raises(InputError, match=r"labels.* has vanished while labels were written; when .* is back"):
-        store.wait()
+        labels.wait()
     assert not (tmp_path / "labels").exists()
 
 
-def test_what_killed_processes_left_over_is_deleted(images, sections, tmp_path: Path) -> None:
-    """Only where this process has work to do, and nothing of a process that is alive."""
-    store = _store(tmp_path, images, sections)
-    label = tmp_path / store.label_path(sections["training"][0]["image"])
-    label.parent.mkdir(parents=True)
-    (tmp_path / "rows").mkdir()
-    dead, alive = (f"{pid}-1@{platform.node()}.tmp" for pid in (2**22 + 1, os.getppid()))
+def test_what_killed_processes_left_over_is_deleted(store, sections, tmp_path: Path) -> None:
+    label = tmp_path / store(tmp_path).label_path(sections["training"][0]["image"])
+    dead = f"{2**22 + 1}-1@{platform.node()}.tmp"
     stale = [label.parent / f".{label.name}.{dead}", tmp_path / "rows" / f".000000.csv.{dead}"]
-    kept = tmp_path / "rows" / f".000001.csv.{alive}"
-    for path in (*stale, kept):
+    for path in stale:
+        path.parent.mkdir(parents=True)
         path.touch()
-    store.claim()
-    assert [path.exists() for path in (*stale, kept)] == [False, False, True]
+    store(tmp_path).claim()
+    assert not any(path.exists() for path in stale)
 
 
-def _written(tmp_path: Path, images: Path, sections, members: int, **output: Any) -> dict[str, str]:
+def _written(store: LabelStore, members: int, **output: Any) -> dict[str, str]:
     """The one row of an image with Cardiomegaly, for what K members say."""
-    store = _store(tmp_path, images, sections)
     store.claim()
-    image = MetaTensor(torch.zeros(1, 4, 4), meta={"filename_or_obj": sections["training"][0]["image"]})
+    meta = {"filename_or_obj": store.sections["training"][0]["image"]}
     engine = Engine(lambda *_: None)
     engine.state.batch = [{"chunk": 0, "error": ""}]
-    label = {"label": torch.eye(14)[2], "pred": torch.zeros(14, 4, 4, dtype=torch.uint8)}
-    logits = {f"pred_{member}": torch.zeros(14) for member in range(members)}
-    maps = {f"attribution_{member}": torch.zeros(14, 4, 4) for member in range(members)}
-    engine.state.output = [{"image": image, **label, **logits, **maps, **output}]  # type: ignore[assignment]
+    item = {"image": MetaTensor(torch.zeros(1, 4, 4), meta=meta), "label": torch.eye(14)[2]}
+    item |= {"pred": torch.zeros(14, 4, 4, dtype=torch.uint8)}
+    item |= {f"pred_{member}": torch.zeros(14) for member in range(members)}
+    item |= {f"attribution_{member}": torch.zeros(14, 4, 4) for member in range(members)}
+    engine.state.output = [{**item, **output}]  # type: ignore[assignment]
     LabelWriter(store, members)(engine)
     store.wait()
-    ((row,), failures) = read_chunk(tmp_path / "rows" / "000000.csv")
-    assert failures == {}
+    ((row,), _failures) = read_chunk(store.output_dir / "rows" / "000000.csv")
     return dict(zip(COLUMNS, row, strict=True))
 
 
 @pytest.mark.parametrize(
     ("steps", "errors", "expected"),
     [
-        ([torch.arange(14), torch.arange(14) * 3], [0.1, 0.2], ("6", "0.15")),
-        ([torch.tensor(24)], [0.5], ("24", "0.5")),
+        ([torch.arange(14), torch.arange(14) * 3], [0.1, 0.2], ("6", "0.15")),  # the most and the mean
+        ([torch.tensor(24)], [0.5], ("24", "0.5")),  # one number for all observations
         ([], [], ("", "")),
     ],
-    ids=["the most and the mean", "one number for all observations", "unknown"],
 )
-def test_steps_and_errors_of_the_members(steps, errors, expected, images, sections, tmp_path: Path) -> None:
+def test_steps_and_errors_of_the_members(steps, errors, expected, store, tmp_path: Path) -> None:
     output = {f"n_steps_{member}": value for member, value in enumerate(steps)}
     output |= {f"completeness_error_{member}": torch.full((14,), value) for member, value in enumerate(errors)}
-    row = _written(tmp_path, images, sections, len(steps) or 2, **output)
+    row = _written(store(tmp_path), len(steps) or 2, **output)
     assert (row["n_steps"], row["completeness_error"]) == expected
     assert (row["probability"], row["agreement"]) == ("0.5", "")
 
 
-def test_agreement_is_the_mean_rank_correlation_of_every_two_members(images, sections, tmp_path: Path) -> None:
+def test_agreement_is_the_mean_rank_correlation_of_every_two_members(store, tmp_path: Path) -> None:
     """Of three maps two are equal and the third is reversed: 1, -1 and -1; a lone member agrees with nobody."""
     rising = torch.arange(16.0).reshape(4, 4).repeat(14, 1, 1)
     maps = {"attribution_0": rising, "attribution_1": rising**2, "attribution_2": 15 - rising}
-    row = _written(tmp_path / "three", images, sections, 3, **maps)
-    assert float(row["agreement"]) == pytest.approx(-1 / 3, abs=1e-4)
-    assert _written(tmp_path / "lone", images, sections, 1, attribution_0=rising)["agreement"] == ""
+    assert float(_written(store(tmp_path / "three"), 3, **maps)["agreement"]) == pytest.approx(-1 / 3, abs=1e-4)
+    assert _written(store(tmp_path / "lone"), 1, attribution_0=rising)["agreement"] == ""
 
 
-def test_maps_of_the_wanted_number_of_images_are_kept(reference, images, networks, sections, tmp_path: Path) -> None:
-    """Also by an interrupted run and by several processes; the labels' own files stay the same."""
-    with pytest.raises(KeyboardInterrupt):
-        _run(_store(tmp_path / "resumed", images, sections, kept_maps=4), networks, stop_after=1)
-    store = _store(tmp_path / "resumed", images, sections, kept_maps=4)
-    _run(store, networks)
-    for rank in (1, 0):
-        _run(_store(tmp_path / "shared", images, sections, kept_maps=4, rank=rank, world_size=2), networks)
+def test_maps_of_the_wanted_number_of_images_are_kept(reference, store, sections, tmp_path: Path) -> None:
+    """Their files change no other; they show the mean and the members."""
+    kept, output = store(tmp_path / "reference"), tmp_path / "all"
     explained = {record["image"] for part in sections.values() for record in part if 1 in record["label"][:13]}
-    wanted = {store.map_path(image) for image in explained if store.relative(image) in store.with_maps}
-    assert len(store.with_maps) == 4
-    written = _digests(tmp_path / "resumed")
-    assert written == _digests(tmp_path / "shared")
-    assert {name for name in written if name.startswith("maps/")} == wanted
-    assert {name: digest for name, digest in written.items() if name not in wanted} == reference
-
-
-def test_kept_maps_show_the_mean_and_the_members(images, networks, sections, tmp_path: Path) -> None:
-    store = _store(tmp_path, images, sections, kept_maps=IMAGES)
-    _run(store, networks)
-    with Image.open(tmp_path / store.map_path(sections["training"][0]["image"])) as picture:
+    wanted = {kept.map_path(image) for image in explained if kept.relative(image) in kept.with_maps}
+    assert len(kept.with_maps) == 4
+    assert {name for name in reference if name.startswith("maps/")} == wanted
+    every = store(output, kept_maps=IMAGES)
+    _run(every)
+    assert reference.items() < _digests(output).items()
+    with Image.open(output / every.map_path(sections["training"][0]["image"])) as picture:
         assert picture.info["observations"] == FINDINGS[13]  # No Finding, its other observation, is not explained
-        maps = np.asarray(picture).reshape(24, 3, 32)
-    assert (maps.max(axis=(0, 2)) == 255).all()
+        assert (np.asarray(picture).reshape(24, 3, 32).max(axis=(0, 2)) == 255).all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,25 +33,16 @@ def ground_truth(tmp_path: Path) -> GroundTruth:
     return GroundTruth(path, tmp_path)
 
 
-def _item(ground_truth: GroundTruth, patient: str = "patient1", **maps: torch.Tensor) -> dict[str, Any]:
+def _scores(ground_truth: GroundTruth, values: torch.Tensor, share: float) -> pd.DataFrame:
+    scorer = LocalizationScorer(ground_truth, {"consensus": "map"}, [share], ground_truth.dataset_dir / "scores.csv")
     target = torch.zeros(14)
     target[[EDEMA, finding_index("Pneumonia")]] = 1.0
-    path = str(ground_truth.dataset_dir / patient / "a.png")
-    full = {name: torch.zeros(14, SIZE, SIZE).index_fill(0, torch.tensor(EDEMA), 1) * maps[name] for name in maps}
-    return {"image": MetaTensor(torch.zeros(1, SIZE, SIZE), meta={"filename_or_obj": path}), "label": target, **full}
-
-
-def _table(handler: Any, *items: dict[str, Any]) -> pd.DataFrame:
+    meta = {"filename_or_obj": str(ground_truth.dataset_dir / "patient1" / "a.png")}
+    item = {"image": MetaTensor(torch.zeros(1, SIZE, SIZE), meta=meta), "label": target}
     engine = Engine(lambda _engine, batch: batch)
-    handler.attach(engine)
-    engine.run([list(items)])
-    return pd.read_csv(handler.path)
-
-
-def _scores(ground_truth: GroundTruth, values: torch.Tensor, share: float) -> pd.DataFrame:
-    path = ground_truth.dataset_dir / "localization.csv"
-    scorer = LocalizationScorer(ground_truth, {"consensus": "consensus"}, [share], path)
-    return _table(scorer, _item(ground_truth, consensus=values)).set_index("source")
+    scorer.attach(engine)
+    engine.run([[{**item, "map": torch.zeros(14, SIZE, SIZE).index_fill(0, torch.tensor(EDEMA), 1) * values}]])
+    return pd.read_csv(scorer.path, index_col="source")
 
 
 def test_a_map_is_scored_beside_chance_and_the_location_prior(ground_truth: GroundTruth) -> None:
@@ -71,9 +61,8 @@ def test_a_map_is_scored_beside_chance_and_the_location_prior(ground_truth: Grou
 
 def test_the_location_prior_does_not_know_the_patients_other_images(ground_truth: GroundTruth) -> None:
     """At a share of a half it is the upper half, although another image of the patient has Edema below."""
-    assert _scores(ground_truth, torch.ones(SIZE, SIZE), 0.5).loc["location_prior", "iou"] == pytest.approx(
-        1 / 3, abs=0.01
-    )
+    found = _scores(ground_truth, torch.ones(SIZE, SIZE), 0.5).loc["location_prior", "iou"]
+    assert found == pytest.approx(1 / 3, abs=0.01)
 
 
 def test_a_finding_of_one_patient_has_no_location_prior(tmp_path: Path) -> None:

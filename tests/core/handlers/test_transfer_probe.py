@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from monai.data import DataLoader, Dataset
-from monai.engines import SupervisedEvaluator
+from monai.data import Dataset
 from torch import nn
 
-from doll_monai.handlers.training_state import BestModelSaver
-from doll_monai.handlers.transfer_probe import TransferProbe, fit_linear_probe, last_convolution
+from doll_monai.handlers.transfer_probe import TransferProbe, fit_linear_probe
 from doll_monai.utils.errors import InputError
 
 
@@ -39,9 +35,8 @@ def _images(count: int, seed: int) -> Dataset:
     images = []
     for number in range(count):
         label = torch.zeros(1, 16, 16)
-        row, column = (int(value) for value in torch.randint(0, 4, (2,), generator=generator))
-        if number < count - 1:
-            label[:, 2 * row : 2 * row + 8, 2 * column : 2 * column + 8] = 1
+        row, column = (2 * torch.randint(0, 4, (2,), generator=generator)).tolist()
+        label[:, row : row + 8, column : column + 8] = number < count - 1
         images.append({"image": 0.2 * torch.rand(1, 16, 16, generator=generator) + label, "label": label})
     return Dataset(images)
 
@@ -67,31 +62,10 @@ def test_the_score_is_the_same_again_and_the_network_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), random)
 
 
-def test_an_image_without_foreground_counts_one_if_nothing_is_predicted() -> None:
-    empty = Dataset([{"image": torch.zeros(1, 16, 16), "label": torch.zeros(1, 16, 16)}])
-    assert TransferProbe(Features(5.0), _images(5, 0), empty).score() == 1.0
-    whole = Dataset([{"image": torch.ones(1, 16, 16), "label": torch.zeros(1, 16, 16)}])
-    assert TransferProbe(Features(5.0), _images(5, 0), whole).score() == 0.0
-
-
-def test_the_checkpoint_that_transfers_best_is_kept(tmp_path: Path) -> None:
-    """Good features in the second epoch, worse ones later: the second epoch's weights stay."""
-    network = Features(0.0)
-    evaluator = SupervisedEvaluator(
-        device=torch.device("cpu"),
-        val_data_loader=DataLoader(_images(2, 2), batch_size=2),
-        network=network,
-        key_val_metric={"transfer_iou": _probe(network)},
-        val_handlers=[BestModelSaver(str(tmp_path / "model.pt"), network)],
-    )
-    scores = []
-    for epoch, signal in enumerate([0.0, 5.0, 0.1], start=1):
-        network.signal.data.fill_(signal)
-        evaluator.run(epoch)  # as MONAI's ValidationHandler does
-        scores.append(evaluator.state.metrics["transfer_iou"])
-    assert scores[1] > max(scores[0], scores[2])
-    assert evaluator.state.best_metric == scores[1]
-    assert float(torch.load(tmp_path / "model.pt", weights_only=True)["signal"]) == 5.0
+@pytest.mark.parametrize(("gray", "expected"), [(0.0, 1.0), (1.0, 0.0)])
+def test_an_image_without_foreground_counts_one_if_nothing_is_predicted(gray: float, expected: float) -> None:
+    image = Dataset([{"image": torch.full((1, 16, 16), gray), "label": torch.zeros(1, 16, 16)}])
+    assert TransferProbe(Features(5.0), _images(5, 0), image).score() == expected
 
 
 def test_probe_is_logistic_regression() -> None:
@@ -108,13 +82,10 @@ def test_probe_is_logistic_regression() -> None:
     torch.testing.assert_close(error.mean(0), torch.zeros(2), atol=1e-4, rtol=0)
 
 
-def test_the_last_convolution_is_the_one_declared_last() -> None:
-    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU()), nn.Linear(3, 4))
-    assert last_convolution(network) is network[1][0]
-    with pytest.raises(InputError, match="no 2-D convolution"):
-        last_convolution(nn.Linear(2, 2))
-
-
-def test_a_probe_without_images_is_refused() -> None:
-    with pytest.raises(InputError, match="'training' and 'validation'"):
-        TransferProbe(Features(1.0), _images(2, 0), Dataset([]))
+@pytest.mark.parametrize(
+    ("network", "validation", "words"),
+    [(Features(1.0), Dataset([]), "'training' and 'validation'"), (nn.Linear(2, 2), _images(2, 0), "no 2-D conv")],
+)
+def test_a_probe_without_images_or_convolution_is_refused(network: nn.Module, validation: Dataset, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        TransferProbe(network, _images(2, 0), validation)

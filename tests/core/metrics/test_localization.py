@@ -1,11 +1,20 @@
-"""Scores of a map's brightest part, chance and the location prior, against hand-worked cases."""
+"""Scores of a map's brightest part, chance, the location prior and rank correlation, against references."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
-from doll_monai.metrics.localization import LocationPrior, brightest, chance_iou, hit, iou, iou_at_shares
+from doll_monai.metrics.localization import (
+    LocationPrior,
+    brightest,
+    chance_iou,
+    hit,
+    iou,
+    iou_at_shares,
+    rank_correlation,
+)
 
 SIDE = LocationPrior.SIDE
 
@@ -45,13 +54,6 @@ def test_chance_is_the_mean_over_all_places() -> None:
     assert chance_iou(region & False, truth) == 0.0
 
 
-def test_chance_of_a_compact_region_is_above_that_of_scattered_pixels() -> None:
-    square = np.zeros((40, 40), bool)
-    square[5:17, 5:17] = True
-    share = square.mean()
-    assert chance_iou(square, square) > 1.1 * share * share / (2 * share - share * share)
-
-
 def _half(top: bool) -> np.ndarray:
     mask = np.zeros((SIDE, SIDE), bool)
     mask[:, : SIDE // 2] = top
@@ -69,11 +71,16 @@ def test_prior_is_the_mean_of_other_patients() -> None:
         assert found.shape == (30, 50)
         assert found[:, 5] == pytest.approx(upper)
         assert found[:, -5] == pytest.approx(lower)
+    prior.add("a", 3, _half(True))
+    assert prior.map("a", 3, (8, 8)) is None  # this patient alone has the finding
+    assert prior.map("a", 4, (8, 8)) is None
+    assert prior.map("b", 3, (8, 8)) is not None
 
 
-def test_prior_of_a_finding_of_this_patient_alone_is_none() -> None:
-    prior = LocationPrior()
-    prior.add("a", 2, _half(True))
-    assert prior.map("a", 2, (8, 8)) is None
-    assert prior.map("b", 3, (8, 8)) is None
-    assert prior.map("b", 2, (8, 8)) is not None
+def test_rank_correlation_is_scipys_with_ties_and_sees_order_alone() -> None:
+    generator = np.random.default_rng(0)
+    first, second = generator.integers(0, 9, (20, 30)).astype(np.float32), generator.random((20, 30))
+    assert rank_correlation(first, second) == pytest.approx(spearmanr(first.ravel(), second.ravel()).statistic)
+    assert rank_correlation(second, second**3) == pytest.approx(1.0)
+    assert rank_correlation(second, -second) == pytest.approx(-1.0)
+    assert rank_correlation(second, np.ones_like(second)) == 0.0

@@ -14,7 +14,7 @@ from monai.networks.nets import DenseNet, EfficientNetBN, ResNet
 from torch import nn
 
 from doll_monai.findings import finding_index
-from doll_monai.handlers.integrated_gradients import IntegratedGradientsHandler
+from doll_monai.handlers.explanations import IntegratedGradientsHandler
 from doll_tools.evaluate.randomized import RandomizedExplainer, randomize
 
 EDEMA = finding_index("Edema")

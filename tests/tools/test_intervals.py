@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from doll_monai.metrics.intervals import crossed_interval
+from doll_tools.intervals import crossed_interval
 
 
 def _crossed(values: list[list[float]], **arguments: int) -> tuple[float, float, float]:
@@ -27,10 +27,7 @@ def test_interval_is_that_of_all_possible_draws() -> None:
     ]
     mean, low, high = _crossed(values.tolist(), resamples=40000)
     assert mean == pytest.approx(values.mean())
-    assert (low, high) == pytest.approx(
-        tuple(np.quantile(draws, [0.025, 0.975], method="inverted_cdf")),
-        abs=0.03,
-    )
+    assert [low, high] == pytest.approx(np.quantile(draws, [0.025, 0.975], method="inverted_cdf"), abs=0.03)
 
 
 def test_without_seeds_it_is_scipys_bootstrap_of_patients() -> None:
@@ -42,12 +39,6 @@ def test_without_seeds_it_is_scipys_bootstrap_of_patients() -> None:
     for seeds in (None, np.zeros(30)):
         mean, low, high = crossed_interval(values, patients, seeds, 20000)
         assert (mean, low, high) == pytest.approx((values.mean(), expected.low, expected.high), abs=0.01)
-
-
-def test_interval_of_independent_values_is_that_of_the_normal_distribution() -> None:
-    values = np.random.default_rng(0).normal(2.0, 1.0, 400)
-    _, low, high = crossed_interval(values, range(400), seed=1)
-    assert (high - low) / 2 == pytest.approx(1.96 * values.std() / 20, rel=0.08)
 
 
 def test_rows_of_one_patient_count_as_one() -> None:
@@ -71,16 +62,12 @@ def test_mean_is_over_rows_not_patients_and_empty_values_are_left_out() -> None:
     assert crossed_interval([1.0, 1.0, 1.0, 0.0, math.nan], list("aaabb")) == (0.75, 0.0, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("values", "mean"),
-    [([], math.nan), ([math.nan], math.nan), ([0.5, 0.7], 0.6)],
-)
+@pytest.mark.parametrize(("values", "mean"), [([], math.nan), ([math.nan], math.nan), ([0.5, 0.7], 0.6)])
 def test_one_patient_gives_no_interval(values: list[float], mean: float) -> None:
     found = crossed_interval(values, ["a"] * len(values), range(len(values)))
     assert found == pytest.approx((mean, math.nan, math.nan), nan_ok=True)
 
 
 def test_the_seed_decides_the_draws() -> None:
-    values = np.arange(20.0) % 7
-    assert crossed_interval(values, range(20), seed=3) == crossed_interval(values, range(20), seed=3)
-    assert crossed_interval(values, range(20), seed=3) != crossed_interval(values, range(20), seed=4)
+    first, same, other = (crossed_interval(np.arange(20.0) % 7, range(20), seed=seed) for seed in (3, 3, 4))
+    assert first == same != other

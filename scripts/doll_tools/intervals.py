@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-LEVEL = 0.95
 RESAMPLES = 2000
 Interval = tuple[float, float, float]
 """Mean, lower end, upper end."""
@@ -31,22 +31,16 @@ def crossed_interval(
     Returns:
         mean, lower and upper end; all NaN without a value, the ends NaN with a single patient.
     """
-    rows = np.asarray(values, dtype=float)
-    kept = ~np.isnan(rows)
-    if not kept.any():
-        return float("nan"), float("nan"), float("nan")
-    rows, mean = rows[kept], float(rows[kept].mean())
-    labels = (np.zeros(len(kept)) if seeds is None else np.asarray(seeds), np.asarray(patients))
-    codes = tuple(np.unique(label[kept], return_inverse=True)[1] for label in labels)
-    sums, counts = (np.zeros([int(code.max()) + 1 for code in codes]) for _ in range(2))
-    np.add.at(sums, codes, rows)
-    np.add.at(counts, codes, 1)
-    if sums.shape[1] < 2:
-        return mean, float("nan"), float("nan")
+    rows = pd.Series(np.asarray(values, dtype=float))
+    cells = rows.groupby([np.zeros(len(rows)) if seeds is None else np.asarray(seeds), np.asarray(patients)])
+    table = cells.agg(["sum", "count"])
+    table = table[table["count"] > 0].unstack(fill_value=0)
+    if table.empty or table["sum"].shape[1] < 2:
+        return float(rows.mean()), float("nan"), float("nan")
     generator = np.random.default_rng(seed)
     by_seed, by_patient = (
-        generator.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float) for count in sums.shape
+        generator.multinomial(count, np.full(count, 1 / count), size=resamples) for count in table["sum"].shape
     )
-    total, number = (((by_seed @ table) * by_patient).sum(axis=1) for table in (sums, counts))
-    low, high = np.quantile(total[number > 0] / number[number > 0], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return mean, float(low), float(high)
+    total, number = (((by_seed @ table[of].to_numpy(float)) * by_patient).sum(axis=1) for of in ("sum", "count"))
+    low, high = np.quantile(total[number > 0] / number[number > 0], [0.025, 0.975])
+    return float(rows.mean()), float(low), float(high)
