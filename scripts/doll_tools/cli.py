@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import fire
+from fire.decorators import SetParseFns
 
 from doll_monai.utils.errors import INTERRUPTED, TRACEBACK_VARIABLE, InputError, sentence_of
 from doll_monai.utils.progress import Bar
@@ -65,17 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
         return 130
-    except InputError as error:
-        return _fail(error, str(error))
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in ("doll_monai", "doll_tools"):
-            raise
-        return _fail(error, f'{error.name} is not installed; pip install "doll-monai[tools]" has what doll needs.')
     except Exception as error:
         sentence = sentence_of(error)
+        package = error.name if isinstance(error, ModuleNotFoundError) and error.name else "doll_tools"
+        if package.split(".")[0] not in ("doll_monai", "doll_tools"):
+            sentence = f'{package} is not installed; pip install "doll-monai[tools]" has what doll needs.'
         if sentence is None:
             raise
-        return _fail(error, sentence)
+        if os.environ.get(TRACEBACK_VARIABLE) == "1":
+            traceback.print_exception(error)
+        Bar.close_all()
+        print(f"Error: {sentence}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -83,25 +85,15 @@ def _run(function: Callable[..., Any], name: str, arguments: list[str]) -> None:
     """Call the function with options as ``fire`` reads them; one that it does not have is refused before it runs."""
     parameters = inspect.signature(function).parameters
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    for argument in [] if takes_any else arguments:
-        option = argument.removeprefix("--").partition("=")[0].replace("-", "_")
-        if (
-            argument.startswith("--")
-            and option not in {*parameters, "help"}
-            and option.removeprefix("no") not in parameters
-        ):
-            known = ", ".join(f"--{parameter}" for parameter in parameters)
-            raise InputError(f"doll {name} has no option --{option}; there are: {known}.")
+    known = {*parameters, *(f"no{parameter}" for parameter in parameters), "help"}
+    for option in (word[2:].partition("=")[0].replace("-", "_") for word in arguments if word.startswith("--")):
+        if option not in known and not takes_any:
+            options = ", ".join(f"--{parameter}" for parameter in parameters)
+            raise InputError(f"doll {name} has no option --{option}; there are: {options}.")
+    texts = [option for option in parameters.values() if option.annotation in ("str", "str | None")]
+    SetParseFns(**{option.name: str for option in texts})(function)  # a folder may be called 2023
     asked = "--help" in arguments  # which a function that takes any option would take as its own
     fire.Fire(function, command=["--", "--help"] if asked else arguments, name=f"doll {name}")
-
-
-def _fail(error: BaseException, sentence: str) -> int:
-    if os.environ.get(TRACEBACK_VARIABLE) == "1":
-        traceback.print_exception(error)
-    Bar.close_all()
-    print(f"Error: {sentence}", file=sys.stderr)
-    return 1
 
 
 def _help(words: Sequence[str]) -> int:

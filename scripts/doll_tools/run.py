@@ -7,7 +7,6 @@ Example:
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -58,13 +57,14 @@ def run(
         mlruns: folder of MLflow's database and artifacts; the checkout's mlruns, or mlruns here, by default.
         quiet: show no progress.
     """
-    folder, images, masks = (Path(str(path)).resolve() for path in (output, chexpert, task_data))
-    values = read_preset(str(preset))
-    stages = Plan(folder, images, str(task), masks, values).stages()
-    runner = Runner(folder, path_argument(mlruns) or _mlruns(), quiet=quiet)
+    folder, images, masks = (Path(path).resolve() for path in (output, chexpert, task_data))
+    values = read_preset(preset)
+    stages = Plan(folder, images, task, masks, values).stages()
+    checkout = bundles_folder().parent / "mlruns"
+    store = path_argument(mlruns) or (checkout if checkout.is_dir() else Path("mlruns").resolve())
+    runner = Runner(folder, store, quiet=quiet)
     settings = describe(images, task, masks, preset, values, runner.tracking_uri)
     print(f"Computing on {settings['device']}.")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     page, done = folder / "report.html", list[dict[str, Any]]()
     about = f"{opening(page)}\n\n{fact_list(pipeline_facts(settings))}"
 
@@ -98,14 +98,14 @@ def demo(output: str = "output/demo", task: str = "lungs", mlruns: str | None = 
         mlruns: as for doll run.
         quiet: show no progress.
     """
-    folder = Path(str(output)).resolve()
+    folder = Path(output).resolve()
     images, masks = folder.parent / "phantom", folder.parent / "phantom_task"
     for path, count, seed in ((images, 600, 0), (masks, 120, 1)):
         if not (path / "train.csv").is_file():
             write_dataset(path, count=count, seed=seed, size=256)
     run(str(images), str(masks), str(folder), task, "demo", mlruns, quiet)
     print(f"Open {folder / 'report.html'}; to segment your own radiographs with what it learnt from drawn ones:")
-    print(f"  doll segment IMAGES --task {task} --run {shlex.quote(str(output))} --output MASKS")
+    print(f"  doll segment IMAGES --task {task} --run {shlex.quote(output)} --output MASKS")
 
 
 def segment(
@@ -121,30 +121,23 @@ def segment(
         checkpoint: a model.pt of the bundle's own network instead.
         values: any value of the bundle, such as image_size.
     """
-    bundle = bundles_folder() / find_task(str(task)).bundle
+    bundle = bundles_folder() / find_task(task).bundle
     configs = [bundle / "configs" / "inference.json"]
     model = path_argument(checkpoint)
     if run is not None:
-        folder = Path(str(run)).resolve()
+        folder = Path(run).resolve()
         settings = read_json_object(folder / "pipeline.json", "give --run the folder that doll run wrote")
         configs.append(folder / "configs" / "task_network.json")
-        model = model or folder / str(task) / "adapter" / "model.pt"
+        model = model or folder / task / "adapter" / "model.pt"
         values = {"image_size": settings["image_size"], **values}
     if model is None:
         raise InputError("Give --run, the folder of a finished doll run, or --checkpoint, a model.pt.")
     if not model.is_file():
         raise InputError(f"The checkpoint {model} does not exist; was the run made with --task {task}?")
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    folders = {"dataset_dir": Path(str(images)).resolve(), "output_dir": Path(str(output)).resolve()}
+    folders = {"dataset_dir": Path(images).resolve(), "output_dir": Path(output).resolve()}
     command = bundle_run(configs, bundle, **folders, checkpoint=model, **given)
     print(shlex.join(command), flush=True)
-    status = subprocess.run([sys.executable, *command[1:]], check=False).returncode
-    if status:
+    if status := subprocess.run([sys.executable, *command[1:]], check=False).returncode:
         raise SystemExit(status)  # the bundle has said why
     print(f"Masks and overlays: {output}")
-
-
-def _mlruns() -> Path:
-    """The checkout's folder of runs, or one here where the package is installed."""
-    checkout = bundles_folder().parent / "mlruns"
-    return checkout if checkout.is_dir() else Path("mlruns").resolve()

@@ -15,15 +15,12 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from doll_monai.utils.errors import InputError
 
-WORKFLOWS = (
-    *(("train",), ("train", "evaluate"), ("train", "multi_gpu_train"), ("inference",)),
-    ("inference", "evaluate"),
-)
+WORKFLOWS = ("train", "train,evaluate", "train,multi_gpu_train", "inference", "inference,evaluate")
 """Configurations that are run together, where a bundle has them."""
 PROGRAMS = ("imports", "initialize", "run", "finalize")
 """Ids that MONAI looks for by itself."""
 LOCATOR = ComponentLocator()
-WANTED = {bool: "true or false, not", int: "a whole number, not", float: "a number, not", str: "a text, not"}
+WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 class UnknownValueError(InputError):
@@ -47,11 +44,10 @@ def check(
     configs = Path(bundle) / "configs"
     if not (configs / "metadata.json").is_file():
         raise InputError(f"{bundle} is no bundle: it has no configs/metadata.json.")
-    workflows = [[str(configs / f"{name}.json") for name in names] for names in WORKFLOWS]
+    workflows = [[str(configs / f"{name}.json") for name in names.split(",")] for names in WORKFLOWS]
     workflows = [files for files in workflows if all(map(os.path.isfile, files))]
     if config_file is not None:
         workflows = [config_file.split(",") if isinstance(config_file, str) else list(config_file)]
-        values.setdefault("bundle_root", bundle)
     elif (configs / "train.json").is_file():
         workflows.remove([str(configs / "inference.json"), str(configs / "evaluate.json")])
     unknown: list[UnknownValueError] = []
@@ -70,32 +66,22 @@ def _check_files(files: Sequence[str], given: Mapping[str, Any], tracking: str |
         if not os.path.isfile(file):
             raise InputError(f"The configuration file {file} does not exist.")
     settings: Any = DEFAULT_EXP_MGMT_SETTINGS.get(str(tracking)) or ConfigParser.load_config_files(tracking or {})
-    tracked = settings.get("configs", {})
     contents = [ConfigParser.load_config_file(file) for file in files]
     naming = [text for content in [*contents, given] for text in _texts(content)]
     for number, added in enumerate([*contents[1:], given], start=1):
-        parser = ConfigParser({**tracked, **ConfigParser.load_config_files(list(files[:number]))})
+        parser = ConfigParser({**settings.get("configs", {}), **ConfigParser.load_config_files(list(files[:number]))})
         check_values(parser, added, naming, " and ".join(Path(file).name for file in files[:number]))
     parser.update(dict(given))
     for name, value in _walk(parser.get()):
-        if isinstance(value, dict) and "_target_" in value:
-            for argument in value:
-                _check_argument(name, value, argument)
-    loads = any("load_weights(" in text and "@checkpoint" in text for text in _texts(parser.get()))
-    if loads and not {"checkpoint", "bundle_root"}.isdisjoint(given):
-        path = parser.get_parsed_content("checkpoint")
-        if not os.path.isfile(path):
-            raise InputError(f"The checkpoint {path} does not exist; give --checkpoint, or train one first.")
+        for argument in value if isinstance(value, dict) and "_target_" in value else ():
+            _check_argument(name, value, argument)
 
 
 def check_values(parser: ConfigParser, given: Mapping[str, Any], naming: Iterable[str], where: str) -> None:
-    """Check values that replace those of a configuration, or are added to it.
+    """Check values that replace those of a configuration, called ``where`` in the ``InputError``, or are added to it.
 
     A new value must be an argument that its component takes, an entry of a table of free names, or named as ``@id`` by
-    one of the texts ``naming``. ``where`` is what the configuration is called in an error.
-
-    Raises:
-        InputError: for the first value that is not known, or is of another kind.
+    one of the texts ``naming``.
     """
     named = [f"{reference}::" for text in naming for reference in ReferenceResolver.match_refs_pattern(text)]
     for key, value in given.items():
@@ -123,10 +109,12 @@ def _check_argument(name: str, component: Mapping[str, Any], argument: str) -> N
         raise InputError(f"There is no '{target}' to be found; correct its name, or install the package that has it.")
     if argument in ConfigComponent.non_arg_keys:
         return
-    parameters = inspect.signature(found).parameters
-    any_name = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    if argument not in parameters and not any_name:
-        raise InputError(f"{target} ('{name}') takes no '{argument}'.{_near(argument, parameters)}")
+    signature = inspect.signature(found)
+    try:
+        signature.bind_partial(**{argument: None})
+    except TypeError as error:
+        near = _near(argument, signature.parameters)
+        raise InputError(f"{target} ('{name}') takes no '{argument}'.{near}") from error
 
 
 def _check_kind(name: str, known: Any, value: Any) -> None:
@@ -136,20 +124,21 @@ def _check_kind(name: str, known: Any, value: Any) -> None:
     """
     if known is None or _is_reference(known) or _is_reference(value):
         return
-    number = isinstance(value, int) and not isinstance(value, bool)
     right = {
         bool: str(value).lower() in ("true", "false"),
-        int: number,
-        float: number or isinstance(value, (float, dict)),
+        int: type(value) is int,
+        float: type(value) in (int, float, dict),
         str: isinstance(value, (str, os.PathLike, dict)),
     }.get(type(known), not isinstance(value, (bool, str)))
-    if isinstance(known, list) and known and all(isinstance(item, (int, float)) for item in known):
-        right = isinstance(value, (list, tuple)) and [isinstance(item, (int, float)) for item in value] == [True] * len(
-            known
-        )
+    if isinstance(known, list) and known and all(_is_number(item) for item in known):
+        right = isinstance(value, (list, tuple)) and list(map(_is_number, value)) == [True] * len(known)
     if not right:
-        wanted = WANTED.get(type(known), "a list or block of the configuration, not")
-        raise InputError(f"The value '{name}' is {known!r}; it must be {wanted} {value!r}.")
+        wanted = WANTED.get(type(known), "a list or block of the configuration")
+        raise InputError(f"The value '{name}' is {known!r}; it must be {wanted}, not {value!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
 
 
 def _walk(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,18 +25,11 @@ _AGAIN = "download CheXlocalize again"
 
 
 def ground_truth_files(folder: Path, images: Sequence[str]) -> tuple[dict[str, bytes], list[Count]]:
-    """CheXlocalize's ground truth as ``GroundTruth`` reads it.
+    """CheXlocalize's ground truth of images, as ``GroundTruth`` reads it, and how much there is.
 
-    Args:
-        folder: the folder of CheXlocalize's JSON files, or the one above it.
-        images: paths of the images that are used; CheXlocalize's names are the last three parts of a path.
-
-    Returns:
-        ``truth.json``, the masks that are not empty, of validation and test in one; ``points.csv``, the points as boxes
-        without extent, which ``GroundTruth`` draws as one pixel; and how many there are.
-
-    Raises:
-        InputError: when there is no file of masks, one is no such JSON, or a point lies outside its image.
+    ``folder`` has its JSON files, or a folder CheXlocalize with them. ``truth.json`` has the masks that are not empty,
+    of validation and test in one; ``points.csv`` the points, as boxes without extent. ``InputError`` when there is no
+    file of masks, one is no such JSON, or a point lies outside its image.
     """
     places = [place / name for place in (folder, folder / "CheXlocalize") for name in MASKS]
     places = [path for path in places if path.is_file()]
@@ -59,33 +52,30 @@ def ground_truth_files(folder: Path, images: Sequence[str]) -> tuple[dict[str, b
     files = {"truth.json": (json.dumps(masks) + "\n").encode()}
     points = places[0].with_name(POINTS)
     if points.is_file():
-        rows = _points(points, used, sizes)
+        rows = list(_points(points, used, sizes))
         files["points.csv"] = csv_file(("Path", "finding", *BOX), rows)
         counts.append(Count("points in images that are used", len(rows)))
     return files, counts
 
 
-def _points(path: Path, used: Mapping[str, str], sizes: Mapping[str, Sequence[int]]) -> list[tuple[object, ...]]:
+def _points(
+    path: Path, used: Mapping[str, str], sizes: Mapping[str, Sequence[int]]
+) -> Iterator[tuple[str, str, str, str, int, int]]:
     """The points as rows of boxes without extent, in fractions of the image; ``sizes`` are (H, W)."""
-    rows: list[tuple[object, ...]] = []
     for image, findings in read_json_object(path, _AGAIN).items():
         if image not in used or image not in sizes:
             continue
-        if not isinstance(findings, Mapping):
-            raise InputError(f"{path}: {image} has no points by finding; {_AGAIN}.")
         height, width = sizes[image]
-        for name, points in findings.items():
-            if name == "img_size":
-                continue
+        for name in [name for name in findings if name != "img_size"]:
             try:
                 finding = FINDINGS[_channel(name)]
-                fractions = [(float(x) / width, float(y) / height) for x, y in points]
+                fractions = [(float(x) / width, float(y) / height) for x, y in findings[name]]
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(f"{path}, {image}: '{name}' is no known finding, or its points are none.") from error
             if not all(0 <= x < 1 and 0 <= y < 1 for x, y in fractions):
                 raise InputError(f"{path}, {image}: a point of {name} lies outside the image, {width} x {height}.")
-            rows += [(used[image], finding, f"{x:.6f}", f"{y:.6f}", 0, 0) for x, y in fractions]
-    return rows
+            for x, y in fractions:
+                yield used[image], finding, f"{x:.6f}", f"{y:.6f}", 0, 0
 
 
 def _channel(name: str) -> int:

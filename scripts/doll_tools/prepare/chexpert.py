@@ -25,16 +25,14 @@ from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command,
 from doll_tools.prepare.sections import in_several_pools
 
 PATH, VIEW = "Path", "Frontal/Lateral"
-TABLES = {"train.csv": "training", "valid.csv": "test"}
-CHEXLOCALIZE_TABLES = {"val_labels.csv": "validation", "test_labels.csv": "test"}
-"""Tables and the sections of their images; validation images of CheXpert come from ``train.csv``."""
-PUBLISHED: dict[str, tuple[int | None, ...]] = {
-    "train.csv": (223414, 191027, 64540),
-    "valid.csv": (234, 202, 200),
-    "val_labels.csv": (234, 202, 200),
-    "test_labels.csv": (668, None, 500),
+TABLES: dict[str, tuple[str, tuple[int | None, ...]]] = {
+    "train.csv": ("training", (223414, 191027, 64540)),
+    "valid.csv": ("test", (234, 202, 200)),
+    "val_labels.csv": ("validation", (234, 202, 200)),
+    "test_labels.csv": ("test", (668, None, 500)),
 }
-"""Images, frontal images and patients of each table; the number of frontal test images was not found published."""
+"""CheXpert's and CheXlocalize's tables: the section of the images; published numbers of images, frontal ones (not found
+for the test set) and patients."""
 LOOKED_FOR = 200
 """Images that are looked for, to know where the others are."""
 
@@ -58,27 +56,25 @@ def prepare_chexpert(dataset_dir: str, chexlocalize: str | None = None, patient_
         dataset_dir: folder with train.csv and valid.csv, with the four batches of the full set, or CheXlocalize's.
         chexlocalize: folder of gt_segmentations_val.json and gt_segmentations_test.json; truth.json and, where there
             are points, points.csv are written beside dataset.json.
-        patient_overlap: error, or drop: drop the rows of train.csv whose patient is in valid.csv too.
+        patient_overlap: error, or drop: of a patient in two tables only the test images are kept.
     """
     if patient_overlap not in ("error", "drop"):
         raise InputError(f"patient_overlap is '{patient_overlap}'; it must be error or drop.")
-    folder, tables = Path(dataset_dir), TABLES
-    if any((folder / name).is_file() for name in CHEXLOCALIZE_TABLES) and _table(folder, "train.csv") is None:
-        tables = {name: pool for name, pool in CHEXLOCALIZE_TABLES.items() if (folder / name).is_file()}
+    folder = Path(dataset_dir)
+    localized = [name for name in ("val_labels.csv", "test_labels.csv") if (folder / name).is_file()]
     images: list[Radiograph] = []
     counts: list[Count] = []
-    for name, pool in tables.items():
-        found, numbers = read_chexpert(folder, name, pool)
-        images, counts = images + found, counts + numbers
-    if tables is TABLES:
-        shared = in_several_pools([image.patient for image in images], [image.pool for image in images])
-        if shared and patient_overlap == "error":
-            raise InputError(
-                f"{len(shared)} patients are both in train.csv and valid.csv of {folder}, such as {shared[0]}; correct "
-                "the files, or use patient_overlap=drop to drop their rows of train.csv."
-            )
-        dropped = set(shared)
-        images = [image for image in images if image.pool == "test" or image.patient not in dropped]
+    for name in localized if localized and _table(folder, "train.csv") is None else ("train.csv", "valid.csv"):
+        found, numbers = read_chexpert(folder, name)
+        images += found
+        counts += numbers
+    shared = set(in_several_pools([image.patient for image in images], [image.pool for image in images]))
+    if shared and patient_overlap == "error":
+        raise InputError(
+            f"{len(shared)} patients are in two tables of {folder}, such as {min(shared)}; correct the files, or use "
+            "patient_overlap=drop to keep their test images alone."
+        )
+    images = [image for image in images if image.pool == "test" or image.patient not in shared]
     files: dict[str, bytes] = {}
     if chexlocalize is not None:
         files, places = ground_truth_files(Path(chexlocalize), [image.image for image in images])
@@ -86,19 +82,14 @@ def prepare_chexpert(dataset_dir: str, chexlocalize: str | None = None, patient_
     return Prepared(folder.resolve().name, folder, images, counts, files=files)
 
 
-def read_chexpert(folder: Path, name: str, pool: str | None = None) -> tuple[list[Radiograph], list[Count]]:
-    """Frontal images of one of CheXpert's tables.
+def read_chexpert(folder: Path, name: str) -> tuple[list[Radiograph], list[Count]]:
+    """Frontal images of one of CheXpert's tables, by its name.
 
     Where a table has no column of views, the test images' for instance, the file's name says frontal or lateral.
-    Published numbers are given where the paths are CheXpert's own: other data sets may have its layout.
-
-    Args:
-        folder: the data set's folder.
-        name: the table's name.
-        pool: section of its images.
 
     Returns:
-        the images; and numbers of images, frontal images and patients, the first and last with the lateral ones.
+        the images; and numbers of images, frontal images and patients, beside the published ones where the paths are
+        CheXpert's own.
 
     Raises:
         InputError: when the table, a column or all images are missing, a cell is wrong, or no row is frontal.
@@ -106,11 +97,12 @@ def read_chexpert(folder: Path, name: str, pool: str | None = None) -> tuple[lis
     csv = _table(folder, name)
     if csv is None:
         raise InputError(f"{folder / name} does not exist; dataset_dir must be the folder with CheXpert's CSV files.")
-    rows: list[str] = []
+    pool, published = TABLES[name]
+    paths: list[str] = []
     images: list[Radiograph] = []
     for line, row in read_table(csv, [PATH, *FINDINGS]):
         where = f"{csv}, line {line}"
-        rows.append(row[PATH])
+        paths.append(row[PATH])
         view = _view(row)
         if view not in ("Frontal", "Lateral"):
             raise InputError(f"{where}: {VIEW} is '{view}'; it must be Frontal or Lateral.")
@@ -123,10 +115,11 @@ def read_chexpert(folder: Path, name: str, pool: str | None = None) -> tuple[lis
         values = [raw_label(row[finding], f"{where}: {finding}") for finding in FINDINGS]
         images.append(Radiograph(path, patient, pool, values, where=where))
     if not images:
-        raise InputError(f"{csv} has no frontal image (and {len(rows)} lateral); only frontal images are used.")
-    found = (len(rows), len(images), len(set(map(patient_of, rows))))
-    published = PUBLISHED.get(name) if rows[0].startswith("CheXpert-v1.0") else None
-    kinds = zip(("images", "frontal images", "patients"), found, published or (None,) * 3, strict=True)
+        raise InputError(f"{csv} has no frontal image (and {len(paths)} lateral); only frontal images are used.")
+    found = (len(paths), len(images), len(set(map(patient_of, paths))))
+    if not paths[0].startswith("CheXpert-v1.0"):
+        published = (None, None, None)
+    kinds = zip(("images", "frontal images", "patients"), found, published, strict=True)
     places = _below_dataset([image.image for image in images], folder, csv)
     return (
         [image._replace(image=place) for image, place in zip(images, places, strict=True)],
@@ -157,33 +150,28 @@ def _table(folder: Path, name: str) -> Path | None:
 def _below_dataset(paths: list[str], folder: Path, csv: Path) -> list[str]:
     """Paths of a table relative to the data set's folder.
 
-    The first path that exists decides for all: it is taken as it is when it exists, else without its first component
-    (``CheXpert-v1.0-small/``), else with ``val`` for ``valid``. Where there are batches, each is looked for in them.
+    The first of these that fits one of the first paths is taken for all: as they are, without their first component
+    (``CheXpert-v1.0-small/``), with ``val`` for ``valid``, with both; below the batch of the patient or of ``valid``.
     """
+    batches = {entry.name: batch.name for batch in _batches(folder) for entry in os.scandir(batch) if entry.is_dir()}
+
+    def moved(path: str, strip: int, valid: str) -> str:
+        return "/".join(valid if part == "valid" else part for part in PurePosixPath(path).parts[strip:])
+
+    def in_batch(path: str) -> str:
+        parts = PurePosixPath(path).parts
+        at = next((at for at, part in enumerate(parts) if part in batches), None)
+        return path if at is None else "/".join((batches[parts[at]], *parts[at:]))
+
     first = PurePosixPath(paths[0]).parts[0]
-
-    def moved(path: str, strip: bool, rename: bool) -> str:
-        parts = PurePosixPath(path).parts[int(strip) :]
-        return "/".join("val" if rename and part == "valid" else part for part in parts)
-
-    for path, strip, rename in product(paths[:LOOKED_FOR], (False, True), (False, True)):
-        if (place := moved(path, strip, rename)) and os.path.exists(folder / place):
-            break
-    else:
-        places = {entry.name: batch.name for batch in _batches(folder) for entry in os.scandir(batch) if entry.is_dir()}
-        if places:
-            return [_in_batches(path, places) for path in paths]
-        raise InputError(
-            f"The first frontal images of {csv} do not exist below {folder}, with or without '{first}': {paths[0]}."
-        )
-    for path in paths if strip else ():
-        if PurePosixPath(path).parts[0] != first:
-            raise InputError(f"{csv}: the path '{path}' does not start with '{first}' as the first one does.")
-    return [moved(path, strip, rename) for path in paths]
-
-
-def _in_batches(path: str, places: Mapping[str, str]) -> str:
-    """A path as the batch of its patient or of ``valid`` has it; one that is in none as the table has it."""
-    parts = PurePosixPath(path).parts
-    index = next((index for index, part in enumerate(parts) if part in places), None)
-    return path if index is None else "/".join((places[parts[index]], *parts[index:]))
+    for strip, valid in product((0, 1), ("valid", "val")):
+        if any(os.path.isfile(folder / moved(path, strip, valid)) for path in paths[:LOOKED_FOR]):
+            for path in paths if strip else ():
+                if PurePosixPath(path).parts[0] != first:
+                    raise InputError(f"{csv}: the path '{path}' does not start with '{first}' as the first one does.")
+            return [moved(path, strip, valid) for path in paths]
+    if batches:
+        return [in_batch(path) for path in paths]
+    raise InputError(
+        f"The first frontal images of {csv} do not exist below {folder}, with or without '{first}': {paths[0]}."
+    )

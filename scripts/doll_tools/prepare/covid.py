@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.folder import files_by_name
-from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command
+from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command, join_masks
 from doll_tools.prepare.sections import in_several_pools
 
 GROUPS = ("COVID-19", "Non-COVID", "Normal")
@@ -28,9 +28,7 @@ _QATA = {"Train Set": ("training", 7145), "Test Set": ("test", 2113)}
 
 
 @command
-def prepare_covid(
-    dataset_dir: str, classes: str | tuple[str, ...] = "infection", groups: str | tuple[str, ...] | None = None
-) -> Prepared:
+def prepare_covid(dataset_dir: str, classes: str = "infection", groups: str | None = None) -> Prepared:
     """COVID-QU-Ex or QaTa-COV19-v2; which of the two it is, the folders say. The owner's split stays.
 
     Example: doll prepare covid --dataset_dir QaTa-COV19 --output output/covid --training 5 --validation 10
@@ -55,7 +53,7 @@ def prepare_covid(
             f"{folder} has neither '{part}/{part}/Train/{GROUPS[0]}/images' (COVID-QU-Ex) nor 'Train Set/Images' "
             "(QaTa-COV19-v2); dataset_dir must be the folder to which the set was unpacked."
         )
-    return _qu_ex(folder, root, wanted, _chosen(groups or tuple(_PUBLISHED[wanted[0]]), GROUPS, "groups"))
+    return _qu_ex(folder, root, wanted, _chosen(groups or ",".join(_PUBLISHED[wanted[0]]), GROUPS, "groups"))
 
 
 def _qu_ex(folder: Path, root: str, classes: list[str], groups: list[str]) -> Prepared:
@@ -63,53 +61,52 @@ def _qu_ex(folder: Path, root: str, classes: list[str], groups: list[str]) -> Pr
     missing: list[str] = []
     counts = dict.fromkeys(groups, 0)
     for (split, pool), group in product(POOLS.items(), groups):
-        place = f"{root}/{split}/{group}"
-        if not (folder / place / "images").is_dir():
-            missing.append(f"The folder {folder / place / 'images'} does not exist.")
-            continue
-        images = files_by_name(folder, f"{place}/images")
+        images = files_by_name(folder, f"{root}/{split}/{group}/images")
+        places = {name: f"{root}/{split}/{group}/{MASKS[name]}" for name in classes}
+        joined, lost = join_masks(
+            images,
+            {place: files_by_name(folder, place) if (folder / place).is_dir() else {} for place in places.values()},
+            {name: [place] for name, place in places.items()},
+            pool,
+            optional=() if group == "COVID-19" else [places.get("infection", "")],
+        )
         counts[group] += len(images)
-        masks = {name: f"{place}/{MASKS[name]}" for name in classes}
-        files = {name: files_by_name(folder, mask) if (folder / mask).is_dir() else {} for name, mask in masks.items()}
-        needed = [name for name in classes if name == "lungs" or group == "COVID-19"]
-        for key, path in images.items():
-            if lost := [name for name in needed if key not in files[name]]:
-                missing.append(f"The image {folder / path} has no mask in {folder / masks[lost[0]]}.")
-                continue
-            own = {name: [there[key]] if key in there else [] for name, there in files.items()}
-            found.append(Radiograph(path, path, pool, masks=own))
+        found += joined
+        missing += lost
     published = _PUBLISHED[classes[0]]
     numbers = [Count(f"{group}, images", counts[group], published.get(group)) for group in groups]
     return Prepared("COVID-QU-Ex", folder, found, numbers, classes, missing=missing)
 
 
 def _qata(folder: Path, root: str) -> Prepared:
-    found, missing, counts = [], [], []
+    found: list[Radiograph] = []
+    missing: list[str] = []
+    counts: list[Count] = []
     for split, (pool, published) in _QATA.items():
         images, masks = (files_by_name(folder, f"{root}/{split}/{name}") for name in ("Images", "Ground-truths"))
         counts += [Count(f"{split}, images", len(images), published), Count(f"{split}, masks", len(masks), published)]
-        for key, path in images.items():
-            if key in masks:
-                patient = key.partition("_")[0] if key.startswith("sub-S") else key
-                found.append(Radiograph(path, patient, pool, masks={"infection": [masks[key]]}))
-            else:
-                missing.append(f"The image {folder / path} has no mask in Ground-truths.")
-        missing += [
-            f"The mask {folder / masks[key]} has no image in Images." for key in sorted(masks.keys() - images.keys())
-        ]
+        joined, lost = join_masks(
+            images, {"Ground-truths": masks}, {"infection": ["Ground-truths"]}, pool, _qata_patient
+        )
+        found += joined
+        missing += [*lost, *(f"The mask {masks[key]} has no image in Images." for key in sorted(masks.keys() - images))]
     shared = in_several_pools([image.patient for image in found], [image.pool for image in found])
     notes = [f"{len(shared)} patients are in both sets of the owner, such as {shared[0]}."] if shared else []
     return Prepared("QaTa-COV19-v2", folder, found, counts, ["infection"], notes, missing)
+
+
+def _qata_patient(image: str) -> str:
+    name = PurePosixPath(image).stem
+    return name.partition("_")[0] if name.startswith("sub-S") else name
 
 
 def _first(folder: Path, places: Sequence[str], inside: str) -> str | None:
     return next((place for place in places if (folder / place / inside).is_dir()), None)
 
 
-def _chosen(names: str | Sequence[str], known: Sequence[str], what: str) -> list[str]:
+def _chosen(names: str, known: Sequence[str], what: str) -> list[str]:
     """Names out of the known ones, in their order."""
-    wanted = {name.strip() for name in (names.split(",") if isinstance(names, str) else names)}
-    unknown = sorted(wanted - set(known))
-    if unknown or not wanted:
+    wanted = {name.strip() for name in names.split(",")}
+    if unknown := sorted(wanted - set(known)):
         raise InputError(f"{what} has '{', '.join(unknown)}'; it must be of {', '.join(known)}, separated by commas.")
     return [name for name in known if name in wanted]

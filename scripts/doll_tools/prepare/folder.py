@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from doll_monai.data.datalist import IMAGE_SUFFIXES, relative_path
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.masks import parse_classes
-from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command, enter, walk
+from doll_tools.prepare.preparation import Count, Prepared, command, find_files, join_masks
 from doll_tools.prepare.tables import find_findings
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif")
@@ -19,7 +19,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif")
 def prepare_folder(
     dataset_dir: str,
     csv: str | None = None,
-    masks: str | tuple[str, ...] | None = None,
+    masks: str | None = None,
     images: str = ".",
     image: str = "image",
     patient: str | None = None,
@@ -53,35 +53,17 @@ def prepare_folder(
 
 
 def files_by_name(folder: Path, inside: str, suffixes: Sequence[str] = PICTURES) -> dict[str, str]:
-    """Files of a folder and of those below it, by name.
-
-    Args:
-        folder: the data set's folder.
-        inside: the folder in it.
-        suffixes: how the files' names end.
-
-    Returns:
-        path without suffix and ``mask``, relative to the inner folder, to path relative to the outer one.
-
-    Raises:
-        InputError: when there is no such folder, or two files have the same name.
-    """
+    """Files of a folder, by their path without suffix and ``mask``; see ``find_files``."""
     if not (folder / inside).is_dir():
         raise InputError(f"The folder {folder / inside} does not exist; give the folder that holds the files.")
-    files: dict[str, str] = {}
-    for path in walk(folder / inside):
-        suffix = max((end for end in suffixes if path.name.lower().endswith(end)), key=len, default=None)
-        if suffix is not None:
-            key = path.with_name(path.name[: -len(suffix)])
-            enter(files, _without(("mask",), key), (PurePosixPath(inside) / path).as_posix(), folder)
-    return files
+    ends = "|".join(map(re.escape, suffixes))
+    return find_files(folder, f"{_name_without('mask')}(?:{ends})", inside)
 
 
-def _without(words: Sequence[str], key: PurePosixPath) -> str:
-    """A path without words at the beginning or end of its name, with ``_`` or ``-`` between."""
-    any_word = "|".join(map(re.escape, words))
-    name = re.sub(rf"^({any_word})[_-]|[_-]({any_word})$", "", key.name, flags=re.IGNORECASE)
-    return (key.parent / name).as_posix()
+def _name_without(*words: str) -> str:
+    """A pattern whose groups are a path without words before or behind its name, with ``_`` or ``-`` between."""
+    word = "|".join(map(re.escape, words))
+    return f"((?:.*/)?)(?:(?:{word})[_-])?([^/]+?)(?:[_-](?:{word}))?"
 
 
 def _find_masks(
@@ -94,45 +76,34 @@ def _find_masks(
     radiographs = {key: path for key, path in files_by_name(folder, place, IMAGE_SUFFIXES).items() if path not in taken}
     masks = {}
     for source, files in named.items():
-        words = [Path(source).name, *(channel for channel, group in classes.items() if source in group)]
+        words = [Path(source).name, *(name for name, group in classes.items() if source in group)]
         masks[source] = _of_images(files, radiographs, words)
-    found, missing, bare = [], [], 0
-    for key, path in radiographs.items():
-        absent = [source for source, files in masks.items() if key not in files]
-        if len(absent) == len(sources):
-            bare += 1
-        elif absent and not empty_if_absent:
-            missing.append(f"The image {folder / path} has no mask in {folder / absent[0]}.")
-        else:
-            own = {
-                name: [masks[source][key] for source in group if key in masks[source]]
-                for name, group in classes.items()
-            }
-            found.append(Radiograph(path, _patient(path, patient), masks=own))
+    drawn = radiographs.keys() & {key for files in masks.values() for key in files}
+    found, missing = join_masks(
+        {key: path for key, path in radiographs.items() if key in drawn},
+        masks,
+        classes,
+        patient=lambda path: _patient(path, patient),
+        optional=masks if empty_if_absent else (),
+    )
     if not found:
         raise InputError(f"No image of {folder / images} has masks in {', '.join(sources)}; names must be the same.")
     lonely = sum(len(named[source]) - len(files) for source, files in masks.items())
-    return Prepared(
-        folder.resolve().name,
-        folder,
-        found,
-        counts=[
-            Count("images", len(radiographs)),
-            Count("images with masks", len(found)),
-            *(Count(f"masks in {source}", len(files)) for source, files in named.items()),
-        ],
-        classes=list(classes),
-        notes=[f"{bare} images without any mask left out."] * bool(bare)
-        + [f"{lonely} masks belong to no image."] * bool(lonely),
-        missing=missing,
-    )
+    counts = [Count("images", len(radiographs)), Count("images with masks", len(found))]
+    counts += [Count(f"masks in {source}", len(files)) for source, files in named.items()]
+    notes = [
+        f"{len(radiographs) - len(drawn)} images without any mask left out.",
+        f"{lonely} masks belong to no image.",
+    ]
+    return Prepared(folder.resolve().name, folder, found, counts, list(classes), notes, missing)
 
 
 def _of_images(files: Mapping[str, str], images: Mapping[str, str], words: Sequence[str]) -> dict[str, str]:
     """Masks by the key of their image: the image of the same name, else of the name without class or folder."""
     found = {key: path for key, path in files.items() if key in images}
     for key, path in files.items():
-        other = _without(words, PurePosixPath(key))
+        match = re.fullmatch(_name_without(*words), key, re.IGNORECASE)
+        other = "".join(match.groups()) if match else key
         if key in images or other not in images:
             continue
         if other in found:
@@ -142,10 +113,12 @@ def _of_images(files: Mapping[str, str], images: Mapping[str, str], words: Seque
 
 
 def _patient(image: str, pattern: str | None) -> str:
+    if pattern is None:
+        return image
     try:
-        match = re.search(pattern, image) if pattern is not None else None
+        match = re.search(pattern, image)
     except re.error as error:
         raise InputError(f"The expression '{pattern}' for patients cannot be read: {error}.") from error
-    if pattern is not None and match is None:
+    if match is None:
         raise InputError(f"The expression '{pattern}' for patients finds nothing in {image}; change one of them.")
-    return match.group() if match else image
+    return match.group()

@@ -7,18 +7,16 @@ Montgomery has ``MontgomerySet/CXR_png`` with ``ManualMask/leftMask`` and ``righ
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command, enter, walk
+from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command, find_files, join_masks
 
 SETS = {"MCUCXR": ("Montgomery", 138, 138), "CHNCXR": ("Shenzhen", 662, 566)}
 """Beginning of the file names: name, images, images with masks."""
 
-_NAME = re.compile(r"((MCUCXR|CHNCXR)_\d{4}_[01])(_mask)?\.png", re.IGNORECASE)
-_SIDES = ("leftMask", "rightMask")
+_NAME = r"((?:MCUCXR|CHNCXR)_\d{4}_[01])(?:_mask)?\.png"
+_ONE_LUNG, _BOTH_LUNGS = ("leftMask", "rightMask"), "(?!leftMask/|rightMask/)[^/]*mask[^/]*"
 
 
 @command
@@ -34,23 +32,17 @@ def prepare_lungs(dataset_dir: str) -> Prepared:
         dataset_dir: folder above MontgomerySet, ChinaSet_AllFiles and Shenzhen's masks.
     """
     folder = Path(dataset_dir)
-    images: dict[str, str] = {}
-    masks: dict[str, dict[str, str]] = defaultdict(dict)
-    for path in walk(folder):
-        match, inside = _NAME.fullmatch(path.name), path.parent.name
-        if match and "mask" in inside.lower():
-            enter(masks[match[1].upper()], inside if inside in _SIDES else "both", str(path), folder)
-        elif match and inside == "CXR_png":
-            enter(images, match[1].upper(), str(path), folder)
-    found, missing = [], []
-    for name, image in images.items():
-        sides = masks.get(name, {})
-        absent = [side for side in _SIDES if side not in sides]
-        if "both" in sides or not absent:
-            lungs = [sides["both"]] if "both" in sides else [sides[side] for side in _SIDES]
-            found.append(Radiograph(image, name, masks={"lungs": lungs}))
-        elif sides:
-            missing.append(f"The mask {folder / next(iter(sides.values()))} has none of the other lung in {absent[0]}.")
+    places = ("CXR_png", *_ONE_LUNG, _BOTH_LUNGS)
+    images, left, right, both = (find_files(folder, f"(?:.*/)?{place}/{_NAME}") for place in places)
+    left, right = ({name: path for name, path in side.items() if name not in both} for side in (left, right))
+    found: list[Radiograph] = []
+    missing: list[str] = []
+    for masks in ({"mask": both}, {"leftMask": left, "rightMask": right}):
+        drawn = images.keys() & {name for files in masks.values() for name in files}
+        own = {name: images[name] for name in sorted(drawn)}
+        joined, lost = join_masks(own, masks, {"lungs": list(masks)}, patient=_name)
+        found += joined
+        missing += lost
     if not found:
         raise InputError(
             f"{folder} has no image in a folder CXR_png with its mask in a folder leftMask, rightMask, mask or masks; "
@@ -60,8 +52,12 @@ def prepare_lungs(dataset_dir: str) -> Prepared:
     for prefix, (name, published, annotated) in SETS.items():
         if there := sum(image.startswith(prefix) for image in images):
             names.append(name)
-            drawn = sum(image.patient.startswith(prefix) for image in found)
-            counts += [Count(f"{name}, images", there, published), Count(f"{name}, with masks", drawn, annotated)]
+            annotations = sum(image.patient.startswith(prefix) for image in found)
+            counts += [Count(f"{name}, images", there, published), Count(f"{name}, with masks", annotations, annotated)]
     bare = len(images) - len(found) - len(missing)
     notes = [f"{bare} images without masks left out."] if bare else []
     return Prepared(f"Lungs of {' and '.join(names)}", folder, found, counts, ["lungs"], notes, missing)
+
+
+def _name(image: str) -> str:
+    return PurePosixPath(image).stem.upper()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import ImageOps
@@ -17,39 +17,28 @@ PATIENT_COLUMN = "patient"
 _LARGEST = {"|b1": 1, "|u1": 255, "<u2": 65535, ">u2": 65535, "<i4": 65535}
 
 
-def parse_classes(classes: str | Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+def parse_classes(classes: str | Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Classes, in the order of the label's channels, and the columns or folders of masks whose union each is.
 
-    Args:
-        classes: ``lungs=right_lung+left_lung,heart=heart``, or a sequence of such parts (``fire`` makes a
-            tuple of some), or a mapping. ``heart`` alone is ``heart=heart``.
-
-    Raises:
-        InputError: when a part cannot be read or a class occurs twice.
+    Of ``lungs=right_lung+left_lung,heart``, or a sequence of such parts; ``heart`` alone is ``heart=heart``. An
+    ``InputError`` when a part cannot be read or a class occurs twice.
     """
-    if isinstance(classes, Mapping):
-        classes = [f"{name}={'+'.join(columns)}" for name, columns in classes.items()]
-    parts = classes.split(",") if isinstance(classes, str) else classes
-    if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
-        raise InputError(f"The classes {classes} cannot be read; write name=column+column,name=column.")
     result: dict[str, tuple[str, ...]] = {}
-    for part in parts:
-        name, equals, right = (piece.strip() for piece in part.partition("="))
+    for part in classes if isinstance(classes, (list, tuple)) else str(classes).split(","):
+        name, equals, right = (piece.strip() for piece in str(part).partition("="))
         columns = tuple(column.strip() for column in (right if equals else name).split("+"))
         if not name or not all(columns) or "=" in right or (not equals and len(columns) > 1):
             raise InputError(f"The class '{part}' cannot be read; write name=column or name=column+column.")
         if name in result:
             raise InputError(f"The class '{name}' occurs twice; join its columns with +.")
         result[name] = columns
-    if not result:
-        raise InputError("There is no class; write name=column+column,name=column.")
     return result
 
 
 def label_array(
     image: str | os.PathLike[str],
     size: tuple[int, int],
-    masks: Mapping[str, Sequence[str | os.PathLike[str]]],
+    masks: Sequence[Sequence[str | os.PathLike[str]]],
     enlarge: int = 1,
 ) -> np.ndarray:
     """Label of one image.
@@ -57,19 +46,18 @@ def label_array(
     Args:
         image: the image, for errors.
         size: its (W, H).
-        masks: class to the picture files whose union it is; no file is an empty mask.
-        enlarge: a mask that is so many times smaller than its image, a whole number, has each pixel repeated.
+        masks: for each class the picture files whose union it is; no file is an empty mask.
+        enlarge: how many times smaller than its image a mask may be, whose pixels are repeated then.
 
     Returns:
-        (W, H, 1, C) uint8, 0 or 1: ``LoadImage(ensure_channel_first=True)`` turns such a file into (C, W, H, 1),
-        with the axes in which it loads the image, (1, W, H).
+        (W, H, 1, C) uint8, 0 or 1, as in label files.
 
     Raises:
         InputError: when a mask is missing, unreadable or of another size than the image.
     """
     width, height = size
     label = np.zeros((width, height, 1, len(masks)), dtype=np.uint8)
-    for channel, files in enumerate(masks.values()):
+    for channel, files in enumerate(masks):
         for file in files:
             mask = read_mask(file)
             if enlarge > 1 and mask.shape == (height / enlarge, width / enlarge):
@@ -77,7 +65,7 @@ def label_array(
             if mask.shape != (height, width):
                 found = f"{mask.shape[1]} x {mask.shape[0]}"
                 raise InputError(f"the mask {file} has {found} pixels, its image {image} {width} x {height}.")
-            label[:, :, 0, channel] |= mask.T.astype(np.uint8)
+            label[:, :, 0, channel] |= mask.T
     return label
 
 
@@ -100,8 +88,7 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
     except Exception as error:  # Pillow's plug-ins raise whatever a damaged file makes them stumble over
         raise InputError(f"{path} cannot be read as a picture.") from error
     if values.ndim == 3:
-        colors = values.shape[2] - (values.shape[2] in (2, 4))
-        values = values[:, :, :colors].max(axis=2)
+        values = values[:, :, : values.shape[2] - (values.shape[2] in (2, 4))].max(axis=2)
     if values.dtype.str not in _LARGEST:
         raise InputError(f"the mask {path} has values of type {values.dtype}; save it with 8 or 16 bit.")
     highest, half = int(values.max()), _LARGEST[values.dtype.str] // 2

@@ -14,11 +14,12 @@ from doll_monai.data.datalist import read_table
 from doll_monai.data.ground_truth import BOX
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command, csv_file, walk
+from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command, csv_file, find_files
 from doll_tools.prepare.sections import in_several_pools
 
 TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
-LISTS = {"training": "train_val_list.txt", "test": "test_list.txt"}
+LISTS = {"train_val_list.txt": ("training", 86524), "test_list.txt": ("test", 25596)}
+"""Lists of images: their section, and the published number."""
 BOXES = "BBox_List_2017.csv"
 SIDE = 1024
 """Width and height in pixels of the grid of images and boxes."""
@@ -41,7 +42,6 @@ FOUND: dict[str, tuple[int, tuple[str, ...]]] = {
 }
 """Findings as NIH spells them: images of each in the first edition of the table, and the observations that it makes
 positive, of which a box localizes the first."""
-_AGAIN = "download both lists again"
 MENTIONED = {observation for _, observations in FOUND.values() for observation in observations}
 """Observations that NIH knows; the others are blank."""
 
@@ -65,10 +65,7 @@ def prepare_nih(dataset_dir: str) -> Prepared:
         raise InputError(
             f"{folder} has no {TABLES[0]}; dataset_dir must be the folder with the tables of ChestX-ray14."
         )
-    inside = sorted(path for path in folder.glob("images*") if path.is_dir())
-    places = {
-        name.name: f"{path.name}/{name}" for path in inside for name in walk(path) if name.suffix.lower() == ".png"
-    }
+    places = find_files(folder, r"images[^/]*/(?:.*/)?([^/]+\.png)")
     pool_of = _pools(folder)
     images, missing, pools, patients = [], [], [], []
     found: Counter[str] = Counter()
@@ -78,33 +75,31 @@ def prepare_nih(dataset_dir: str) -> Prepared:
         patients.append(patient)
         found.update(row["Finding Labels"].split("|"))
         pools.append(pool_of.get(name))
-        if name in places:
-            images.append(Radiograph(places[name], patient, pools[-1], values, where=where))
+        if path := places.get(name.upper()):
+            images.append(Radiograph(path, patient, pools[-1], values, where=where))
         else:
             missing.append(f"The image {name} of {table.name} is in no folder images*.")
     if not images:
         raise InputError(f"No image of {table} is in a folder images* of {folder}; unpack the archives there.")
     if shared := in_several_pools(patients, pools):
-        raise InputError(f"{' and '.join(LISTS.values())} of {folder} share patients, such as {shared[0]}; {_AGAIN}.")
+        raise InputError(f"The two lists of {folder} share patients, such as {shared[0]}; download both again.")
     files, boxes = _boxes(folder, {Path(image.image).name: image.image for image in images})
     counts = [
         Count("images in the table", len(pools), 112120),
         Count("images on disk", len(places), 112120),
         Count("patients", len(set(patients)), 30805),
-        Count("train_val_list.txt", pools.count("training"), 86524),
-        Count("test_list.txt", pools.count("test"), 25596),
+        *(Count(name, pools.count(pool), number) for name, (pool, number) in LISTS.items()),
         *(Count(finding, found[finding], number) for finding, (number, _) in FOUND.items()),
         *boxes,
     ]
-    notes = [] if pool_of else [f"Without {' and '.join(LISTS.values())} all images are split by patient."]
+    notes = [] if pool_of else [f"Without {' and '.join(LISTS)} all images are split by patient."]
     return Prepared("NIH ChestX-ray14", folder, images, counts, notes=notes, missing=missing, files=files)
 
 
 def nih_labels(findings: str, where: str) -> list[float | None]:
     """The 14 raw labels, in the order of ``FINDINGS``, of an image with ``Effusion|Mass`` for instance.
 
-    Raises:
-        InputError: when a finding is unknown, or ``No Finding`` stands beside another.
+    ``InputError`` when a finding is unknown, or ``No Finding`` stands beside another.
     """
     names = set(findings.split("|"))
     if unknown := sorted(names - set(FOUND)):
@@ -117,18 +112,18 @@ def nih_labels(findings: str, where: str) -> list[float | None]:
 
 def _pools(folder: Path) -> dict[str, str]:
     """File name to NIH's own section, empty without NIH's lists."""
-    there = [name for name in LISTS.values() if (folder / name).is_file()]
-    if not there:
-        return {}
+    there = [name for name in LISTS if (folder / name).is_file()]
     if len(there) == 1:
         raise InputError(
             f"{folder} has {there[0]} alone of NIH's two lists, so its test images are not known; add the other one, "
             "or take this one away for a split of your own."
         )
-    training, test = ((folder / name).read_text(encoding="utf-8").split() for name in LISTS.values())
-    if shared := set(training).intersection(test):
-        raise InputError(f"{' and '.join(there)} of {folder} share images, such as {min(shared)}; {_AGAIN}.")
-    return dict.fromkeys(training, "training") | dict.fromkeys(test, "test")
+    pools: dict[str, str] = {}
+    for name in there:
+        for image in (folder / name).read_text(encoding="utf-8").split():
+            if pools.setdefault(image, LISTS[name][0]) != LISTS[name][0]:
+                raise InputError(f"The two lists of {folder} share images, such as {image}; download both again.")
+    return pools
 
 
 def _boxes(folder: Path, images: Mapping[str, str]) -> tuple[dict[str, bytes], list[Count]]:

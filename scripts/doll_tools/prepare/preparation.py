@@ -1,4 +1,4 @@
-"""What all preparations share: their options, counts, sections, reading every file once, and what they write.
+"""What all preparations share: options, counts, sections, reading every file once, and what is written.
 
 A data set's own module finds its images and masks (``Prepared``); nothing of the data set is copied or changed.
 """
@@ -10,12 +10,11 @@ import functools
 import inspect
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from doll_monai.data.datalist import SECTIONS, write_datalist
 from doll_monai.data.label_files import label_file
@@ -27,10 +26,6 @@ from doll_monai.utils.progress import Bar
 from doll_tools.prepare.masks import label_array
 from doll_tools.prepare.sections import VALIDATION_SHARE, choose_sections
 
-SHOWN_DEFECTS = 20
-LOOKED_FOR = 5000
-"""Images up to which all are looked for before ``dataset.json`` is written; of more, every 100th."""
-
 OPTIONS = """
     output: folder for what is written: dataset.json and, with masks, labels/; or, to classify, the .json file.
     training: number of images for training; all that remain by default.
@@ -41,11 +36,11 @@ OPTIONS = """
     check: read every image and mask, report, write nothing.
     quiet: show no progress.
 """
-"""Help of the options that every preparation has."""
+"""Help of the options that every preparation has, those of ``finish``."""
 
 
 class Count(NamedTuple):
-    """How many of one thing a data set has, and how many its owner published, if that is known."""
+    """How many of one thing a data set has, and how many its owner published."""
 
     what: str
     found: int
@@ -102,28 +97,23 @@ class Prepared:
 
 def command(find: Callable[..., Prepared]) -> Callable[..., None]:
     """Make a command of the function that looks through a data set: with the options of ``finish``, and their help."""
-    own = inspect.signature(find).parameters
-    output, *shared = list(inspect.signature(finish).parameters.values())[1:]
-    needed = [option for option in own.values() if option.default is option.empty]
-    other = [option for option in own.values() if option.default is not option.empty]
-    signature = inspect.Signature([*needed, output, *other, *shared])
-    texts = {name for name, option in own.items() if str(option.annotation).startswith("str")}
+    own = inspect.signature(find)
+    shared = list(inspect.signature(finish).parameters.values())[1:]
+    names = {option.name for option in shared}
 
     @functools.wraps(find)
     def program(*args: Any, **options: Any) -> None:
-        given = signature.bind(*args, **options).arguments
-        for name in texts & given.keys():  # fire reads a folder that is called 2023 as a number
-            given[name] = str(given[name]) if isinstance(given[name], (int, float)) else given[name]
-        prepared = find(**{name: value for name, value in given.items() if name in own})
-        finish(prepared, **{name: value for name, value in given.items() if name not in own})
+        prepared = find(*args, **{name: value for name, value in options.items() if name not in names})
+        finish(prepared, **{name: value for name, value in options.items() if name in names})
 
-    program.__signature__ = signature  # type: ignore[attr-defined]
+    program.__signature__ = own.replace(parameters=[*own.parameters.values(), *shared])  # type: ignore[attr-defined]
     program.__doc__ = inspect.cleandoc(find.__doc__ or "") + OPTIONS
     return program
 
 
 def finish(
     prepared: Prepared,
+    *,
     output: str | None = None,
     training: int | None = None,
     validation: int | None = None,
@@ -156,44 +146,91 @@ def finish(
     )
     chosen = [(image, section) for image, section in zip(prepared.images, split, strict=True) if section is not None]
     _print_sections(prepared, chosen)
-    bar = Bar(chosen, name="masks" if prepared.classes else "images", quiet=quiet or not (check or prepared.classes))
-    if check:
-        _check(prepared, bar)
-        return
-    if output is None:
+    if not check and output is None:
         raise InputError("Give output, the folder for dataset.json, or --check to write nothing.")
-    path = Path(str(output))
-    path = path if path.suffix == ".json" else path / "dataset.json"
-    if not prepared.classes:
-        _look_for_some(prepared, chosen)
     sections: dict[str, list[dict]] = {section: [] for section in SECTIONS}
-    files = dict(prepared.files)
-    for image, section in bar:
-        record: dict[str, Any] = {"image": image.image, "label": list(image.values)}
+    files, wrong = dict(prepared.files), list(prepared.missing)
+    reads = check or bool(prepared.classes)
+    for image, section in Bar(chosen, name="masks" if prepared.classes else "images", quiet=quiet or not reads):
+        label: Any = _label_path(image) if prepared.classes else list(image.values)
+        try:
+            content = _read(image, prepared, reads)
+        except InputError as error:
+            wrong.append(f"{image.where}: {error}" if image.where else str(error))
+            if not check:
+                raise InputError(wrong[-1]) from error
+            continue
         if prepared.classes:
-            record["label"] = _label_path(image)
-            files[record["label"]] = label_file(*_read(image, prepared))
-        sections[section].append(record)
+            files[label] = content
+        sections[section].append({"image": image.image, "label": label})
+    if check or output is None:
+        _report(wrong, len(chosen) + len(prepared.missing))
+        return
+    path = Path(output)
+    path = path if path.suffix == ".json" else path / "dataset.json"
     for name, content in files.items():
         write_atomic(path.parent / name, content)
-    labels: Any = dict(enumerate(prepared.classes)) if prepared.classes else CHANNEL_DEF
+    labels = dict[Any, str](enumerate(prepared.classes)) or CHANNEL_DEF
     write_datalist(path, sections, name=prepared.name, labels=labels)
     print(*(path.parent / name for name in prepared.files), path, sep="\n")
 
 
-def walk(folder: Path) -> Iterator[PurePosixPath]:
-    """Files below a folder, relative to it, without hidden ones and what macOS adds to archives."""
-    for place, folders, names in os.walk(folder):
+def find_files(folder: Path, pattern: str, inside: str = ".") -> dict[str, str]:
+    """Files below a folder ``inside`` the data set's, without hidden ones and what macOS adds to archives.
+
+    Args:
+        folder: the data set's folder.
+        pattern: regular expression of the files' paths below ``inside``, in any case.
+        inside: relative to the data set's folder, or absolute.
+
+    Returns:
+        the pattern's groups together, in upper case, to the path, relative as ``inside`` is.
+
+    Raises:
+        InputError: when two files have the same key.
+    """
+    files: dict[str, str] = {}
+    for place, folders, names in os.walk(folder / inside):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        inside = PurePosixPath(Path(place).relative_to(folder).as_posix())
-        yield from (inside / name for name in sorted(names) if not name.startswith("."))
+        below = PurePosixPath(Path(place).relative_to(folder / inside).as_posix())
+        for path in (below / name for name in sorted(names) if not name.startswith(".")):
+            if match := re.fullmatch(pattern, str(path), re.IGNORECASE):
+                key, found = "".join(match.groups()).upper(), str(PurePosixPath(inside) / path)
+                if key in files:
+                    both = f"{files[key]} and {found}"
+                    raise InputError(f"{folder} has {both}, which are the same by name; keep one of them.")
+                files[key] = found
+    return files
 
 
-def enter(files: dict[str, str], key: str, path: str, folder: Path) -> None:
-    """Note where a file lies; an ``InputError`` where there is another one of the same key."""
-    if key in files:
-        raise InputError(f"{folder} has {files[key]} and {path}, which are the same by name; keep one of them.")
-    files[key] = path
+def join_masks(
+    images: Mapping[str, str],
+    masks: Mapping[str, Mapping[str, str]],
+    classes: Mapping[str, Sequence[str]],
+    pool: str | None = None,
+    patient: Callable[[str], str] = str,
+    optional: Collection[str] = (),
+) -> tuple[list[Radiograph], list[str]]:
+    """Images with the masks of the same key, and a sentence for each image that lacks one.
+
+    Args:
+        images: key to path.
+        masks: source, such as a folder, to key to path.
+        classes: class to the sources whose union it is.
+        pool: the owner's section of the images.
+        patient: gives the patient from an image's path; every image stands alone by default.
+        optional: sources without a mask where there is nothing to mark.
+    """
+    found: list[Radiograph] = []
+    missing: list[str] = []
+    for key, path in images.items():
+        absent = [source for source, files in masks.items() if key not in files and source not in optional]
+        if absent:
+            missing.append(f"The image {path} has no mask in {absent[0]}.")
+        else:
+            own = {name: [masks[at][key] for at in group if key in masks[at]] for name, group in classes.items()}
+            found.append(Radiograph(path, patient(path), pool, masks=own))
+    return found, missing
 
 
 def csv_file(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
@@ -206,8 +243,7 @@ def csv_file(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 def raw_label(cell: str, where: str) -> float | None:
     """A label as CheXpert writes it: 1, 0, -1 (uncertain), or None where the cell is blank (not mentioned).
 
-    Raises:
-        InputError: when it is none of these; ``where`` is file, line and column.
+    ``InputError`` when it is none of these; ``where`` is file, line and column.
     """
     try:
         value = float(cell) if cell else None
@@ -232,48 +268,22 @@ def _refuse_twins(prepared: Prepared) -> None:
             raise InputError(f"{first.image} and {image.image} would have the same label file; rename one of them.")
 
 
-def _read(image: Radiograph, prepared: Prepared) -> tuple[np.ndarray, np.ndarray]:
-    """Read an image to its end: its label, (W, H, 1, C) uint8 with 0 or 1, C is 0 to classify; and its affine."""
-    path = prepared.dataset_dir / image.image
-    try:
-        if not path.is_file():
-            raise InputError(f"The image {path} does not exist; unpack it again or take it out of the table.")
-        pixels: Any = LoadRadiographd("image")({"image": str(path)})["image"]
-        masks = {name: [prepared.dataset_dir / file for file in (image.masks or {})[name]] for name in prepared.classes}
-        return label_array(path, tuple(pixels.shape[1:]), masks, enlarge=prepared.enlarge), pixels.affine.numpy()
-    except InputError as error:
-        raise InputError(f"{image.where}: {error}" if image.where else str(error)) from error
-
-
-def _look_for_some(prepared: Prepared, chosen: Sequence[tuple[Radiograph, str]]) -> None:
-    """Enough of the images must exist to notice a folder that is not unpacked."""
-    looked_for = chosen if len(chosen) <= LOOKED_FOR else chosen[::100]
-    missing = [image.image for image, _ in looked_for if not (prepared.dataset_dir / image.image).is_file()]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of {len(looked_for)} images looked for do not exist below {prepared.dataset_dir}, first: "
-            f"{missing[0]}; unpack them, --check lists all."
-        )
-
-
 def _print_counts(prepared: Prepared) -> None:
     width = max(28, *(len(count.what) for count in prepared.counts), 0)
     print(f"{prepared.name} in {prepared.dataset_dir}\n{'':{width}}{'found':>12}{'published':>12}")
-    different = []
-    for what, found, published in prepared.counts:
-        if published not in (None, found):
-            different.append(f"{what}: {found:,} found, {published:,} published")
-        known = "-" if published is None else f"{published:,}"
-        print(f"{what:{width}}{found:>12,}{known:>12}{'' if published in (None, found) else '  differs'}")
+    different = [count for count in prepared.counts if count.published not in (None, count.found)]
+    for count in prepared.counts:
+        published = "-" if count.published is None else f"{count.published:,}"
+        print(f"{count.what:{width}}{count.found:>12,}{published:>12}{'  differs' if count in different else ''}")
     for note in prepared.notes:
         print(note)
     if prepared.missing:
         print(f"{len(prepared.missing)} images are left out, a file is missing. {prepared.missing[0]}")
     if different:
+        what, found, published = different[0]
         print(
-            f"Warning: {len(different)} of {sum(count.published is not None for count in prepared.counts)} published "
-            f"numbers differ, such as {different[0]}; go on if a part is meant, else look for what was not downloaded "
-            "or unpacked."
+            f"Warning: {len(different)} published numbers differ, such as {what}: {found:,} found, {published:,} "
+            "published; go on if a part is meant, else look for what was not downloaded or unpacked."
         )
 
 
@@ -289,21 +299,23 @@ def _print_sections(prepared: Prepared, chosen: Sequence[tuple[Radiograph, str]]
     print(f"\n{left_out} images left out, more than were asked for.\n" if left_out else "")
 
 
-def _check(prepared: Prepared, chosen: Iterable[tuple[Radiograph, str]]) -> None:
-    """Read all images and masks and report what is wrong with them, a sentence each."""
-    found, images = list(prepared.missing), len(prepared.missing)
-    for image, _ in chosen:
-        images += 1
-        try:
-            _read(image, prepared)
-        except InputError as error:
-            found.append(str(error))
-    for sentence in found[:SHOWN_DEFECTS]:
-        print(sentence)
-    if len(found) > SHOWN_DEFECTS:
-        print(f"... and {len(found) - SHOWN_DEFECTS} more")
-    if found:
+def _read(image: Radiograph, prepared: Prepared, reads: bool) -> bytes:
+    """The content of an image's label file, without channels to classify; empty where the image is only looked for."""
+    path = prepared.dataset_dir / image.image
+    if not os.path.isfile(path):
+        raise InputError(f"The image {path} does not exist; unpack it again or take it out of the table.")
+    if not reads:
+        return b""
+    pixels: Any = LoadRadiographd("image")({"image": str(path)})["image"]
+    masks = [[prepared.dataset_dir / file for file in (image.masks or {})[name]] for name in prepared.classes]
+    return label_file(label_array(path, tuple(pixels.shape[1:]), masks, prepared.enlarge), pixels.affine.numpy())
+
+
+def _report(wrong: Sequence[str], images: int) -> None:
+    """What is wrong with the images that were read, a sentence each."""
+    if wrong:
+        print(*wrong, sep="\n")
         raise InputError(
-            f"{len(found)} of {images} images or their masks are missing or unreadable; see the lines above."
+            f"{len(wrong)} of {images} images or their masks are missing or unreadable; see the lines above."
         )
     print(f"All {images} images and their masks are there and readable; nothing was written.")

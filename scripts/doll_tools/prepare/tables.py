@@ -17,11 +17,7 @@ SECTION_COLUMN = "section"
 
 @command
 def prepare_masks(
-    csv: str,
-    classes: str | tuple[str, ...],
-    image: str = "image",
-    patient: str | None = None,
-    dataset_dir: str | None = None,
+    csv: str, classes: str, image: str = "image", patient: str | None = None, dataset_dir: str | None = None
 ) -> Prepared:
     """Images with hand-drawn masks that a table names: join mask columns to classes, one label file an image.
 
@@ -36,11 +32,11 @@ def prepare_masks(
         dataset_dir: folder to which images and masks are relative; the folder of the table by default.
     """
     groups = parse_classes(classes)
-    wanted = dict.fromkeys(column for group in groups.values() for column in group)
+    columns = dict.fromkeys(column for group in groups.values() for column in group)
     images = []
-    for where, path, person, row in _rows(csv, wanted, image, patient):
-        files = {column: [relative_path(row[column], where)] if row[column] else [] for column in wanted}
-        masks = {name: [file for column in group for file in files[column]] for name, group in groups.items()}
+    for where, path, person, row in _rows(csv, columns, image, patient):
+        files = {column: relative_path(row[column], where) for column in columns if row[column]}
+        masks = {name: [files[column] for column in group if column in files] for name, group in groups.items()}
         images.append(Radiograph(path, person, masks=masks, where=where))
     folder = Path(csv).parent if dataset_dir is None else Path(dataset_dir)
     return Prepared(Path(csv).resolve().parent.name, folder, images, _counts(images), list(groups))
@@ -49,15 +45,14 @@ def prepare_masks(
 def find_findings(dataset_dir: str, csv: str, image: str, patient: str | None) -> Prepared:
     """Images of a table of findings; see ``prepare_folder``."""
     images: list[Radiograph] = []
-    columns: dict[str, int] = {}
+    channels: dict[str, int] = {}
     others: list[str] = []
     for where, path, person, row in _rows(csv, (), image, patient):
-        if not images:
-            columns = _observations(row, csv)
-            used = (image, patient, PATIENT_COLUMN, SECTION_COLUMN)
-            others = [name for name in row if name not in columns and name not in used and name.lower() not in used]
+        channels = channels or _observations(row, csv)
+        used = (*channels, image, patient, PATIENT_COLUMN, SECTION_COLUMN)
+        others = [name for name in row if name not in used and name.lower() not in used]
         values: list[float | None] = [None] * len(FINDINGS)
-        for column, channel in columns.items():
+        for column, channel in channels.items():
             values[channel] = raw_label(row[column], f"{where}: {column}")
         pool = _cell(row, SECTION_COLUMN) or None
         if pool not in (None, *SECTIONS):
@@ -70,7 +65,7 @@ def find_findings(dataset_dir: str, csv: str, image: str, patient: str | None) -
         raise InputError(
             f"{csv}: {len(shared)} patients are in several sections, such as {shared[0]}; keep each in one."
         )
-    notes = [f"Columns passed over: {', '.join(others)}."] if others else []
+    notes = [f"Columns passed over: {', '.join(others) or 'none'}."]
     return Prepared(Path(dataset_dir).resolve().name, Path(dataset_dir), images, _counts(images), notes=notes)
 
 
@@ -97,18 +92,17 @@ def _cell(row: dict[str, str], column: str) -> str | None:
 
 def _observations(columns: Iterable[str], csv: str) -> dict[str, int]:
     """Columns that are named as one of the 14 observations, and its channel."""
-    found: dict[str, int] = {}
+    found: dict[int, str] = {}
     for column in columns:
         try:
-            channel = finding_index(column)
+            first = found.setdefault(finding_index(column), column)
         except KeyError:
             continue
-        if first := [name for name, other in found.items() if other == channel]:
-            raise InputError(f"{csv}: the columns '{first[0]}' and '{column}' are the same observation; keep one.")
-        found[column] = channel
+        if first != column:
+            raise InputError(f"{csv}: the columns '{first}' and '{column}' are the same observation; keep one.")
     if not found:
         raise InputError(f"{csv} has no column of an observation; it may have {', '.join(FINDINGS)}.")
-    return found
+    return {column: channel for channel, column in found.items()}
 
 
 def _counts(images: list[Radiograph]) -> list[Count]:

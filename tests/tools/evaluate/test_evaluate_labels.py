@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A phantom, its datalist, and a committee that learnt nothing."""
     folder = tmp_path_factory.mktemp("data")
     write_dataset(folder, count=40, seed=0, size=64)
-    prepare_chexpert(folder, folder / "dataset.json")
+    prepare_chexpert(folder, output=folder / "dataset.json")
     definition = committee_definition(["resnet10_narrow", "densenet_tiny"])
     (folder / "committee.json").write_text(json.dumps({"network_def": definition}))
     torch.manual_seed(0)
