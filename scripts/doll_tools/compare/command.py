@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.utils.errors import InputError, switch
+from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 from doll_tools.arguments import list_argument, path_argument
 from doll_tools.compare.bundle import TaskBundle
@@ -37,7 +37,6 @@ def compare(
     test_data: str | None = None,
     test_classes: str | Sequence[str] | None = None,
     cell_values: str | None = None,
-    keep_weights: bool | str = False,
     tracking_uri: str | None = None,
     quiet: bool = False,
     **values: Any,
@@ -71,12 +70,10 @@ def compare(
         test_classes: its classes, as in classes; by default those of the task that it has columns of.
         cell_values: JSON file, INITIALIZATION/TUNING (* is anything) to values of those cells alone, such as
             {"*/lora": {"learning_rate": 0.003}}.
-        keep_weights: true: model.pt of finished cells stays.
         tracking_uri: of MLflow; SQLite in output by default.
         quiet: show no progress.
         values: any value of the bundle for all cells, such as learning_rate.
     """
-    keep = switch(keep_weights, "keep_weights")
     counts, names = list_argument(shots), list_argument(tunings)
     size = [] if image_size is None else list_argument(image_size)
     numbers = {"seeds": [seeds], "iterations": [iterations], "batch_size": [batch_size]}
@@ -113,7 +110,7 @@ def compare(
     cells = grid(list(initial), names, counts, seeds)
     whole = Path(str(output)).resolve()
     plan = Plan(whole, str(task or folder.name), setup, data, sections, elsewhere, initial, cells, iterations)
-    print(Comparison(plan, tracking_uri, keep, quiet).run())
+    print(Comparison(plan, tracking_uri, quiet).run())
 
 
 def _elsewhere(folder: Path, classes: str | Sequence[str] | None, known: Sequence[str]) -> ImageTable:

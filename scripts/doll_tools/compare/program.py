@@ -25,7 +25,7 @@ from doll_tools.pipeline.stages import Stage
 
 SETTINGS, PAGE = "settings.json", "comparison.md"
 WEIGHTS = ("training_state.pt", "model.pt")
-"""What of a finished cell is deleted unless it is asked for: a few hundred MB a cell."""
+"""What of a finished cell is deleted: a few hundred MB a cell."""
 
 
 class Comparison:
@@ -35,8 +35,8 @@ class Comparison:
     must be the same. The tables are of all their cells. ``doll compare --help`` says what the arguments are.
     """
 
-    def __init__(self, plan: Plan, tracking_uri: str | None, keep_weights: bool = False, quiet: bool = False) -> None:
-        self.plan, self.output, self.keep_weights = plan, plan.output, keep_weights
+    def __init__(self, plan: Plan, tracking_uri: str | None, quiet: bool = False) -> None:
+        self.plan, self.output = plan, plan.output
         self.tracking_uri, self.quiet = tracking_uri, quiet
         self._scored: dict[str, Cell] = {}
 
@@ -84,20 +84,20 @@ class Comparison:
             return
         folder = self.plan.folder(cell)
         if not (folder / RECORD).is_file():
-            self._finish(cell, folder, self._training, record)
+            self._finish(cell, folder, self._training)
             left = sum(not (self.plan.folder(other) / RECORD).is_file() for other in self.plan.cells)
             each = self._training["seconds"] + record["seconds"]
             print(f"{left} cells left, {each:.0f} s each: about {left * each / 60:.0f} min.", flush=True)
-        for name in () if self.keep_weights else WEIGHTS:
+        for name in WEIGHTS:
             (folder / name).unlink(missing_ok=True)
 
-    def _finish(self, cell: Cell, folder: Path, training: dict[str, Any], scoring: dict[str, Any]) -> None:
+    def _finish(self, cell: Cell, folder: Path, training: dict[str, Any]) -> None:
         """Write a cell's curve and record, the tables, and its scores into its MLflow run."""
         plan, run_id, client = self.plan, training["run_id"], self.runner.client
         trainable, total = count_parameters(plan.bundle.build(cell))
         record = {"task": plan.task, **cell._asdict(), "values": values_of(cell, plan.bundle.cell_values)}
         record |= {"trainable_parameters": trainable, "total_parameters": total, "run_id": run_id}
-        record |= {key: training[key] for key in ("seconds", "command")} | {"scoring_command": scoring["command"]}
+        record |= {key: training[key] for key in ("seconds", "command")}
         # scores on valid images by iteration, as the bundle's validation tracked them
         columns = {}
         for name in ("iou", "dice"):

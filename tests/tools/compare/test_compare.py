@@ -177,7 +177,6 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(
         ({"test_data": "images"}, "has the same content as"),
         ({"learning_rat": 0.1}, "The bundle lung_cxr_segmentation has no value 'learning_rat'"),
         ({"max_epochs": 3}, "The value 'max_epochs' is set for each cell; leave it out."),
-        ({"keep_weights": "perhaps"}, "keep_weights must be true or false, not 'perhaps'."),
         ({"cell_values": "cells.json"}, "cells.json does not exist"),
         ({"cell_values": "network.json"}, "'network_def::network::backbone' cannot be read; write objects of values"),
         ({"pretrained": "network.json"}, "is not a checkpoint that can be read safely"),

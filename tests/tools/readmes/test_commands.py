@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from monai.bundle import ConfigParser, push_to_hf_hub
 from PIL import Image
@@ -65,7 +66,7 @@ WORDS = {
     **dict.fromkeys(("LUNGS", "JSRT"), "output/phantom_task"),
     "COVID": "output/covid",
     **dict.fromkeys(("RESNET", "CLASSIFIER"), MODELS["chexpert_cxr_classification"]),
-    **dict.fromkeys(("COMMITTEE",), "committee/model.pt"),
+    "COMMITTEE": "output/committee/model.pt",
     "PRETRAINED": MODELS["doll_cxr_segmentation"],
 }
 """What the other words in capitals stand for; IMAGES and the JSON files in capitals are there under these names."""
@@ -91,7 +92,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("phantom", "phantom_task", "covid")):
         write_dataset(folder / "output" / name, count=40, seed=seed, size=64)
     table = folder / "output" / "covid" / "index.csv"
-    table.write_text(table.read_text().replace("right_lung,", "infection,", 1))
+    rows = pd.read_csv(table)
+    rows.assign(infection=rows["right_lung"]).to_csv(table, index=False)
     (folder / "IMAGES").mkdir()
     for image in sorted((folder / "output" / "phantom_task" / "train").rglob("*.jpg"))[:3]:
         Image.open(image).save(folder / "IMAGES" / f"{image.parts[-3]}.png")
