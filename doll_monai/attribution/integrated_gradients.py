@@ -110,7 +110,7 @@ def path_gradient(
                     average, taken = nested(group, change[rows, columns].cpu(), n_steps, tolerance, max_steps)
                     steps[rows, columns] = taken.to(steps.device)
                 else:
-                    average = group.average((nodes + 1) / 2, weights / 2)
+                    average = group.average(((nodes + 1) / 2).tolist(), (weights / 2).tolist())
             gradient[rows, columns] = path.back(average, *inputs.shape[2:])
     total = (gradient * (inputs - baseline)).sum(dim=(2, 3))
     error = completeness_error(total, change).masked_fill(~wanted, float("nan"))

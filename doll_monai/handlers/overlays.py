@@ -110,5 +110,5 @@ class OverlaySheet:
 
 def mean_iou(prediction: np.ndarray, label: np.ndarray) -> float:
     """Mean IoU over the channels, without ignored pixels; two empty regions agree. Both (T, W, H), prediction bool."""
-    pair = (torch.as_tensor(mask)[None] for mask in (prediction & (label != IGNORE), label == FOREGROUND))
-    return float(compute_iou(*pair, ignore_empty=False).mean())
+    known = torch.as_tensor(prediction & (label != IGNORE))[None]
+    return float(compute_iou(known, torch.as_tensor(label == FOREGROUND)[None], ignore_empty=False).mean())

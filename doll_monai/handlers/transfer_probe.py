@@ -55,7 +55,8 @@ class TransferProbe:
         """Mean IoU over validation images and classes; an empty mask counts 1 if nothing is predicted, else 0."""
         features, label = self._features(self.training)
         target = F.interpolate(label, size=features.shape[-2:], mode="area")
-        weight, bias = fit_linear_probe(*(values.movedim(1, -1).flatten(0, 2) for values in (features, target)))
+        pixels, targets = (values.movedim(1, -1).flatten(0, 2) for values in (features, target))
+        weight, bias = fit_linear_probe(pixels, targets)
         features, label = self._features(self.validation)
         logits = F.conv2d(features, weight[:, :, None, None], bias)
         logits = F.interpolate(logits, size=label.shape[-2:], mode="bilinear")

@@ -116,7 +116,7 @@ def _row(medians: pd.DataFrame, count: int) -> dict[str, Any]:
     seconds = medians["seconds"].unstack("engine")
     total = seconds.sum()
     return {
-        **(count / total).to_dict(),
+        **{str(engine): count / value for engine, value in total.items()},
         "ratio": float(total["captum"] / total["ours"]),
         "ratio_by_network": (seconds["captum"] / seconds["ours"]).to_dict(),
         "steps": medians["steps"].groupby("engine").mean().to_dict(),

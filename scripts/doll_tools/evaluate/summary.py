@@ -51,8 +51,8 @@ def localization_summary(test: pd.DataFrame, validation: pd.DataFrame | None) ->
     by_observation: dict[str, dict[str, float | int]] = {}
     for name in FINDINGS:
         for source in (CONSENSUS, "gradcam"):
-            iou = chosen[source].query("observation == @name")["iou"] if source in chosen else ()
-            if len(iou):
+            iou = chosen[source].query("observation == @name")["iou"] if source in chosen else None
+            if iou is not None and len(iou):
                 by_observation.setdefault(name, {}).update({source: float(iou.mean()), "pairs": len(iou)})
     return {**figures, "by_observation": by_observation}
 
@@ -70,7 +70,7 @@ def choose_shares(validation: pd.DataFrame) -> dict[str, dict[str, float]]:
         parts = {"": rows, **{str(name): part for name, part in rows.groupby("observation")}}
         enough = {name: part for name, part in parts.items() if not name or pair_count(part) >= MIN_OBSERVATION_PAIRS}
         chosen[str(source)] = {
-            name: float(part.groupby("share")["iou"].mean().idxmax()) for name, part in enough.items()
+            name: float(str(part.groupby("share")["iou"].mean().idxmax())) for name, part in enough.items()
         }
     return chosen
 

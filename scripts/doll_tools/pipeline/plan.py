@@ -174,7 +174,7 @@ class Plan:
         inputs = [*(labels / name for name in ("dataset.json", "labels.csv", "provenance.json")), classifier]
         values = {"dataset_dir": self.chexpert, "label_dir": labels, "classifier": classifier}
         values |= {"ckpt_dir": self.pretrained.parent, **self.preset["pretraining"]}
-        configs = ["train", self._network("pretraining")]
+        configs: list[str | Path] = ["train", self._network("pretraining")]
         return self._bundle_stage("pretrain", PRETRAINING, configs, inputs, [self.pretrained], values)
 
     def _prepare_task(self) -> Stage:
@@ -197,7 +197,7 @@ class Plan:
     def _tune(self, tuning: str) -> list[Stage]:
         """Training and evaluation with an adapter on the pre-trained network, or of everything from scratch."""
         model = self.tuned / tuning / "model.pt"
-        common = {"label_dir": self.output / "task"}
+        common: dict[str, Any] = {"label_dir": self.output / "task"}
         common |= {"network_def__tuning": "full"} if tuning == "scratch" else {}
         start = {"pretrained": self.pretrained} if tuning == "adapter" else {}
         values = {**common, "ckpt_dir": model.parent, **start, **self.preset["fine_tuning"], **self.preset[tuning]}

@@ -280,10 +280,10 @@ def _print_counts(prepared: Prepared) -> None:
     if prepared.missing:
         print(f"{len(prepared.missing)} images are left out, a file is missing. {prepared.missing[0]}")
     if different:
-        what, found, published = different[0]
+        first = different[0]
         print(
-            f"Warning: {len(different)} published numbers differ, such as {what}: {found:,} found, {published:,} "
-            "published; go on if a part is meant, else look for what was not downloaded or unpacked."
+            f"Warning: {len(different)} published numbers differ, such as {first.what}: {first.found:,} found, "
+            f"{first.published:,} published; go on if a part is meant, else look for what was not downloaded or unpacked."
         )
 
 

@@ -131,7 +131,7 @@ def _labels(run: RunFolder) -> Figure:
     """A column an observation, with the maps of the members where the run kept them."""
     labels = Labels(run)
     pairs = scored_pairs(labels)
-    shown = [(row.labeled, row.pair) for row in median_pairs(pairs).itertuples()]
+    shown = list(median_pairs(pairs)[["labeled", "pair"]].itertuples(index=False, name=None))
     maps = [labels.maps(image.image)[1].get(pair.observation) for image, pair in shown]
     kept = any(found is not None for found in maps)
     rows = ["image and ground truth", *(f"map of {name}" for name in labels.members if kept), "DoLL and ground truth"]
