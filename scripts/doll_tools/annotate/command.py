@@ -17,28 +17,13 @@ from urllib.request import url2pathname
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.folder_lock import lock_folder
-from doll_tools.annotate.served import find_bundles
+from doll_tools.annotate.model import find_models
 from doll_tools.folders import bundles_folder
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 ENVIRONMENT = ".venv-label"
-PYTHONS = ((3, 11), (3, 12))
-"""Versions for which everything in the requirements exists."""
-MAIN = '''"""Where MONAI Label looks for the app."""
-
-from doll_tools.annotate.app import DollLabelApp
-
-
-class App(DollLabelApp):
-    """The app."""
-'''
-SETTINGS = {
-    "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
-    "MONAI_LABEL_TASKS_SCORING": "false",
-    "MONAI_LABEL_SESSIONS": "false",
-    "MONAI_LABEL_TRACKING_ENABLED": "false",
-}
-"""What MONAI Label offers and the app has no use for."""
+PYTHONS = ((3, 11), (3, 12))  # for which everything in the requirements exists
+UNUSED = ("AUTO_UPDATE_SCORING", "TASKS_SCORING", "SESSIONS", "TRACKING_ENABLED")  # of MONAI Label's settings
 
 
 def annotate(
@@ -71,30 +56,32 @@ def annotate(
     conf = {"bundles": str(Path(bundles or bundles_folder()).resolve()), "host": host}
     conf |= {"run": str(Path(run).resolve())} if run else {}
     conf |= {"image_size": str(image_size)} if image_size else {}
-    served = find_bundles(conf)
     folder, address = Path(output).resolve(), f"http://{host}:{port}"
+    served = find_models(conf, folder)
     _lock = lock_folder(folder, "label app")  # until this process ends
-    _own_temporary_folder(folder / "tmp")
-    write_atomic(folder / "main.py", MAIN.encode())
-    settings = {
-        **SETTINGS,
+    write_atomic(folder / "main.py", b"from doll_tools.annotate.app import DollLabelApp\n")
+    # MONAI Label leaves here what was sent to it when a request fails: nobody but the user may look
+    shutil.rmtree(folder / "tmp", ignore_errors=True)
+    (folder / "tmp").mkdir(mode=0o700)
+    tempfile.tempdir = str(folder / "tmp")
+    os.environ |= {f"MONAI_LABEL_{name}": "false" for name in UNUSED} | {
+        "TMPDIR": tempfile.tempdir,
         "MONAI_LABEL_APP_DIR": str(folder),
         "MONAI_LABEL_STUDIES": str(studies) if remote else str(Path(studies).resolve()),
         "MONAI_LABEL_APP_CONF": json.dumps(conf),
         "MONAI_LABEL_SERVER_PORT": str(port),
     }
-    os.environ |= settings
     os.environ.setdefault("PYTHONPATH", "")  # MONAI Label's trainings read it
     print(f"Served: {', '.join(served)}")
     print(f"Annotate in a browser:        {address}/annotate")
     print(f"3D Slicer, CVAT, programs:    {address}")
     print(f"Trained adapters and logs:    {folder}", flush=True)
     import uvicorn  # MONAI Label reads its settings from the environment when it is imported
-    from monailabel.config import settings as monailabel_settings
+    from monailabel.config import settings
     from monailabel.utils.others.generic import init_log_config
 
     # by default pages of any origin read images; MONAI Label's trainings fail where this comes from the environment
-    monailabel_settings.MONAI_LABEL_CORS_ORIGINS = [address]
+    settings.MONAI_LABEL_CORS_ORIGINS = [address]
     log = init_log_config(None, str(folder), "app.log", "WARNING")
     uvicorn.run("doll_tools.annotate.server:app", host=host, port=port, log_level="warning", log_config=log)
 
@@ -122,10 +109,3 @@ def _source() -> str:
     origin = urlparse(json.loads(own.read_text("direct_url.json") or "{}").get("url", ""))
     path = url2pathname(origin.path)
     return path if origin.scheme == "file" and os.path.exists(path) else f"doll-monai=={own.version}"
-
-
-def _own_temporary_folder(folder: Path) -> None:
-    """MONAI Label leaves there what was sent to it when a request fails: nobody but the user may look."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)

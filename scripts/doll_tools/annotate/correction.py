@@ -1,9 +1,8 @@
 """Clicks that correct a proposal: a few pixels that certainly belong to a region, or certainly do not.
 
 Each click changes the network's logits in its neighborhood. How far it reaches is measured along the image: a step
-across an edge of the image counts for more than one where it is even (a geodesic distance, after Criminisi et al.,
-"GeoS", ECCV 2008). So a click inside a lobe that was left out brings back the lobe, not a circle. No network is trained
-for this, so it serves every class of every task.
+across an edge counts for more than one where the image is even (a geodesic distance, after Criminisi et al., "GeoS",
+ECCV 2008), so a click inside a lobe that was left out brings back the lobe, not a circle.
 """
 
 from __future__ import annotations
@@ -15,14 +14,11 @@ from scipy.special import expit, logit
 from skimage.graph import MCP_Geometric
 from skimage.transform import resize
 
-SIDE = 256
-"""Longer side of the grid in which distances are measured, in pixels."""
-REACH = 0.2
-"""Distance at which a click's influence has fallen to exp(-1/2), as a share of the longer side of a flat image."""
-IMAGE_EDGE = 4.0
-"""What it costs to cross a change of the image from black to white, in units of the reach."""
-STRENGTH = 8.0
-"""Logits at the click itself. These values were chosen on images that no figure is reported on."""
+# chosen on images that no figure is reported on
+SIDE = 256  # longer side of the grid in which distances are measured, in pixels
+REACH = 0.2  # where a click's influence has fallen to exp(-1/2), as a share of the longer side of a flat image
+IMAGE_EDGE = 4.0  # cost of crossing a change of the image from black to white, in units of the reach
+STRENGTH = 8.0  # logits at the click itself
 
 Points = Sequence[Sequence[float]]
 

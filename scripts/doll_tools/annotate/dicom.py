@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 import time
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import highdicom as hd
@@ -22,17 +22,17 @@ from doll_tools.annotate.masks import FINAL, drawn_classes, split_classes
 from doll_tools.annotate.store import SafeDatastore
 
 MODALITIES = ("DX", "CR")
-PENDING = "seg_pending"
-"""Noted of a final label: whether the server has yet to take it."""
-KEEP_SECONDS = 20.0
-"""For how long a server's list of images is used again."""
+PENDING = "seg_pending"  # noted of a final label: whether the server has yet to take it
+KEEP_SECONDS = 20.0  # for how long a server's list of images is used again
 ANATOMY = CodedConcept("123037004", "SCT", "Anatomical Structure")
-ABNORMAL = CodedConcept("49755003", "SCT", "Morphologically Altered Structure")
 CONCEPTS = {
     "lungs": (ANATOMY, CodedConcept("39607008", "SCT", "Lung")),
     "heart": (ANATOMY, CodedConcept("80891009", "SCT", "Heart")),
     "clavicles": (ANATOMY, CodedConcept("51299004", "SCT", "Clavicle")),
-    "infection": (ABNORMAL, CodedConcept("409609008", "SCT", "Radiologic infiltrate of lung")),
+    "infection": (
+        CodedConcept("49755003", "SCT", "Morphologically Altered Structure"),
+        CodedConcept("409609008", "SCT", "Radiologic infiltrate of lung"),
+    ),
 }
 """SNOMED CT codes of the classes: category and type."""
 _logger = logging.getLogger(__name__)
@@ -49,10 +49,10 @@ class DicomWebImages(SafeDatastore):
         cache: folder for images and labels.
     """
 
-    def __init__(self, client: Any, cache: str | os.PathLike[str]) -> None:
+    def __init__(self, client: Any, cache: str, usual_classes: Callable[[str], Sequence[str]]) -> None:
         self._client = client
         self._series: tuple[float, list[str]] = (0.0, [])
-        super().__init__(os.fspath(cache))
+        super().__init__(cache, usual_classes)
 
     def name(self) -> str:
         return str(self._client.base_url)
@@ -64,22 +64,14 @@ class DicomWebImages(SafeDatastore):
             self._series = time.monotonic(), sorted({str(series.SeriesInstanceUID) for series in found})
         return list(self._series[1])
 
-    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        done = set(super().get_labeled_images())
-        return [series for series in self.list_images() if series in done]
-
     def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        done = set(super().get_labeled_images())
+        done = set(self.get_labeled_images())
         return [series for series in self.list_images() if series not in done]
 
     def get_image_uri(self, image_id: str) -> str:
-        """The image's file, which is fetched when it is first asked for.
-
-        Raises:
-            InputError: when the server has no such series.
-        """
+        """The image's file, fetched when first asked for; an ``InputError`` when the server has no such series."""
         if image_id not in self._datastore.objects:
-            with self._writing():
+            with self._between:
                 if image_id not in self._datastore.objects:
                     self._fetch(image_id)
         return str(super().get_image_uri(image_id))
@@ -108,14 +100,12 @@ class DicomWebImages(SafeDatastore):
         return label_id
 
     def _send_pending(self) -> None:
-        with self._mutex:
-            labels = [(name, item.labels.get(FINAL)) for name, item in self._datastore.objects.items()]
-        for name in [name for name, label in labels if label is not None and label.info.get(PENDING)]:
+        for name, item in self._datastore.filter_by_tag(FINAL).items():
+            if not item.labels[FINAL].info.get(PENDING):
+                continue
             try:
-                with tempfile.TemporaryDirectory() as folder:
-                    path = Path(folder) / "seg.dcm"
-                    if write_seg(self, name, path):
-                        self._client.store_instances([pydicom.dcmread(path)])
+                if seg := make_seg(self, name):
+                    self._client.store_instances([seg])
             except Exception as error:
                 reason = " ".join(str(error).split())[:200]
                 _logger.warning("The label of %s is saved here and not yet on %s: %s", name, self.name(), reason)
@@ -126,37 +116,32 @@ class DicomWebImages(SafeDatastore):
         return [Dataset.from_json(item) for item in self._client.search_for_series(search_filters=filters)]
 
 
-def write_seg(store: SafeDatastore, image_id: str, path: Path) -> bool:
-    """Write an image's final label as a binary DICOM SEG with a segment a class, which may overlap.
+def make_seg(store: SafeDatastore, image_id: str) -> Dataset | None:
+    """An image's final label as a binary DICOM SEG with a segment a class, which may overlap.
 
     Returns:
-        whether there was anything to write: DICOM has no empty segmentation of an image.
+        None for a label without a pixel: DICOM has no empty segmentation of an image.
 
     Raises:
         InputError: when the image has no final label, or is no DICOM.
     """
-    mask = store.mask(image_id)
-    if mask is None:
+    label = store.final_label(image_id)
+    if label is None:
         raise InputError(f"{image_id} has no final label yet.")
-    drawn = [name for name in drawn_classes(mask) if name in store.known_classes(image_id)]
+    mask, known = label
     image = store.get_image_uri(image_id)
     try:
         source = pydicom.dcmread(image)
     except InvalidDicomError as error:
         raise InputError(f"{os.path.basename(image)} is no DICOM; a DICOM SEG belongs to a DICOM image.") from error
+    drawn = [name for name in drawn_classes(mask) if name in known]
     if not drawn:
-        return False
+        return None
     segments = [
-        hd.seg.SegmentDescription(
-            segment_number=number,
-            segment_label=name,
-            segmented_property_category=CONCEPTS.get(name, (ABNORMAL, ABNORMAL))[0],
-            segmented_property_type=CONCEPTS.get(name, (ABNORMAL, ABNORMAL))[1],
-            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.MANUAL,
-        )
+        hd.seg.SegmentDescription(number, name, *CONCEPTS[name], hd.seg.SegmentAlgorithmTypeValues.MANUAL)
         for number, name in enumerate(drawn, start=1)
     ]
-    hd.seg.Segmentation(
+    return hd.seg.Segmentation(
         source_images=[source],
         pixel_array=np.moveaxis(split_classes(mask, drawn), 0, -1)[np.newaxis].astype(np.uint8),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
@@ -170,5 +155,4 @@ def write_seg(store: SafeDatastore, image_id: str, path: Path) -> bool:
         software_versions=doll_monai.__version__,
         device_serial_number="0",
         series_description="Annotation, research only",
-    ).save_as(path)
-    return True
+    )

@@ -1,19 +1,10 @@
-"""Make a datalist of the masks that were saved in the label app, to train a bundle with them.
-
-Example:
-    doll annotate export --studies IMAGES --classes lungs --output output/annotated --validation 5
-    python -m monai.bundle run --bundle_root bundles/lung_cxr_segmentation \
-        --config_file bundles/lung_cxr_segmentation/configs/train.json \
-        --dataset_dir IMAGES --label_dir output/annotated --pretrained PRETRAINED
-"""
+"""Make a datalist of the masks that were saved in the label app, to train a bundle with them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from doll_monai.data.datalist import write_datalist
 from doll_monai.data.label_files import write_label
@@ -39,50 +30,39 @@ def export(
         quiet: show no progress.
     """
     names = classes.split(",") if isinstance(classes, str) else list(classes)
-    files = annotated(Path(studies), names)
-    if not files:
+    records = write_labels(Path(studies), names, Path(output), quiet)
+    if not records:
         raise InputError(f"No image in {studies} has a final label for {', '.join(names)}.")
-    sections = split_images(list(files), len(files) - validation, validation, seed)
-    records = write_labels(Path(studies), Bar(files.items(), name="masks", quiet=quiet), names, Path(output))
-    split = {
-        name: [record for record, section in zip(records, sections, strict=True) if section == name]
-        for name in ("training", "validation")
-    }
+    sections = split_images([record["image"] for record in records], len(records) - validation, validation, seed)
+    split: dict[str, list[dict[str, str]]] = {"training": [], "validation": []}
+    for record, section in zip(records, sections, strict=True):
+        split[str(section)].append(record)
     write_datalist(Path(output) / "dataset.json", split)
     counts = ", ".join(f"{len(group)} {section}" for section, group in split.items() if group)
     print(f"{Path(output) / 'dataset.json'}: {counts} images with {', '.join(names)}")
 
 
-def annotated(studies: Path, classes: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Images whose final masks know of all these classes: id to the names of image and mask.
+def write_labels(studies: Path, classes: Sequence[str], output: Path, quiet: bool = True) -> list[dict[str, str]]:
+    """Write the final labels that know all of these classes as the bundles read them, a channel a class.
+
+    Returns:
+        records of ``image``, relative to ``studies``, and ``label``, relative to ``output``.
 
     Raises:
         InputError: when a class is unknown, or the folder has no table of MONAI Label.
     """
     check_classes(classes)
-    content = read_json_object(studies / "datastore_v2.json", "give the folder that the label app served")
-    found = {}
-    for name, item in sorted(content.get("objects", {}).items()):
-        if label := item["labels"].get(FINAL):
-            known = label["info"].get("classes") or drawn_classes(read_mask(_mask(studies, name + label["ext"])))
-            if set(classes) <= set(known):
-                found[name] = name + item["image"]["ext"], name + label["ext"]
-    return found
-
-
-def write_labels(
-    studies: Path, files: Iterable[tuple[str, tuple[str, str]]], classes: Sequence[str], output: Path
-) -> list[dict[str, str]]:
-    """Write masks as the bundles read them, a channel a class; returns records of ``image`` and ``label``."""
-    records = []
-    for name, (image, mask) in files:
+    table = read_json_object(studies / "datastore_v2.json", "give the folder that the label app served")
+    records: list[dict[str, str]] = []
+    for name, item in Bar(sorted(table.get("objects", {}).items()), name="masks", quiet=quiet):
+        label = item["labels"].get(FINAL)
+        if label is None:
+            continue
+        image, record = name + item["image"]["ext"], f"labels/{name}.nii.gz"
         radiograph: Any = read_radiograph(studies / image)
-        values = read_mask(_mask(studies, mask), radiograph.shape[1:])
-        channels = split_classes(values, classes).transpose(0, 2, 1).astype(np.uint8)
-        records.append({"image": image, "label": f"labels/{name}.nii.gz"})
-        write_label(output / records[-1]["label"], channels, radiograph.meta["original_affine"])
+        mask = read_mask(studies / "labels" / FINAL / f"{name}{label['ext']}", radiograph.shape[1:])
+        if set(classes) <= set(label["info"].get("classes") or drawn_classes(mask)):
+            channels = split_classes(mask, classes).transpose(0, 2, 1)
+            write_label(output / record, channels, radiograph.meta["original_affine"])
+            records.append({"image": image, "label": record})
     return records
-
-
-def _mask(studies: Path, name: str) -> Path:
-    return studies / "labels" / FINAL / name

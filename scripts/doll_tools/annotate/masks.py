@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,16 @@ from doll_monai.utils.errors import InputError
 
 BITS = {"lungs": 1, "heart": 2, "clavicles": 4, "infection": 8}
 """The value of each class of the bundles, the same in every mask, whichever bundles are served."""
-FINAL, ORIGINAL = "final", "original"
-"""MONAI Label's tags: what an annotator accepted, and what a model proposed."""
-PICTURES = (".png", ".tif", ".tiff", ".bmp")
-"""Masks as pictures; a JPEG would change the values."""
+FINAL, ORIGINAL = "final", "original"  # MONAI Label's tags: what an annotator accepted, and what a model proposed
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
+IMAGES = (*VOLUMES, *PICTURES, ".dicom", ".dcm")
 
 
 def label_values(classes: Sequence[str]) -> dict[str, int]:
     """Values of classes and of their overlaps, such as ``lungs+heart``."""
-    groups = [group for size in range(1, len(classes) + 1) for group in combinations(classes, size)]
-    values = {"+".join(group): sum(BITS[name] for name in group) for group in groups}
-    return dict(sorted(values.items(), key=lambda item: item[1]))
+    own = sum(BITS[name] for name in classes)
+    return {"+".join(drawn_classes(np.uint8(value))): value for value in range(1, own + 1) if value & own == value}
 
 
 def join_classes(channels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
@@ -49,7 +46,7 @@ def split_classes(mask: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     return np.stack([(mask & BITS[name]) > 0 for name in classes])
 
 
-def drawn_classes(mask: np.ndarray) -> list[str]:
+def drawn_classes(mask: np.ndarray | np.uint8) -> list[str]:
     """Classes that have a pixel in a mask."""
     return [name for name, bit in BITS.items() if (mask & bit).any()]
 
@@ -60,67 +57,52 @@ def check_classes(classes: Sequence[str]) -> None:
         raise InputError(f"There is no class {unknown[0]}; there are: {', '.join(BITS)}.")
 
 
-def renumber(mask: np.ndarray, segments: Any) -> np.ndarray:
-    """A mask whose values are segments' numbers, with the values of their names.
-
-    3D Slicer numbers the segments that it sends 1, 2, ... and names them in this order.
-
-    Args:
-        mask: (H, W) ``uint8``.
-        segments: a list of ``{"name": ...}``, or nothing, which leaves the mask as it is.
-
-    Raises:
-        InputError: when a segment has an unknown name.
-    """
-    values = label_values(list(BITS))
-    names = [str(segment.get("name")) for segment in segments or [] if isinstance(segment, Mapping)]
-    if unknown := [name for name in names if name not in values]:
-        raise InputError(f"There is no class {unknown[0]}; segments may be named: {', '.join(values)}.")
-    table = np.arange(256, dtype=np.uint8)
-    table[1 : len(names) + 1] = [values[name] for name in names]
-    return table[mask]
+def dice(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Dice of two masks, bool; None where both are empty."""
+    return round(float(2 * (a & b).sum() / (a.sum() + b.sum())), 4) if (a | b).any() else None
 
 
 def write_mask(path: str | os.PathLike[str], mask: np.ndarray, affine: np.ndarray) -> None:
-    """Write a mask in its image's grid; the file's suffix decides how.
+    """Write a mask in its image's grid.
 
     Args:
-        path: a picture (``.png``, ``.tif``, ``.bmp``), or ``.nii.gz``, ``.nii``, ``.nrrd``, ``.mha``.
+        path: its suffix, one of ``PICTURES`` but JPEG's or of ``VOLUMES``, decides how.
         mask: (H, W) ``uint8``.
         affine: (4, 4) of the image; pictures have none.
-
-    Raises:
-        InputError: for another kind of file.
     """
     if str(path).endswith(PICTURES):
         Image.fromarray(np.ascontiguousarray(mask)).save(path)
-    elif str(path).endswith(VOLUMES):
-        writer = ITKWriter(output_dtype=np.uint8)
-        volume = mask.T[..., np.newaxis]
-        writer.set_data_array(volume, channel_dim=None, squeeze_end_dims=False)
-        writer.set_metadata({"affine": affine, "original_affine": affine, "spatial_shape": volume.shape})
-        writer.write(path, compression=True)
-    else:
-        raise InputError(f"A mask cannot be written as {Path(path).name}; use {', '.join((*PICTURES, *VOLUMES))}.")
+        return
+    volume = mask.T[..., np.newaxis]
+    writer = ITKWriter(output_dtype=np.uint8)
+    writer.set_data_array(volume, channel_dim=None, squeeze_end_dims=False)
+    writer.set_metadata({"affine": affine, "original_affine": affine, "spatial_shape": volume.shape})
+    writer.write(path, compression=True)
 
 
-def read_mask(path: str | os.PathLike[str], size: tuple[int, ...] | None = None) -> np.ndarray:
+def read_mask(
+    path: str | os.PathLike[str], size: tuple[int, ...] | None = None, segments: Sequence[Mapping[str, Any]] = ()
+) -> np.ndarray:
     """A mask that an annotation tool sent.
 
     Args:
         path: a picture of one channel (a palette's indices count, and three equal colors), or a volume of one slice.
         size: width and height of its image, where that is to be checked.
+        segments: each with a ``name``: what the values 1, 2, ... stand for, where a tool (3D Slicer) numbers anew.
 
     Returns:
         (H, W) ``uint8``.
 
     Raises:
-        InputError: when it cannot be read, has another size than its image, or values without a meaning.
+        InputError: when it cannot be read, is a JPEG (which changes values), has another size than its image, or
+            values without a meaning, or a segment an unknown name.
     """
     name = Path(path).name
     try:
         if name.lower().endswith(PICTURES):
             with open_picture(path) as picture:
+                if picture.format == "JPEG":
+                    raise ValueError("lossy")
                 values = np.asarray(picture, dtype=np.float64)
         else:
             values = np.squeeze(LoadImage(image_only=True)(path).numpy()).T
@@ -138,4 +120,9 @@ def read_mask(path: str | os.PathLike[str], size: tuple[int, ...] | None = None)
     wrong = np.unique(values[(values < 0) | (values > largest) | (values != np.round(values))])
     if wrong.size:
         raise InputError(f"The mask {name} has the value {wrong[0]:g}; values are whole numbers from 0 to {largest}.")
-    return values.astype(np.uint8)
+    meanings, names = label_values(list(BITS)), [str(segment.get("name")) for segment in segments]
+    if unknown := [name for name in names if name not in meanings]:
+        raise InputError(f"There is no class {unknown[0]}; segments may be named: {', '.join(meanings)}.")
+    table = np.arange(256, dtype=np.uint8)
+    table[1 : len(names) + 1] = [meanings[name] for name in names]
+    return table[values.astype(np.uint8)]

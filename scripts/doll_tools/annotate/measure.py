@@ -1,15 +1,10 @@
-"""Play the annotator of a running label app: how good proposals are before and after training, and what clicks add.
-
-Example, with the images of a table in one folder, served by ``doll annotate IMAGES``:
-    doll annotate measure --csv IMAGES/index.csv --classes lungs=right_lung+left_lung --output output/annotation.json
-"""
+"""Play the annotator of a running label app: how good proposals are before and after training, and what clicks add."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +17,10 @@ from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_tools.annotate.command import need_monailabel
-from doll_tools.annotate.masks import FINAL, check_classes, join_classes, split_classes
+from doll_tools.annotate.masks import FINAL, check_classes, dice, join_classes, split_classes
 from doll_tools.prepare.masks import parse_classes, read_mask
 
 CLICKS = (1, 3, 5)
-Masks = Mapping[str, np.ndarray]
-"""Image to mask, (T, H, W) bool."""
 
 
 def measure(
@@ -38,72 +31,64 @@ def measure(
     model: str = "lung_cxr_segmentation",
     drawn: int = 10,
     asked: int = 20,
-    image: str = "image",
     quiet: bool = False,
 ) -> None:
     """Save the ground truth of some images, train, and compare proposals for others with theirs.
 
     Args:
-        csv: table of images and masks; an image's id is its file's name.
+        csv: table of masks and of images (column image), whose files' names are their ids in the app.
         classes: all of the task's, such as lungs=right_lung+left_lung, as for doll prepare masks.
         output: JSON file for the figures.
         address: of the app.
         model: the task.
         drawn: images whose ground truth is saved, the first of the table.
         asked: images that are asked about, the last of the table.
-        image: column of images.
         quiet: show no progress.
     """
     need_monailabel()
+    from monailabel.client import MONAILabelClient
     from monailabel.client.client import MONAILabelClientException
 
     columns = parse_classes(classes)
     check_classes(list(columns))
     truth: dict[str, np.ndarray] = {}
-    for _, row in read_table(csv, [image, *(column for group in columns.values() for column in group)]):
+    for _, row in read_table(csv, ["image", *(column for group in columns.values() for column in group)]):
         groups = [[read_mask(Path(csv).parent / row[column]) for column in group] for group in columns.values()]
-        truth[Path(row[image]).name.split(".")[0]] = np.stack([np.any(group, axis=0) for group in groups])
+        truth[Path(row["image"]).name.split(".")[0]] = np.stack([np.any(group, axis=0) for group in groups])
     if len(truth) < drawn + asked:
         raise InputError(f"{csv} has {len(truth)} images; {drawn} and {asked} are asked for.")
-    names = list(truth)
-    others = {name: truth[name] for name in names[-asked:]}
+    others = list(truth.items())[-asked:]
+    result: dict[str, Any] = {"model": model, "drawn": drawn, "asked": asked}
     try:
         with tempfile.TemporaryDirectory() as folder:
-            annotator = _Annotator(address, model, list(columns), folder)
-            result: dict[str, Any] = {"model": model, "drawn": drawn, "asked": asked}
+            annotator = _Annotator(MONAILabelClient(address, folder), model, list(columns))
             if model in annotator.client.info()["models"]:
-                result["first_proposal"] = annotator.dice(Bar(others.items(), name="before training", quiet=quiet))
-            for name in Bar(names[:drawn], name="saving", quiet=quiet):
-                annotator.save(name, truth[name])
+                first = annotator.dice(Bar(others, name="before training", quiet=quiet))
+                result["first_proposal"] = {name: scores[0] for name, scores in first.items()}
+            for name in list(truth)[:drawn]:
+                annotator.save(name, truth[name], Path(folder) / "label.png")
             result["training"] = annotator.train()
-            result["second_proposal"] = annotator.dice(Bar(others.items(), name="after training", quiet=quiet))
-            result["clicks"] = annotator.click(Bar(others.items(), name="clicks", quiet=quiet))
+            second = annotator.dice(Bar(others, name="after training", quiet=quiet), max(CLICKS))
     except (MONAILabelClientException, OSError) as error:
         raise InputError(f"The app at {address} does not do it: {getattr(error, 'msg', error)}") from error
+    result["second_proposal"] = {name: scores[0] for name, scores in second.items()}
+    result["clicks"] = {name: {count: scores[count] for count in CLICKS} for name, scores in second.items()}
     write_atomic(output, json.dumps(result, indent=2).encode())
     print(json.dumps(result, indent=2))
 
 
 class _Annotator:
-    """Args: address, of the app; model, a task; classes, of its channels; folder, for files on their way."""
-
-    def __init__(self, address: str, model: str, classes: list[str], folder: str) -> None:
-        from monailabel.client import MONAILabelClient
-
-        self.client = MONAILabelClient(address, folder)
-        self.model, self.classes, self.folder = model, classes, Path(folder)
+    def __init__(self, client: Any, model: str, classes: list[str]) -> None:
+        self.client, self.model, self.classes = client, model, classes
 
     def propose(self, image: str, **clicks: Any) -> np.ndarray:
         """The mask that is proposed after clicks, (T, H, W) bool."""
         model = self.model.replace("_segmentation", "_clicks") if clicks else self.model
         file, _ = self.client.infer(model, image, {"result_extension": ".png", **clicks})
         with Image.open(file) as mask:
-            found = split_classes(np.asarray(mask), self.classes)
-        Path(file).unlink()
-        return found
+            return split_classes(np.asarray(mask), self.classes)
 
-    def save(self, image: str, mask: np.ndarray) -> None:
-        path = self.folder / "label.png"
+    def save(self, image: str, mask: np.ndarray, path: Path) -> None:
         Image.fromarray(join_classes(mask, self.classes)).save(path)
         self.client.save_label(image, str(path), FINAL, {"classes": self.classes})
 
@@ -117,27 +102,21 @@ class _Annotator:
         stats: dict[str, Any] = self.client.info()["train_stats"][self.model]
         return {**stats, "seconds_with_start": round(time.monotonic() - start)}
 
-    def dice(self, truth: Bar) -> dict[str, float]:
-        """Mean Dice of each class."""
-        scores = [[_dice(a, b) for a, b in zip(self.propose(image), masks, strict=True)] for image, masks in truth]
-        return dict(zip(self.classes, np.mean(scores, axis=0).round(4).tolist(), strict=True))
-
-    def click(self, truth: Bar) -> dict[str, dict[str, float]]:
-        """Mean Dice of each class after clicks, each in the middle of the largest region that is wrong."""
-        scores: dict[str, dict[str, list[float]]] = {name: {str(n): [] for n in CLICKS} for name in self.classes}
+    def dice(self, truth: Bar, clicks: int = 0) -> dict[str, list[float]]:
+        """Mean Dice of each class after 0, 1, ... clicks, each in the middle of the largest region that is wrong."""
+        scores = []
         for image, masks in truth:
-            proposal = self.propose(image)
-            for number, (name, mask) in enumerate(zip(self.classes, masks, strict=True)):
-                clicks: dict[str, list[list[int]]] = {"foreground": [], "background": []}
-                found = proposal[number]
-                for count in range(1, max(CLICKS) + 1):
+            for name, found, mask in zip(self.classes, self.propose(image), masks, strict=True):
+                points: dict[str, list[list[int]]] = {"foreground": [], "background": []}
+                scores.append(dice(found, mask) or 0.0)
+                for _ in range(clicks):
                     if (found != mask).any():
                         column, row = _middle_of_largest(found != mask)
-                        clicks["foreground" if mask[row, column] else "background"].append([column, row])
-                        found = self.propose(image, label=name, **clicks)[number]
-                    if count in CLICKS:
-                        scores[name][str(count)].append(_dice(found, mask))
-        return {name: {n: round(float(np.mean(dice)), 4) for n, dice in by.items()} for name, by in scores.items()}
+                        points["foreground" if mask[row, column] else "background"].append([column, row])
+                        found = self.propose(image, label=name, **points)[self.classes.index(name)]
+                    scores.append(dice(found, mask) or 0.0)
+        means = np.reshape(scores, (-1, len(self.classes), clicks + 1)).mean(axis=0).round(4)
+        return dict(zip(self.classes, means.tolist(), strict=True))
 
 
 def _middle_of_largest(wrong: np.ndarray) -> tuple[int, int]:
@@ -147,7 +126,3 @@ def _middle_of_largest(wrong: np.ndarray) -> tuple[int, int]:
     depth = distance_transform_edt(np.pad(largest, 1))[1:-1, 1:-1]
     row, column = np.unravel_index(depth.argmax(), depth.shape)
     return int(column), int(row)
-
-
-def _dice(a: np.ndarray, b: np.ndarray) -> float:
-    return float(2 * (a & b).sum() / max(a.sum() + b.sum(), 1))

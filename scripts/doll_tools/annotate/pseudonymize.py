@@ -1,9 +1,5 @@
 """A folder of links to images, under names that say nothing about patients, and its dataset.json.
 
-Example:
-    doll annotate pseudonymize --datalist output/own/dataset.json --dataset_dir IMAGES --output output/pseudonymous \
---key KEEP/key --names KEEP/names.csv
-
 Results are named after the images' own paths. Whatever is made from output/pseudonymous (labels, tables, logs, MLflow,
 reports) carries the pseudonyms alone. The key and the table of names undo it: keep them where patients' names may be.
 """
@@ -24,8 +20,7 @@ from doll_monai.utils.json_object import read_json_object
 from doll_monai.utils.progress import Bar
 
 KEY_BYTES = 32
-LENGTH = 16
-"""Hexadecimal digits of a pseudonym: two of a million names are the same with a chance of one in 10^7."""
+LENGTH = 16  # hexadecimal digits: two of a million names have one pseudonym with a chance of one in 10^7
 
 
 def pseudonymize(
@@ -49,44 +44,35 @@ def pseudonymize(
         names: CSV to write, which pseudonym stands for which image.
         label_dir: folder to which labels are relative, when it is another one.
         quiet: show no progress.
-
-    Raises:
-        InputError: when an image is missing, two have one pseudonym, a link is there that leads elsewhere, or the key
-            or the names would lie in ``output``.
     """
     target = Path(output).resolve()
     for secret in (key, names):
         if Path(secret).resolve().is_relative_to(target):
-            raise InputError(
-                f"{secret} would lie in {output}, beside what it must be kept apart from; put it elsewhere."
-            )
-    content = read_json_object(datalist, "write it with doll prepare")
-    records = [
-        (section, record) for section in SECTIONS if content.get(section) for record in read_section(datalist, section)
-    ]
-    secret_key = read_key(key)
+            raise InputError(f"{secret} would lie in {output}, which is passed on; put it elsewhere.")
+    content, secret_key = read_json_object(datalist, "write it with doll prepare"), read_key(key)
     folders = {"image": Path(dataset_dir).resolve(), "label": Path(label_dir or dataset_dir).resolve()}
     known: dict[str, str] = {}
-    sections: dict[str, list[dict[str, Any]]] = {}
 
-    def renamed(name: str, value: Any) -> Any:
+    def renamed(kind: str, value: Any) -> Any:
         """The pseudonym of a path, or of each of several; labels that are values stay."""
         if isinstance(value, list):
-            return [renamed(name, part) for part in value]
+            return [renamed(kind, part) for part in value]
         if not isinstance(value, str):
             return value
         path = relative_path(value, str(datalist))
-        other = f"{name}s/{pseudonym(path, secret_key)}"
+        other = f"{kind}s/{pseudonym(path, secret_key)}"
         if known.setdefault(other, path) != path:
             raise InputError(f"{path} and {known[other]} have one pseudonym; take another key.")
-        _link(folders[name] / path, target / other)
+        _link(folders[kind] / path, target / other)
         return other
 
-    for section, record in Bar(records, name="links", quiet=quiet):
-        kept = {name: renamed(name, record[name]) for name in folders if name in record}
-        if "patient" in record:
-            kept["patient"] = pseudonym(str(record["patient"]), secret_key)[:LENGTH]
-        sections.setdefault(section, []).append(kept)
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for section in filter(content.get, SECTIONS):
+        for record in Bar(read_section(datalist, section), name=section, quiet=quiet):
+            kept = {kind: renamed(kind, record[kind]) for kind in folders if kind in record}
+            if "patient" in record:
+                kept["patient"] = pseudonym(str(record["patient"]), secret_key)[:LENGTH]
+            sections.setdefault(section, []).append(kept)
     table = io.StringIO()
     rows = sorted((other, path) for other, path in known.items() if other.startswith("images/"))
     csv.writer(table).writerows([("pseudonym", "path"), *rows])
@@ -98,14 +84,10 @@ def pseudonymize(
 
 
 def pseudonym(path: str, key: bytes) -> str:
-    """Another path for a path: each folder and the name become a keyed hash, an image's suffix stays.
+    """Another path for a relative one: each folder and the name become a keyed hash, an image's suffix stays.
 
     Images of one folder (a patient's, a study's) stay in one folder. Without the key nobody can tell a name from its
     pseudonym by trying names.
-
-    Args:
-        path: relative, with forward slashes.
-        key: secret; the same key gives the same pseudonyms.
     """
     parts = PurePosixPath(path).parts
     heads = ["/".join(parts[: depth + 1]).encode() for depth in range(len(parts))]
@@ -115,19 +97,15 @@ def pseudonym(path: str, key: bytes) -> str:
 
 
 def read_key(path: str | os.PathLike[str]) -> bytes:
-    """The key in a file; a random one is made, which its owner alone can read, when the file does not exist.
-
-    Raises:
-        InputError: when the file holds something else.
-    """
+    """The key in a file, made where there is none; an ``InputError`` when the file holds something else."""
     if not Path(path).exists():
         _write_private(path, secrets.token_hex(KEY_BYTES))
     try:
         key = bytes.fromhex(Path(path).read_text(encoding="ascii").strip())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} holds no key; name a file that does not exist, and a key is made there.") from error
+    except (OSError, ValueError):
+        key = b""
     if len(key) < KEY_BYTES:
-        raise InputError(f"The key in {path} is shorter than {KEY_BYTES} bytes; name a file that does not exist.")
+        raise InputError(f"{path} holds no key of {KEY_BYTES} bytes; name a file that does not exist to have one made.")
     return key
 
 
@@ -136,10 +114,8 @@ def _write_private(path: str | os.PathLike[str], text: str) -> None:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).unlink(missing_ok=True)
-        with open(
-            path, "x", encoding="utf-8", newline="", opener=lambda name, flags: os.open(name, flags, 0o600)
-        ) as file:
-            file.write(text)
+        Path(path).touch(0o600, exist_ok=False)
+        Path(path).write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}.") from error
 

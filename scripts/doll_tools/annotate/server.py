@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ from PIL import Image
 from requests.exceptions import RequestException
 
 from doll_monai.utils.errors import sentence_of
-from doll_tools.annotate.dicom import write_seg
+from doll_tools.annotate.dicom import make_seg
 from doll_tools.annotate.masks import BITS
-from doll_tools.annotate.served import CLASSIFIER_BUNDLE, FINDINGS_BUNDLE
+from doll_tools.annotate.model import CLASSIFIER_BUNDLE, FINDINGS_BUNDLE
 
 PAGE = Path(__file__).with_name("page.html")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -37,21 +36,16 @@ def annotate() -> str:
 @router.get("/doll/images")
 def images() -> dict[str, Any]:
     """Images, classes and tasks."""
-    served = app_instance()
-    store = served.datastore()
+    served, store = app_instance(), app_instance().datastore()
     done = set(store.get_labeled_images())
+    tasks = {
+        name: {"classes": model.classes, "ready": model.is_ready(), "trainable": bool(model.pretrained)}
+        for name, model in served.tasks.items()
+    }
     return {
         "images": [{"id": name, "labeled": name in done} for name in sorted(store.list_images())],
         "bits": BITS,
-        "tasks": {
-            name: {
-                "classes": model.classes,
-                "ready": model.is_ready(),
-                "trainable": bool(model.bundle.pretrained),
-                "version": model.version,
-            }
-            for name, model in served.tasks.items()
-        },
+        "tasks": {name: {**task, "version": served.tasks[name].version} for name, task in tasks.items()},
         "findings": FINDINGS_BUNDLE if FINDINGS_BUNDLE in served.models else None,
         "classifier": CLASSIFIER_BUNDLE if CLASSIFIER_BUNDLE in served.models else None,
     }
@@ -68,20 +62,21 @@ def image(image: str) -> Response:
 @router.get("/doll/label")
 def label(image: str) -> Response:
     """An image's final label as a PNG in its grid."""
-    mask = app_instance().datastore().mask(image)
-    if mask is None:
+    saved = app_instance().datastore().final_label(image)
+    if saved is None:
         raise HTTPException(status_code=404, detail=f"{image} has no final label yet.")
-    return _png(mask)
+    return _png(saved[0])
 
 
 @router.get("/doll/seg")
 def seg(image: str) -> Response:
     """A DICOM image's final label as DICOM SEG."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "seg.dcm"
-        if not write_seg(app_instance().datastore(), image, path):
-            raise HTTPException(status_code=404, detail=f"The final label of {image} is empty.")
-        return Response(path.read_bytes(), media_type="application/dicom")
+    found = make_seg(app_instance().datastore(), image)
+    if found is None:
+        raise HTTPException(status_code=404, detail=f"The final label of {image} is empty.")
+    buffer = io.BytesIO()
+    found.save_as(buffer)
+    return Response(buffer.getvalue(), media_type="application/dicom")
 
 
 def _png(values: np.ndarray) -> Response:

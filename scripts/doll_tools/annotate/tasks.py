@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,7 @@ from doll_tools.annotate.masks import PICTURES, VOLUMES, join_classes, label_val
 from doll_tools.annotate.model import ServedModel
 
 THRESHOLD = 0.5
-PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""Where viewers place a picture as a volume: its axes are those of ITK and DICOM, to the left and back."""
+PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])  # viewers place a picture along the axes of ITK and DICOM
 Answer = tuple[np.ndarray | None, dict[str, Any]]
 
 
@@ -35,8 +35,7 @@ class ImageTask(InferTask):
 
     def __call__(self, request: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
         """Args: request, with ``image``, an image's file. Returns: the mask's file, and what is to be known of it."""
-        start = time.monotonic()
-        path, version = str(request["image"]), self.model.version
+        start, path, version = time.monotonic(), str(request["image"]), self.model.version
         probabilities, affine = self.model.probabilities(path)
         mask, result = self.answer(probabilities, request)
         file = None if mask is None else _temporary(mask, affine, path, request.get("result_extension"))
@@ -53,10 +52,6 @@ class ProposeRegions(ImageTask):
 
     Clicks are ``foreground`` and ``background``, lists of (column, row), for the class ``label``; or as MONAI Label's
     DeepEdit sends them, a list for each class by its name.
-
-    Args:
-        model: of a task.
-        kind: where a client offers it.
     """
 
     def __init__(self, model: ServedModel, kind: InferType = InferType.SEGMENTATION) -> None:
@@ -64,23 +59,17 @@ class ProposeRegions(ImageTask):
         super().__init__(model, kind, label_values(model.classes), f"Proposes {', '.join(model.classes)}{how}.")
 
     def answer(self, probabilities: np.ndarray, request: dict[str, Any]) -> Answer:
+        classes = self.model.classes
         if self.type == InferType.DEEPGROW:
-            probabilities = self._corrected(probabilities, request)
-        return join_classes(probabilities > THRESHOLD, self.model.classes), {"classes": self.model.classes}
-
-    def _corrected(self, probabilities: np.ndarray, request: dict[str, Any]) -> np.ndarray:
-        classes, result = self.model.classes, probabilities.copy()
-        chosen = request.get("label") or classes[0]
-        if chosen not in classes:
-            raise InputError(f"There is no class {chosen}; there are: {', '.join(classes)}.")
-        image = self.model.preprocessing({"image": request["image"]})["image"][0].numpy().T
-        for number, name in enumerate(classes):
-            foreground, background = _clicks(request, name), []
-            if name == chosen:
-                foreground, background = foreground + _clicks(request, "foreground"), _clicks(request, "background")
-            if foreground or background:
-                result[number] = correct_proposal(probabilities[number], image, foreground, background)
-        return result
+            chosen = _one_of(classes, request.get("label") or classes[0], "class")
+            image = self.model.preprocessing({"image": request["image"]})["image"][0].numpy().T
+            for number, name in enumerate(classes):
+                foreground, background = _clicks(request, name), []
+                if name == chosen:
+                    foreground, background = foreground + _clicks(request, "foreground"), _clicks(request, "background")
+                if foreground or background:
+                    probabilities[number] = correct_proposal(probabilities[number], image, foreground, background)
+        return join_classes(probabilities > THRESHOLD, classes), {"classes": classes}
 
 
 class ProposeFindings(ImageTask):
@@ -95,12 +84,10 @@ class ProposeFindings(ImageTask):
         super().__init__(model, InferType.SEGMENTATION, labels, "Proposes regions of CheXpert's observations.")
 
     def answer(self, probabilities: np.ndarray, request: dict[str, Any]) -> Answer:
-        finding = request.get("finding")
-        if finding is not None and finding not in self.labels:
-            raise InputError(f"There is no finding {finding}; there are: {', '.join(self.labels)}.")
-        regions = probabilities > THRESHOLD
+        regions, finding = probabilities > THRESHOLD, request.get("finding")
         if finding is not None:
-            return regions[self.labels[finding] - 1].astype(np.uint8) * np.uint8(self.labels[finding]), {}
+            value = self.labels[_one_of(list(self.labels), finding, "finding")]
+            return regions[value - 1].astype(np.uint8) * np.uint8(value), {}
         return np.where(regions.any(axis=0), probabilities.argmax(axis=0) + 1, 0).astype(np.uint8), {}
 
 
@@ -112,10 +99,15 @@ class ScoreFindings(ImageTask):
         super().__init__(model, InferType.CLASSIFICATION, labels, "Scores CheXpert's observations.")
 
     def answer(self, probabilities: np.ndarray, request: dict[str, Any]) -> Answer:
-        order = np.argsort(-probabilities)
-        names = list(self.labels)
+        order, names = np.argsort(-probabilities), self.model.classes
         scores = [{"idx": int(n), "label": names[n], "score": round(float(probabilities[n]), 4)} for n in order]
         return None, {"prediction": scores}
+
+
+def _one_of(names: Sequence[str], name: str, what: str) -> str:
+    if name not in names:
+        raise InputError(f"There is no {what} {name}; there are: {', '.join(names)}.")
+    return name
 
 
 def _clicks(request: Mapping[str, Any], name: str) -> list[Sequence[float]]:
@@ -128,11 +120,10 @@ def _clicks(request: Mapping[str, Any], name: str) -> list[Sequence[float]]:
 
 def _temporary(mask: np.ndarray, affine: np.ndarray, image: str, ending: str | None) -> str:
     """Write a mask to a file that MONAI Label deletes after it was sent."""
-    picture = image.lower().endswith((*PICTURES, ".jpg", ".jpeg"))
+    picture = image.lower().endswith(PICTURES)
     ending = ending or (".png" if picture else ".nii.gz")
-    if ending not in (*PICTURES, *VOLUMES):
-        raise InputError(f"A mask cannot be written as {ending}; use {', '.join((*PICTURES, *VOLUMES))}.")
-    number, path = tempfile.mkstemp(suffix=ending)
-    os.close(number)
+    if ending not in (*PICTURES, *VOLUMES) or ending in (".jpg", ".jpeg"):
+        raise InputError(f"A mask cannot be written as {ending}; ask for .png, .nii.gz, .nrrd or .mha.")
+    path = Path(tempfile.gettempdir()) / f"{uuid.uuid4().hex}{ending}"
     write_mask(path, mask, PICTURE_AFFINE if picture else affine)
-    return path
+    return str(path)

@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,13 @@ from monailabel.interfaces.tasks.train import TrainTask
 from doll_monai.data.datalist import write_datalist
 from doll_monai.utils.errors import InputError, sentence_of
 from doll_monai.utils.folder_lock import lock_folder
-from doll_tools.annotate.export import annotated, write_labels
+from doll_tools.annotate.export import write_labels
 from doll_tools.annotate.model import ServedModel
 
 ITERATIONS = 100
 MEMBERS = 2
 BATCH = 5
-FEWEST = 2
-"""Annotated images below which nothing is trained."""
+FEWEST = 2  # annotated images below which nothing is trained
 
 
 class TrainAdapters(TrainTask):
@@ -45,53 +43,50 @@ class TrainAdapters(TrainTask):
         return self.model.stats()
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
-        """Train and put to use.
-
-        Args:
-            request: may have ``members`` and ``iterations``.
-            datastore: a ``SafeDatastore``.
+        """Train and put to use, with the request's ``members`` and ``iterations``.
 
         Raises:
             InputError: when there is too little to train on, or the training fails; the last version stays in use.
         """
-        stats = {name: _positive(request, name, usual) for name, usual in self.config().items()}
-        classes, studies = self.model.classes, datastore.folder
-        files = annotated(studies, classes)
-        if len(files) < FEWEST:
-            raise InputError(
-                f"{len(files)} images have a final label for {', '.join(classes)}; save at least {FEWEST}, then train."
-            )
+        stats = {name: request.get(name, usual) for name, usual in self.config().items()}
+        for name, value in stats.items():
+            if type(value) is not int or value < 1:
+                raise InputError(f"'{name}' must be a whole number of 1 or more, not {value}.")
+        studies = datastore.folder
         with lock_folder(self.model.folder, "training"):
             start, folder = time.monotonic(), self.model.begin()
             try:
-                records = write_labels(studies, files.items(), classes, folder / "data")
-                sections = {"training": records, "validation": records[:1]}
-                write_datalist(folder / "data" / "dataset.json", sections)
+                records = write_labels(studies, self.model.classes, folder / "data")
+                if len(records) < FEWEST:
+                    names = ", ".join(self.model.classes)
+                    raise InputError(f"{len(records)} images have a final label for {names}; save at least {FEWEST}.")
+                write_datalist(folder / "data" / "dataset.json", {"training": records, "validation": records[:1]})
+                epochs = math.ceil(stats["iterations"] / max(len(records) // BATCH, 1))
                 for member in range(stats["members"]):
-                    self._train(folder, member, math.ceil(stats["iterations"] / max(len(files) // BATCH, 1)), studies)
+                    self._train(folder, member, epochs, studies)
             except Exception as error:
                 shutil.rmtree(folder, ignore_errors=True)
                 reason = sentence_of(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-                raise InputError(f"The training failed, the last adapters stay in use: {reason}") from error
+                raise InputError(f"Nothing was trained, the last adapters stay in use: {reason}") from error
             seconds = round(time.monotonic() - start)
-            self.model.publish(folder, {**stats, "images": len(files), "seconds": seconds, "time": int(time.time())})
+            self.model.publish(folder, {**stats, "images": len(records), "seconds": seconds, "time": int(time.time())})
         return self.stats()
 
     def _train(self, folder: Path, member: int, epochs: int, studies: Path) -> None:
         """One member, by the bundle's own training."""
-        bundle, place = self.model.bundle, folder / f"member_{member}"
-        values: dict[str, Any] = {"image_size": bundle.image_size} if bundle.image_size else {}
-        runs = self.model.folder.parents[2] / "mlruns"
+        model, place = self.model, folder / f"member_{member}"
+        values: dict[str, Any] = {"image_size": model.image_size} if model.image_size else {}
+        runs = model.output / "mlruns"
         runs.mkdir(exist_ok=True)
         run(
-            config_file=bundle.config_files("train.json"),
-            bundle_root=str(bundle.root),
+            config_file=model.config_files("train.json"),
+            bundle_root=str(model.root),
             dataset_dir=str(studies),
             label_dir=str(folder / "data"),
             output_dir=str(place),
             ckpt_dir=str(place),
-            pretrained=str(bundle.pretrained),
-            tracking=str(bundle.root / "configs" / "mlflow.json"),
+            pretrained=str(model.pretrained),
+            tracking=str(model.root / "configs" / "mlflow.json"),
             tracking_uri=path_to_sqlite_uri(runs / "mlruns.db"),
             run_name=f"label_app_{folder.stem}_{member}",
             batch_size=BATCH,
@@ -101,10 +96,3 @@ class TrainAdapters(TrainTask):
             **values,
         )
         os.replace(place / "adapter.pt", folder / f"adapter_{member}.pt")
-
-
-def _positive(request: Mapping[str, Any], name: str, usual: int) -> int:
-    value = request.get(name, usual)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"'{name}' must be a whole number of 1 or more, not {value}.")
-    return value

@@ -10,27 +10,23 @@ from monai.transforms import LoadImage
 from PIL import Image
 
 from doll_monai.utils.errors import InputError
-from doll_tools.annotate.masks import BITS, join_classes, label_values, read_mask, renumber, split_classes, write_mask
-from doll_tools.annotate.served import TASKS, ServedBundle
+from doll_tools.annotate.masks import BITS, join_classes, label_values, read_mask, split_classes, write_mask
+from doll_tools.annotate.model import TASKS, ServedModel
 from narrow import ROOT
 
-
-def _mask() -> np.ndarray:
-    mask = np.zeros((30, 20), dtype=np.uint8)
-    mask[3:20, 2:12] = 1
-    mask[10:25, 8:18] |= 2
-    return mask
+MASK = np.zeros((30, 20), dtype=np.uint8)
+MASK[3:20, 2:12] = 1
+MASK[10:25, 8:18] |= 2
+AFFINE = np.array([[-0.2, 0, 0, 5], [0, -0.3, 0, 7], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=float)
 
 
-def test_every_overlap_has_a_name() -> None:
+def test_every_class_of_the_bundles_and_every_overlap_has_a_value() -> None:
+    assert {name for task in TASKS for name in ServedModel(ROOT / "bundles" / task, ROOT).classes} == set(BITS)
     values = label_values(["lungs", "heart", "clavicles"])
     assert values["lungs"] == 1
     assert values["lungs+heart"] == 3
     assert sorted(values.values()) == list(range(1, 8))
-
-
-def test_every_class_of_the_bundles_has_a_value() -> None:
-    assert {name for task in TASKS for name in ServedBundle(ROOT / "bundles" / task).classes} == set(BITS)
+    assert label_values(["infection"]) == {"infection": 8}
 
 
 def test_overlapping_classes_come_back() -> None:
@@ -38,52 +34,44 @@ def test_overlapping_classes_come_back() -> None:
     assert np.array_equal(split_classes(join_classes(channels, list(BITS)), list(BITS)), channels)
 
 
-def test_segments_that_a_tool_numbered_anew_get_their_classes_values() -> None:
-    assert renumber(np.array([[0, 1, 2]], np.uint8), [{"name": "heart"}, {"name": "lungs+heart"}]).tolist() == [
-        [0, 2, 3]
-    ]
+def test_segments_that_a_tool_numbered_anew_get_their_classes_values(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / "mask.png")
+    segments = [{"name": "heart"}, {"name": "lungs+heart"}]
+    assert read_mask(tmp_path / "mask.png", segments=segments).tolist() == [[0, 2, 3]]
     with pytest.raises(InputError, match="There is no class liver"):
-        renumber(_mask(), [{"name": "liver"}])
+        read_mask(tmp_path / "mask.png", segments=[{"name": "liver"}])
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif", ".bmp", ".nii.gz", ".nrrd", ".mha"])
 def test_mask_keeps_size_orientation_and_values(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"mask{ending}"
-    write_mask(path, _mask(), np.diag([-0.2, -0.2, 1, 1]))
-    assert np.array_equal(read_mask(path, (20, 30)), _mask())
-
-
-@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd"])
-def test_volume_lies_on_its_image(tmp_path: Path, ending: str) -> None:
-    affine = np.array([[-0.2, 0, 0, 5], [0, -0.3, 0, 7], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=float)
-    write_mask(tmp_path / f"mask{ending}", _mask(), affine)
-    assert np.allclose(LoadImage(image_only=True)(tmp_path / f"mask{ending}").affine, affine, atol=1e-5)
+    write_mask(path, MASK, AFFINE)
+    assert np.array_equal(read_mask(path, (20, 30)), MASK)
+    if ending in (".nii.gz", ".nrrd"):
+        assert np.allclose(LoadImage(image_only=True)(path).affine, AFFINE, atol=1e-5)
 
 
 def test_mask_of_equal_colors_is_taken(tmp_path: Path) -> None:
-    gray = Image.fromarray(_mask())
-    Image.merge("RGBA", [gray, gray, gray, Image.new("L", gray.size, 255)]).save(tmp_path / "mask.png")
-    assert np.array_equal(read_mask(tmp_path / "mask.png", (20, 30)), _mask())
+    Image.fromarray(np.dstack([MASK, MASK, MASK, np.full_like(MASK, 255)])).save(tmp_path / "mask.png")
+    assert np.array_equal(read_mask(tmp_path / "mask.png", (20, 30)), MASK)
 
 
 @pytest.mark.parametrize(
-    ("mask", "size", "sentence"),
+    ("mask", "written", "size", "sentence"),
     [
-        (_mask(), (30, 20), "The mask mask.png is 20 x 30 pixels, its image is 30 x 20; draw on the image."),
-        (_mask() * 85, (20, 30), "The mask mask.png has the value 85; values are whole numbers from 0 to 15."),
-        (np.full((30, 20, 3), [1, 2, 3]), (20, 30), "The mask mask.png is in color; send one channel"),
-        (None, (20, 30), r"The mask mask\.png cannot be read"),
+        (MASK, "PNG", (30, 20), "The mask mask.png is 20 x 30 pixels, its image is 30 x 20; draw on the image."),
+        (MASK * 85, "PNG", (20, 30), "The mask mask.png has the value 85; values are whole numbers from 0 to 15."),
+        (np.full((30, 20, 3), [1, 2, 3]), "PNG", (20, 30), "The mask mask.png is in color; send one channel"),
+        (MASK, "JPEG", (20, 30), r"The mask mask\.png cannot be read; send a PNG"),
+        (MASK, None, (20, 30), r"The mask mask\.png cannot be read"),
     ],
 )
-def test_wrong_mask_is_refused(tmp_path: Path, mask: np.ndarray | None, size: tuple[int, int], sentence: str) -> None:
-    if mask is None:
-        (tmp_path / "mask.png").write_text("no picture")
+def test_wrong_mask_is_refused(
+    tmp_path: Path, mask: np.ndarray, written: str | None, size: tuple[int, int], sentence: str
+) -> None:
+    if written:
+        Image.fromarray(mask.astype(np.uint8)).save(tmp_path / "mask.png", written)
     else:
-        Image.fromarray(mask.astype(np.uint8)).save(tmp_path / "mask.png")
+        (tmp_path / "mask.png").write_text("no picture")
     with pytest.raises(InputError, match=sentence):
         read_mask(tmp_path / "mask.png", size)
-
-
-def test_unknown_ending_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot be written as mask\.jpg"):
-        write_mask(tmp_path / "mask.jpg", _mask(), np.eye(4))

@@ -13,23 +13,22 @@ from doll_monai.data.datalist import load_datalist
 from doll_monai.transforms.reading import LoadLabeld
 from doll_tools.cli import main
 
+KNOWN = (["lungs", "heart"], ["lungs", "heart"], ["lungs"], None)
+"""Classes that were annotated in images; nothing is said of one that a tool put there."""
+
 
 @pytest.fixture
 def masks(tmp_path: Path) -> dict[str, np.ndarray]:
-    """Masks of the images in ``images``: two with lungs and heart, one with lungs alone, one that a tool put there."""
-    folder = tmp_path / "images"
-    rng = np.random.default_rng(0)
-    objects, masks = {}, {}
+    """Masks of the images in ``images``; one more image has none."""
+    folder, rng = tmp_path / "images", np.random.default_rng(0)
     (folder / "labels" / "final").mkdir(parents=True)
-    for number, classes in enumerate((["lungs", "heart"], ["lungs", "heart"], ["lungs"], None, "no label")):
-        name = f"image {number}.1"
+    objects = {f"image {number}.1": {"image": {"ext": ".png"}, "labels": {}} for number in range(len(KNOWN) + 1)}
+    for name in objects:
         Image.fromarray(rng.integers(0, 255, (40, 30), dtype=np.uint8)).save(folder / f"{name}.png")
-        labels = {}
-        if classes != "no label":
-            masks[name] = rng.integers(0, 4, (40, 30), dtype=np.uint8)
-            Image.fromarray(masks[name]).save(folder / "labels" / "final" / f"{name}.png")
-            labels = {"final": {"ext": ".png", "info": {"classes": classes} if classes else {}}}
-        objects[name] = {"image": {"ext": ".png", "info": {}}, "labels": labels}
+    masks = {name: rng.integers(0, 4, (40, 30), dtype=np.uint8) for name in list(objects)[: len(KNOWN)]}
+    for (name, mask), classes in zip(masks.items(), KNOWN, strict=True):
+        Image.fromarray(mask).save(folder / "labels" / "final" / f"{name}.png")
+        objects[name]["labels"] = {"final": {"ext": ".png", "info": {"classes": classes} if classes else {}}}
     (folder / "datastore_v2.json").write_text(json.dumps({"objects": objects}))
     return masks
 
@@ -41,11 +40,8 @@ def test_saved_masks_become_channels(
     options = ["--studies", str(images), "--output", str(out), "--classes", "lungs,heart", "--validation", "1"]
     assert main(["annotate", "export", *options]) == 0
     assert "2 training, 1 validation images with lungs, heart" in capsys.readouterr().out
-    records = [
-        record
-        for section in ("training", "validation")
-        for record in load_datalist(out / "dataset.json", section, images, out)
-    ]
+    sections = ("training", "validation")
+    records = [record for section in sections for record in load_datalist(out / "dataset.json", section, images, out)]
     assert sorted(Path(record["image"]).stem for record in records) == ["image 0.1", "image 1.1", "image 3.1"]
     for record in records:
         label = LoadLabeld("label", channels=2)(record)["label"].numpy().transpose(0, 2, 1)

@@ -21,22 +21,15 @@ collect_ignore_glob = [] if importlib.util.find_spec("monailabel") else ["test_*
 
 @pytest.fixture(scope="session")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
-    """A folder of synthetic images with a table of lung masks beside it, and the masks, (H, W) bool, by name."""
+    """A folder of synthetic images, and their lungs' masks, (H, W) bool, by name."""
     folder, phantom = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("phantom")
     write_dataset(phantom, count=IMAGES, seed=3, size=128)
     masks = {}
     with (phantom / "index.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            name = row["image"].replace("/", "_")
+            name, sides = row["image"].replace("/", "_"), [phantom / row["right_lung"], phantom / row["left_lung"]]
             shutil.copy(phantom / row["image"], folder / name)
-            lungs = [np.asarray(Image.open(phantom / row[side])) > 127 for side in ("right_lung", "left_lung")]
-            masks[Path(name).stem] = np.any(lungs, axis=0)
-    table = folder.parent / "truth"
-    table.mkdir()
-    for name, mask in masks.items():
-        Image.fromarray(mask.astype(np.uint8) * 255).save(table / f"{name}.png")
-    rows = "".join(f"{name}.jpg,{name}.png\n" for name in sorted(masks))
-    (table / "index.csv").write_text(f"image,lungs\n{rows}")
+            masks[Path(name).stem] = np.any([np.asarray(Image.open(side)) > 127 for side in sides], axis=0)
     return folder, masks
 
 
@@ -54,9 +47,6 @@ def server(
 ) -> Iterator[Server]:
     """The app over a copy of the images."""
     folder = tmp_path_factory.mktemp("app")
-    images = folder / "images"
-    shutil.copytree(truth[0], images)
-    running = start_server(str(images), folder / "output", run_folder)
-    yield running
-    running.process.terminate()
-    running.process.wait(20)
+    shutil.copytree(truth[0], folder / "images")
+    with start_server(str(folder / "images"), folder / "output", run_folder) as running:
+        yield running

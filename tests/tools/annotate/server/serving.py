@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,11 @@ class Server:
     def ask(self, method: str, path: str, **options: Any) -> Any:
         return requests.request(method, self.address + path, timeout=120, **options)
 
+    def get(self, path: str) -> Any:
+        answer = self.ask("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
     def infer(self, image: str, model: str = "lung_cxr_segmentation", **params: Any) -> np.ndarray:
         """The mask that is proposed, (H, W)."""
         form = {"params": json.dumps({"result_extension": ".png", **params})}
@@ -48,20 +55,26 @@ class Server:
         data = {"params": json.dumps(params)}
         return self.ask("PUT", f"/datastore/label?image={image}&tag={tag}", files=files, data=data)
 
-    def label(self, image: str) -> dict[str, Any]:
+    def stored(self, image: str, tag: str = "final") -> np.ndarray:
+        """A label's file, (H, W)."""
+        return np.asarray(Image.open(self.images / "labels" / tag / f"{image}.png"))
+
+    def info(self, image: str) -> dict[str, Any]:
         """What is known of an image's final label."""
-        info: dict[str, Any] = self.ask("GET", f"/datastore/label/info?label={image}&tag=final").json()
-        return info
+        return self.get(f"/datastore/label/info?label={image}&tag=final")
 
     def train(self, model: str = "lung_cxr_segmentation", **params: Any) -> dict[str, Any]:
         """Train and wait."""
         answer = self.ask("POST", f"/train/{model}", json=params)
         assert answer.status_code == 200, answer.text
-        while True:
-            status: dict[str, Any] = self.ask("GET", "/train/").json()
-            if status["status"] not in ("SUBMITTED", "RUNNING"):
-                return status
-            time.sleep(0.5)
+        wait_for(lambda: self.get("/train/")["status"] not in ("SUBMITTED", "RUNNING"))
+        return self.get("/train/")
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    """Ask again and again until it is done; a test's own time limit ends it."""
+    while not done():
+        time.sleep(0.2)
 
 
 def free_port() -> int:
@@ -71,8 +84,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(studies: str, output: Path, run: Path) -> Server:
-    """``doll annotate``, until it answers."""
+@contextmanager
+def start_server(studies: str, output: Path, run: Path) -> Iterator[Server]:
+    """``doll annotate`` once it answers; it is ended afterwards."""
     port = free_port()
     command = [sys.executable, "-m", "doll_tools", "annotate", studies, "--run", str(run), "--output", str(output)]
     log = output.parent / f"{output.name}.log"
@@ -84,18 +98,17 @@ def start_server(studies: str, output: Path, run: Path) -> Server:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     server = Server(f"http://127.0.0.1:{port}", Path(studies), output, process)
-    for _ in range(1200):
-        if process.poll() is not None:
-            break
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()[-3000:]
         try:
-            if server.ask("GET", "/info/").status_code == 200:
-                return server
+            return server.ask("GET", "/info/").status_code == 200
         except OSError:
-            time.sleep(0.5)
-    process.kill()
-    raise AssertionError(log.read_text()[-3000:])
+            return False
 
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice of two masks."""
-    return float(2 * (a & b).sum() / max(a.sum() + b.sum(), 1))
+    try:
+        wait_for(answers)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(20)

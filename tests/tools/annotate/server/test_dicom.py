@@ -6,19 +6,21 @@ import io
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from dicom import write_image
+import requests
 from PIL import Image
-from serving import Server, free_port, start_server
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from serving import free_port, start_server, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 FINDINGS = "doll_cxr_segmentation"
+SOP_CLASSES = {"CR": "1.2.840.10008.5.1.4.1.1.1", "DX": "1.2.840.10008.5.1.4.1.1.1.1"}
 GroundTruth = tuple[Path, dict[str, np.ndarray]]
 
 
@@ -26,6 +28,34 @@ GroundTruth = tuple[Path, dict[str, np.ndarray]]
 def grey(truth: GroundTruth) -> np.ndarray:
     """One image, (H, W)."""
     return np.asarray(Image.open(sorted(truth[0].glob("*.jpg"))[0]).convert("L"))
+
+
+def write_image(path: Path, grey: np.ndarray, modality: str, photometric: str, bits: int = 12) -> pydicom.Dataset:
+    """A single frame with rescale and window, as detectors write them, from a picture, (H, W) ``uint8``."""
+    stored = (grey.astype(np.uint32) * ((1 << bits) - 1) // 255).astype(np.uint16)
+    if photometric == "MONOCHROME1":
+        stored = ((1 << bits) - 1 - stored).astype(np.uint16)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = SOP_CLASSES[modality]
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    image.SOPClassUID, image.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(), generate_uid()
+    image.Modality, image.PatientName, image.PatientID = modality, "Doe^Jane", "SECRET-4711"
+    image.PatientBirthDate, image.PatientSex, image.StudyDate, image.StudyTime = "19500101", "F", "20200102", "101112"
+    image.StudyID, image.SeriesNumber, image.InstanceNumber, image.AccessionNumber = "1", "1", "1", "77"
+    image.ReferringPhysicianName, image.PatientOrientation, image.Laterality = "", ["L", "F"], ""
+    image.Rows, image.Columns, image.SamplesPerPixel = *grey.shape, 1
+    image.PhotometricInterpretation, image.PixelRepresentation = photometric, 0
+    image.BitsAllocated, image.BitsStored, image.HighBit = 16, bits, bits - 1
+    image.RescaleSlope, image.RescaleIntercept, image.RescaleType = "2", "-5", "US"
+    image.WindowCenter, image.WindowWidth = str(1 << bits), str(1 << bits)
+    image.ImagerPixelSpacing = ["0.2", "0.2"]
+    image.PixelData = stored.tobytes()
+    image.is_little_endian, image.is_implicit_VR = True, False
+    image.save_as(path, write_like_original=False)
+    return image
 
 
 def _check_seg(seg: pydicom.Dataset, image: pydicom.Dataset, mask: np.ndarray) -> None:
@@ -57,14 +87,13 @@ def test_folder_of_dicom(grey: np.ndarray, run_folder: Path, tmp_path: Path) -> 
     for number, (modality, photometric, bits) in enumerate(kinds):
         name = f"{modality}_{photometric}_{bits}"
         written[name] = write_image(images / (name + (".dcm", ".DCM")[number % 2]), grey, modality, photometric, bits)
-    server = start_server(str(images), tmp_path / "output", run_folder)
-    try:
-        assert server.ask("GET", "/info/").json()["datastore"]["total"] == len(kinds)
-        finding = "Lung Opacity"
-        masks = [server.infer(name, FINDINGS, finding=finding) for name in written]
+    with start_server(str(images), tmp_path / "output", run_folder) as server:
+        assert server.get("/info/")["datastore"]["total"] == len(kinds)
+        masks = [server.infer(name, FINDINGS, finding="Lung Opacity") for name in written]
         assert all(mask.shape == grey.shape for mask in masks)
         assert all((mask != masks[0]).mean() < 0.01 for mask in masks[1:])
-        shown = [np.asarray(Image.open(io.BytesIO(_image(server, name)))).astype(int) for name in written]
+        pictures = [server.ask("GET", f"/doll/image?image={name}").content for name in written]
+        shown = [np.asarray(Image.open(io.BytesIO(picture))).astype(int) for picture in pictures]
         assert all(np.abs(image - shown[0]).mean() < 1.5 for image in shown[1:])
         name, mask = "DX_MONOCHROME2_12", _overlapping(grey.shape)
         assert server.save(name, mask, classes=["lungs", "heart"]).status_code == 200
@@ -74,9 +103,6 @@ def test_folder_of_dicom(grey: np.ndarray, run_folder: Path, tmp_path: Path) -> 
         assert "no final label yet" in server.ask("GET", "/doll/seg?image=CR_MONOCHROME1_12").json()["detail"]
         texts = [path for folder in (server.output, images) for path in folder.rglob("*.json")]
         _check_private([tmp_path / "output.log", *server.output.rglob("*.log"), *texts])
-    finally:
-        server.process.terminate()
-        server.process.wait(20)
 
 
 def _check_private(paths: list[Path]) -> None:
@@ -85,13 +111,6 @@ def _check_private(paths: list[Path]) -> None:
     for path in paths:
         text = path.read_text()
         assert not [word for word in ("SECRET-4711", "Doe", "Jane", "19500101", "20200102") if word in text], path
-
-
-def _image(server: Server, name: str) -> bytes:
-    answer = server.ask("GET", f"/doll/image?image={name}")
-    assert answer.status_code == 200, answer.text
-    content: bytes = answer.content
-    return content
 
 
 @pytest.fixture
@@ -116,16 +135,16 @@ def orthanc(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     (tmp_path / "orthanc.json").write_text(json.dumps(settings))
     with (tmp_path / "orthanc.log").open("w") as log:
         process = subprocess.Popen([program, str(tmp_path / "orthanc.json")], stdout=log, stderr=subprocess.STDOUT)
-    import requests
+
+    def answers() -> bool:
+        assert process.poll() is None, (tmp_path / "orthanc.log").read_text()[-2000:]
+        try:
+            return requests.get(f"http://127.0.0.1:{port}/system", timeout=5).ok
+        except OSError:
+            return False
 
     try:
-        for _ in range(120):
-            try:
-                requests.get(f"http://127.0.0.1:{port}/system", timeout=5)
-                break
-            except OSError:
-                assert process.poll() is None, (tmp_path / "orthanc.log").read_text()[-2000:]
-                time.sleep(0.25)
+        wait_for(answers)
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.terminate()
@@ -135,30 +154,25 @@ def orthanc(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
 def test_images_and_labels_over_dicomweb(
     orthanc: tuple[str, subprocess.Popen], grey: np.ndarray, run_folder: Path, tmp_path: Path
 ) -> None:
-    import requests
-
     address, process = orthanc
     images = [
         write_image(tmp_path / f"{number}.dcm", grey, modality, photometric)
         for number, (modality, photometric) in enumerate((("CR", "MONOCHROME1"), ("DX", "MONOCHROME2")))
     ]
     for number in range(len(images)):
-        sent = requests.post(f"{address}/instances", data=(tmp_path / f"{number}.dcm").read_bytes(), timeout=30)
-        assert sent.status_code == 200
-    server = start_server(f"{address}/dicom-web", tmp_path / "output", run_folder)
-    try:
+        requests.post(f"{address}/instances", data=(tmp_path / f"{number}.dcm").read_bytes(), timeout=30)
+    with start_server(f"{address}/dicom-web", tmp_path / "output", run_folder) as server:
         series = {str(image.SeriesInstanceUID): image for image in images}
-        assert server.ask("GET", "/info/").json()["datastore"]["total"] == 2
+        assert server.get("/info/")["datastore"]["total"] == 2
         masks = [server.infer(uid, FINDINGS, finding="Lung Opacity") for uid in series]
         assert (masks[0] != masks[1]).mean() < 0.01
         uid, mask = list(series)[1], _overlapping(grey.shape)
         answer = server.save(uid, mask, classes=["lungs", "heart"])
         assert answer.status_code == 200, answer.text
-        found = requests.get(f"{address}/dicom-web/series?Modality=SEG", timeout=30).json()
-        assert len(found) == 1
+        assert len(requests.get(f"{address}/dicom-web/series?Modality=SEG", timeout=30).json()) == 1
         instances = requests.get(f"{address}/instances", timeout=30).json()
         stored = [requests.get(f"{address}/instances/{name}/file", timeout=30).content for name in instances]
-        (seg,) = (item for item in map(_read, stored) if item.Modality == "SEG")
+        (seg,) = (item for content in stored if (item := pydicom.dcmread(io.BytesIO(content))).Modality == "SEG")
         _check_seg(seg, series[uid], mask)
         left = server.ask("POST", "/activelearning/first", json={}).json()["id"]
         assert left == next(iter(series))
@@ -166,16 +180,9 @@ def test_images_and_labels_over_dicomweb(
         process.wait(20)
         answer = server.save(left, mask, classes=["lungs", "heart"])
         assert answer.status_code == 200, answer.text
-        assert server.label(left)["seg_pending"] is True
-        assert server.label(uid)["seg_pending"] is False
+        assert server.info(left)["seg_pending"] is True
+        assert server.info(uid)["seg_pending"] is False
         assert "The server of the images does not answer" in server.ask("GET", "/doll/images").json()["detail"]
         texts = [path for path in server.output.rglob("*") if path.suffix in (".log", ".json")]
         _check_private([tmp_path / "output.log", *texts])
         assert not list((server.output / "tmp").rglob("*.dcm"))
-    finally:
-        server.process.terminate()
-        server.process.wait(20)
-
-
-def _read(content: bytes) -> pydicom.Dataset:
-    return pydicom.dcmread(io.BytesIO(content))

@@ -10,19 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from serving import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-LUNGS = "lung_cxr_segmentation"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+DRAWN = "state.mask.reduce((sum, value) => sum + (value & 1), 0)"
 GroundTruth = tuple[Path, dict[str, np.ndarray]]
 
 
@@ -34,7 +27,7 @@ def page(server: Server) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         opened = browser.new_page(viewport={"width": 1280, "height": 800})
         opened.errors = []
         opened.on("pageerror", lambda error: opened.errors.append(str(error)))
@@ -45,8 +38,9 @@ def page(server: Server) -> Iterator[Any]:
         browser.close()
 
 
-def _ready(page: Any) -> None:
-    page.wait_for_function("state.busy === 0")
+def _said(page: Any, words: str) -> None:
+    """Wait for a message; the page had no error of its own until then."""
+    page.wait_for_function(f"$('message').textContent.includes('{words}') && state.busy === 0")
     assert page.errors == []
 
 
@@ -56,90 +50,72 @@ def _point(page: Any, across: float, down: float) -> tuple[float, float]:
     return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
 
-def _stored(server: Server, image: str) -> np.ndarray:
-    return np.asarray(Image.open(server.images / "labels" / "final" / f"{image}.png"))
-
-
-def test_page_shows_an_image_in_its_own_size(page: Any, truth: GroundTruth) -> None:
-    image = page.evaluate("state.image")
-    assert page.evaluate("[state.height, state.width]") == list(truth[1][image].shape)
-    assert "0 of 12 saved" in page.locator("#count").inner_text()
-    assert page.locator("#findings li").count() in (0, 14)
-
-
 def test_brush_eraser_undo_and_save(page: Any, server: Server, truth: GroundTruth) -> None:
     image = page.evaluate("state.image")
     height, width = truth[1][image].shape
+    assert page.evaluate("[state.height, state.width]") == [height, width]
+    assert "0 of 12 saved" in page.locator("#count").inner_text()
     page.mouse.move(*_point(page, 0.3, 0.3))
     page.mouse.down()
     page.mouse.move(*_point(page, 0.3, 0.7), steps=5)
     page.mouse.up()
-    drawn = page.evaluate("state.mask.reduce((sum, value) => sum + (value & 1), 0)")
+    drawn = page.evaluate(DRAWN)
     assert drawn > 0
     page.click("[data-tool=eraser]")
     page.mouse.click(*_point(page, 0.3, 0.5))
-    assert page.evaluate("state.mask.reduce((sum, value) => sum + (value & 1), 0)") < drawn
+    assert page.evaluate(DRAWN) < drawn
     page.keyboard.press("Control+z")
-    assert page.evaluate("state.mask.reduce((sum, value) => sum + (value & 1), 0)") == drawn
+    assert page.evaluate(DRAWN) == drawn
     page.click("#save")
-    page.wait_for_function("$('message').textContent === 'Saved.'")
-    stored = _stored(server, image)
+    _said(page, "Saved.")
+    stored = server.stored(image)
     assert stored.shape == (height, width)
     assert stored.dtype == np.uint8
     assert int((stored & 1).sum()) == drawn
     assert stored[height // 2, round(0.3 * width)] == 1
-    _ready(page)
 
 
-def test_polygon_on_the_next_image(page: Any, server: Server, truth: GroundTruth) -> None:
+def test_polygon_on_the_next_image(page: Any, server: Server) -> None:
     before = page.evaluate("state.image")
     page.keyboard.press("n")
     page.wait_for_function(f"state.image !== '{before}' && state.busy === 0")
-    image = page.evaluate("state.image")
     page.click("#clear")
     page.click("[data-tool=polygon]")
     for across, down in ((0.2, 0.2), (0.8, 0.2), (0.8, 0.6), (0.2, 0.6)):
         page.mouse.click(*_point(page, across, down))
     page.keyboard.press("Enter")
     page.click("#save")
-    page.wait_for_function("$('message').textContent === 'Saved.'")
-    stored = _stored(server, image)
-    assert abs(stored.mean() - 0.6 * 0.4) < 0.02
+    _said(page, "Saved.")
+    assert abs(server.stored(page.evaluate("state.image")).mean() - 0.6 * 0.4) < 0.02
     assert page.locator("#count").inner_text() == "2 of 12 saved"
-    _ready(page)
 
 
 def test_proposal_is_shown_clicked_and_accepted(page: Any, server: Server, truth: GroundTruth, tmp_path: Path) -> None:
-    drawn = sorted(truth[1])[:9]
-    for image in drawn:
+    for image in sorted(truth[1])[:9]:
         assert server.save(image, truth[1][image], classes=["lungs"]).status_code == 200
     assert server.train(iterations=150, members=2)["status"] == "DONE"
     page.evaluate("refresh()")
     image = server.ask("POST", "/activelearning/first", json={}).json()["id"]
     page.click(f"#images button[title='{image}']")
-    page.wait_for_function(f"state.image === '{image}' && state.busy === 0")
-    assert "Proposed" in page.locator("#message").inner_text()
+    page.wait_for_function(f"state.image === '{image}'")
+    _said(page, "Proposed")
     assert page.evaluate("state.mask.some(Boolean)")
     page.wait_for_function("document.querySelectorAll('#findings li').length === 14")
     page.click("[data-tool=add]")
     page.mouse.click(*_point(page, 0.02, 0.02))
-    page.wait_for_function("$('message').textContent === 'Corrected.'")
+    _said(page, "Corrected.")
     height, width = truth[1][image].shape
     assert page.evaluate(f"state.mask[{int(0.02 * height)} * state.width + {int(0.02 * width)}]") & 1
     page.keyboard.press("Control+z")
     page.fill("#opacity", "60")
     page.screenshot(path=os.environ.get("DOLL_SCREENSHOT", str(tmp_path / "page.png")))
     page.click("#save")
-    page.wait_for_function("$('message').textContent === 'Saved.'")
-    assert _stored(server, image).any()
+    _said(page, "Saved.")
+    assert server.stored(image).any()
     page.click("#findings li:first-child button")
-    page.wait_for_function("$('message').textContent.includes('region')")
-    _ready(page)
-
-
-def test_mistakes_are_shown(page: Any) -> None:
+    _said(page, "region")
     page.evaluate("attempt(() => open('no_such_image'))")
-    page.wait_for_function("$('message').textContent.includes('There is no image no_such_image')")
+    _said(page, "There is no image no_such_image")
 
 
 def test_pages_of_other_origins_get_nothing(server: Server) -> None:
