@@ -38,7 +38,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "annotate": ("doll_tools.annotate.command:annotate", "MONAI Label on your own radiographs"),
     "annotate export": ("doll_tools.annotate.export:export", "saved masks as a datalist"),
     "annotate pseudonymize": ("doll_tools.annotate.pseudonymize:pseudonymize", "links to images under other names"),
-    "annotate measure": ("doll_tools.annotate.measure:measure", "what the app's proposals and clicks bring"),
     "package bundles": ("doll_tools.release.bundles:package_bundles", "bundles with their weights, for a model zoo"),
     "package labels": ("doll_tools.release.labels:package_labels", "finished labels as a data set"),
     "package committee": ("doll_tools.release.committee:write_committee", "one network of several classifiers"),

@@ -35,7 +35,6 @@ NOT_RUN = {
     "python -m venv": "makes an environment",
     "python -m monai.bundle push_to_hf_hub": "publishes; its arguments are tested below",
     "doll annotate IMAGES": "does not end; tested in tests/tools/annotate",
-    "doll annotate measure": "needs a running app",
     "doll demo": "takes ten minutes",
 }
 BACKBONE = json.loads((MEMBERS / "resnet10_narrow.json").read_text())["network_def"]
