@@ -122,7 +122,7 @@ class DollLabelApp(MONAILabelApp):
         """Note how good the proposal was: it is compared with the annotator's first final label of its image."""
         store = self.datastore()
         saved, (model, unseen) = store.final_label(image_id), self._proposed.get(image_id, (None, False))
-        if saved is None or model is None or not unseen:
+        if saved is None or model is None or not unseen or not model.is_ready():
             return
         self._proposed[image_id] = model, False
         mask, known = saved

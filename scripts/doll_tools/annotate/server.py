@@ -38,14 +38,18 @@ def images() -> dict[str, Any]:
     """Images, classes and tasks."""
     served, store = app_instance(), app_instance().datastore()
     done = set(store.get_labeled_images())
-    tasks = {
-        name: {"classes": model.classes, "ready": model.is_ready(), "trainable": bool(model.pretrained)}
-        for name, model in served.tasks.items()
-    }
     return {
         "images": [{"id": name, "labeled": name in done} for name in sorted(store.list_images())],
         "bits": BITS,
-        "tasks": {name: {**task, "version": served.tasks[name].version} for name, task in tasks.items()},
+        "tasks": {
+            name: {
+                "classes": model.classes,
+                "ready": model.is_ready(),
+                "trainable": bool(model.pretrained),
+                "version": model.version,
+            }
+            for name, model in served.tasks.items()
+        },
         "findings": FINDINGS_BUNDLE if FINDINGS_BUNDLE in served.models else None,
         "classifier": CLASSIFIER_BUNDLE if CLASSIFIER_BUNDLE in served.models else None,
     }

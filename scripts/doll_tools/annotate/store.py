@@ -74,7 +74,8 @@ class SafeDatastore(LocalDatastore):
         return table
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
-        self._datastore = self._read()
+        with self._between:
+            self._datastore = self._read()
 
     def _to_id(self, file: str) -> tuple[str, str]:
         ending = next((ending for ending in IMAGES if file.lower().endswith(ending)), "")

@@ -50,7 +50,7 @@ def _point(page: Any, across: float, down: float) -> tuple[float, float]:
     return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
 
-def test_brush_eraser_undo_and_save(page: Any, server: Server, truth: GroundTruth) -> None:
+def test_brush_eraser_undo_polygon_and_save(page: Any, server: Server, truth: GroundTruth) -> None:
     image = page.evaluate("state.image")
     height, width = truth[1][image].shape
     assert page.evaluate("[state.height, state.width]") == [height, width]
@@ -73,12 +73,8 @@ def test_brush_eraser_undo_and_save(page: Any, server: Server, truth: GroundTrut
     assert stored.dtype == np.uint8
     assert int((stored & 1).sum()) == drawn
     assert stored[height // 2, round(0.3 * width)] == 1
-
-
-def test_polygon_on_the_next_image(page: Any, server: Server) -> None:
-    before = page.evaluate("state.image")
     page.keyboard.press("n")
-    page.wait_for_function(f"state.image !== '{before}' && state.busy === 0")
+    page.wait_for_function(f"state.image !== '{image}' && state.busy === 0")
     page.click("#clear")
     page.click("[data-tool=polygon]")
     for across, down in ((0.2, 0.2), (0.8, 0.2), (0.8, 0.6), (0.2, 0.6)):
