@@ -54,9 +54,7 @@ def pseudonymize(
     known: dict[str, str] = {}
 
     def renamed(kind: str, value: Any) -> Any:
-        """The pseudonym of a path, or of each of several; labels that are values stay."""
-        if isinstance(value, list):
-            return [renamed(kind, part) for part in value]
+        """The pseudonym of a path; labels that are values stay."""
         if not isinstance(value, str):
             return value
         path = relative_path(value, str(datalist))

@@ -99,10 +99,10 @@ def test_what_looks_like_a_suffix_is_part_of_the_name() -> None:
     assert pseudonym("DOE.JOHN.PNG", bytes(32)).count(".") == 1
 
 
-def test_several_files_of_one_image_and_bare_names_are_renamed_too(images: Path, tmp_path: Path) -> None:
-    (images / "dataset.json").write_text(json.dumps({"training": [{"image": list(NAMES[:2])}], "test": [NAMES[2]]}))
+def test_images_without_labels_and_values_as_labels_are_taken(images: Path, tmp_path: Path) -> None:
+    sections = {"training": [{"image": NAMES[0], "label": [1, None, 0]}], "test": [NAMES[2]]}
+    (images / "dataset.json").write_text(json.dumps(sections))
     output = _write(images, tmp_path)
     content = json.loads((output / "dataset.json").read_text())
-    assert not any(word in str(content) for word in ("doe", "roe", "front"))
-    files = [*content["training"][0]["image"], content["test"][0]["image"]]
-    assert [(output / name).read_bytes() for name in files] == [b"\0", b"\1", b"\2"]
+    assert content["training"][0]["label"] == [1, None, 0]
+    assert (output / content["test"][0]["image"]).read_bytes() == b"\2"
