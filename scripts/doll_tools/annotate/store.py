@@ -54,6 +54,8 @@ class SafeDatastore(LocalDatastore):
         self._between = FileLock(self.folder / ".doll.lock")
         patterns = [f"*{case}" for ending in IMAGES for case in (ending, ending.upper())]
         super().__init__(folder, extensions=patterns, auto_reload=auto_reload)
+        if auto_reload:
+            self._handler.on_moved = self._on_moved
 
     @contextmanager
     def _changing(self) -> Iterator[Table]:
@@ -76,6 +78,11 @@ class SafeDatastore(LocalDatastore):
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
         with self._between:
             self._datastore = self._read()
+
+    def _on_moved(self, event: Any) -> None:
+        """Another process has written the table: MONAI Label itself only notices files that change in their place."""
+        if event.dest_path == self._datastore_config_path:
+            self._init_from_datastore_file()
 
     def _to_id(self, file: str) -> tuple[str, str]:
         ending = next((ending for ending in IMAGES if file.lower().endswith(ending)), "")

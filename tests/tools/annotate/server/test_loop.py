@@ -178,8 +178,9 @@ def test_batch_of_proposals_is_saved_beside_the_labels(server: Server) -> None:
     assert server.ask("POST", f"/batch/infer/{model}?images=all", json={"label_tag": "batch"}).status_code == 200
     wait_for(lambda: server.ask("GET", "/batch/infer/?check_if_running=true").status_code != 200)
     assert server.get("/batch/infer/")["status"] == "DONE"
+    wait_for(lambda: server.get("/info/")["datastore"]["label_tags"].get("batch") == 12)
     labels = [item["labels"] for item in server.get("/datastore/?output=all")["objects"].values()]
-    assert [tags["batch"]["info"]["proposed_by"] for tags in labels] == [model] * 12
+    assert {tags["batch"]["info"]["proposed_by"] for tags in labels} == {model}
 
 
 def test_twenty_annotators_and_a_kill_lose_no_saved_label(truth: GroundTruth, run_folder: Path, tmp_path: Path) -> None:
