@@ -41,7 +41,8 @@ def write_image(path: Path, grey: np.ndarray, modality: str, photometric: str, b
     stored = (grey.astype(np.uint32) * top // 255).astype(np.uint16)
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    image = FileDataset(str(path), PATIENT, file_meta=meta, preamble=b"\0" * 128)
+    image = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    image.update(PATIENT)
     image.SOPClassUID, image.Modality = SOP_CLASSES[modality], modality
     image.SOPInstanceUID, image.StudyInstanceUID, image.SeriesInstanceUID = (generate_uid() for _ in range(3))
     image.Rows, image.Columns, image.SamplesPerPixel = *grey.shape, 1
