@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +117,8 @@ def workflow(bundle: Path, configs: Sequence[str | Path], values: dict[str, Any]
 
 
 def run(bundle: Path, configs: Sequence[str | Path], values: dict[str, Any], **tracking: Any) -> ConfigWorkflow:
-    """Run a bundle's workflow in this process."""
+    """Run a bundle's workflow in this process, with one thread as in processes of its own."""
+    torch.set_num_threads(1)
     made = workflow(bundle, configs, values, **tracking)
     made.run()
     made.finalize()
@@ -134,6 +138,23 @@ def run_command(words: list[str], **options: Any) -> subprocess.CompletedProcess
     """Run a command in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(words, capture_output=True, text=True, check=False, env=environment, **options)
+
+
+def kill_when(words: list[str], moment: Callable[[], bool]) -> None:
+    """Run a command until a moment has come, then ``kill -9``."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(words, start_new_session=True, env=environment, **quiet) as process:
+        while not moment():
+            assert process.poll() is None, "the run ended before the moment came"
+            time.sleep(0.0005)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Content of every file of a folder, temporary ones included."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
 def nothing_random(bundle: Path, images: Path, output: Path, batch_size: int) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLES = sorted(path.parent.parent for path in (ROOT / "bundles").glob("*/configs/metadata.json"))
+DISTINCT = [path for path in BUNDLES if path.name not in ("jsrt_cxr_segmentation", "covid_cxr_segmentation")]
+"""The bundles but for two tasks, which are the lungs' with other classes."""
 MEMBERS = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members"
 SMALL = {"resnet": "resnet10_narrow", "densenet": "densenet_tiny", "efficientnet": "densenet_tiny"}
 

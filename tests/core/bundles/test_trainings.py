@@ -1,12 +1,7 @@
-"""Every bundle's training in processes of its own: two learn what one learns, and ``kill -9`` changes no weight."""
+"""Trainings in processes of their own: two learn what one learns, and ``kill -9`` changes no weight."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +13,13 @@ from monai.bundle import ConfigParser
 from doll_monai.networks.adapters import TUNINGS
 from doll_monai.utils.errors import InputError, sentence_of
 from doll_monai.utils.processes import join_processes
-from few_images import command, nothing_random, on_images, run_command, write_images
-from narrow import BUNDLES, ROOT, has, read_config
+from few_images import command, kill_when, nothing_random, on_images, run, run_command, write_images
+from narrow import DISTINCT, ROOT, has, read_config
 
-TRAINED = [bundle for bundle in BUNDLES if has(bundle, "train")]
 LUNGS = ROOT / "bundles" / "lung_cxr_segmentation"
 EPOCHS = 12
 
-each_training = pytest.mark.parametrize("bundle", TRAINED, ids=lambda path: path.name)
+each_training = pytest.mark.parametrize("bundle", [b for b in DISTINCT if has(b, "train")], ids=lambda path: path.name)
 
 
 @pytest.fixture(scope="module")
@@ -48,29 +42,24 @@ def _loss(bundle: Path, values: dict[str, Any], weights: dict[str, torch.Tensor]
 @pytest.mark.slow
 @each_training
 def test_two_processes_learn_what_one_learns(bundle: Path, images: Path, tmp_path: Path) -> None:
-    logged, losses, weights = [], [], []
-    for processes in (1, 2):
-        output, uri = tmp_path / f"processes{processes}", f"sqlite:///{tmp_path}/{processes}.db"
-        values = nothing_random(bundle, images, output, 4 // processes)
-        configs = ["train"]
-        if processes > 1:
-            configs.append("multi_gpu_train")
-            values["train::sampler::shuffle"] = False
-        tracked = {"tracking": str(bundle / "configs" / "mlflow.json"), "tracking_uri": uri, "log_every": 1}
-        done = run_command(command(bundle, configs, values | tracked, output.with_suffix(".json"), processes))
-        assert done.returncode == 0, done.stderr[-3000:]
-        client = MlflowClient(uri)
-        (experiment,) = [e for e in client.search_experiments() if e.name == bundle.name]
-        (run,) = client.search_runs(experiment.experiment_id)
-        assert run.info.status == "FINISHED"
-        logged.append([metric.value for metric in client.get_metric_history(run.info.run_id, "train_loss")])
-        assert len(client.search_model_versions(f"name='{bundle.name}'")) == 1
-        weights.append(torch.load(output / "training_state.pt", weights_only=True)["network"])
-        losses.append(_loss(bundle, nothing_random(bundle, images, output, 8), weights[-1]))
-    assert len(logged[0]) == len(logged[1]) == 4
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    run(bundle, ["train"], nothing_random(bundle, images, alone, 4))
+    values = nothing_random(bundle, images, shared, 2) | {"train::sampler::shuffle": False, "log_every": 1}
+    values |= {"tracking": str(bundle / "configs" / "mlflow.json"), "tracking_uri": f"sqlite:///{tmp_path}/mlruns.db"}
+    done = run_command(command(bundle, ["train", "multi_gpu_train"], values, tmp_path / "arguments.json", 2))
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (torch.load(folder / "training_state.pt", weights_only=True)["network"] for folder in (alone, shared))
+    for name, value in one.items():
+        assert torch.allclose(value.float(), two[name].float(), atol=2e-3), name
+    losses = [_loss(bundle, nothing_random(bundle, images, alone, 8), weights) for weights in (one, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
-    for name, values in weights[0].items():
-        assert torch.allclose(values.float(), weights[1][name].float(), atol=2e-3), name
+
+    client = MlflowClient(values["tracking_uri"])
+    (experiment,) = [e for e in client.search_experiments() if e.name == bundle.name]
+    (tracked,) = client.search_runs(experiment.experiment_id)
+    assert tracked.info.status == "FINISHED"
+    assert len(client.get_metric_history(tracked.info.run_id, "train_loss")) == 4
+    assert len(client.search_model_versions(f"name='{bundle.name}'")) == 1
 
 
 def test_training_with_several_needs_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,31 +82,20 @@ def _epoch(output: Path) -> int:
     return torch.load(state, weights_only=True)["epoch"] if state.is_file() else 0
 
 
-def _kill_when(words: list[str], moment: Callable[[], bool]) -> None:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(words, start_new_session=True, **quiet) as process:
-        while not moment():
-            assert process.poll() is None, "the run ended before the moment came"
-            time.sleep(0.0005)
-        os.killpg(process.pid, signal.SIGKILL)
-
-
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @each_training
-def test_a_killed_training_ends_like_an_undisturbed_one(bundle: Path, images: Path, tmp_path: Path) -> None:
-    def words(output: Path) -> list[str]:
-        values = on_images(bundle, images, output) | {"batch_size": 4, "max_epochs": EPOCHS}
-        return command(bundle, ["train"], values, output.with_suffix(".json"))
+def test_a_killed_training_ends_like_an_undisturbed_one(bundle: Path, images: Path, tmp_path: Path, caplog) -> None:
+    def values(output: Path) -> dict[str, Any]:
+        return on_images(bundle, images, output) | {"batch_size": 4, "max_epochs": EPOCHS}
 
+    caplog.set_level("INFO")
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert run_command(words(undisturbed)).returncode == 0
-    _kill_when(words(killed), lambda: _epoch(killed) >= 3)
+    run(bundle, ["train"], values(undisturbed))
+    kill_when(command(bundle, ["train"], values(killed), tmp_path / "arguments.json"), lambda: _epoch(killed) >= 3)
     behind = _epoch(killed)
     assert behind < EPOCHS
-    done = run_command(words(killed))
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert f"Continuing after epoch {behind}" in done.stdout + done.stderr
+    run(bundle, ["train"], values(killed))
+    assert f"Continuing after epoch {behind}" in caplog.text
     names = {path.name for path in undisturbed.glob("*.pt")}
     assert {"model.pt", "training_state.pt"} <= names
     assert names == {path.name for path in killed.glob("*.pt")}
