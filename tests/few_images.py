@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import signal
-import subprocess
-import sys
+import socket
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -107,48 +106,55 @@ def files(bundle: Path, configs: Sequence[str | Path]) -> list[str]:
     return [str(bundle / "configs" / f"{name}.json") if isinstance(name, str) else str(name) for name in configs]
 
 
-def workflow(bundle: Path, configs: Sequence[str | Path], values: dict[str, Any], **tracking: Any) -> ConfigWorkflow:
+def workflow(bundle: Path, configs: Sequence[str | Path], values: dict[str, Any]) -> ConfigWorkflow:
     """A bundle's workflow, initialized; every property that MONAI knows is there."""
     kind = "train" if configs[0] == "train" else "infer"
-    made = ConfigWorkflow(files(bundle, configs), logging_file=False, workflow_type=kind, **tracking, **values)
+    made = ConfigWorkflow(files(bundle, configs), logging_file=False, workflow_type=kind, **values)
     made.initialize()
     assert made.check_properties() == []
     return made
 
 
-def run(bundle: Path, configs: Sequence[str | Path], values: dict[str, Any], **tracking: Any) -> ConfigWorkflow:
-    """Run a bundle's workflow in this process, with one thread as in processes of its own."""
+def run(bundle: Path, configs: Sequence[str | Path], values: dict[str, Any]) -> ConfigWorkflow:
+    """Run a bundle's workflow in this process, with one thread."""
     torch.set_num_threads(1)
-    made = workflow(bundle, configs, values, **tracking)
+    made = workflow(bundle, configs, values)
     made.run()
     made.finalize()
     return made
 
 
-def command(
-    bundle: Path, configs: Sequence[str | Path], values: dict[str, Any], arguments: Path, processes: int = 1
-) -> list[str]:
-    """The ``monai.bundle run`` command, its values in the file ``arguments``."""
-    arguments.write_text(json.dumps({"config_file": files(bundle, configs), **values}))
-    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
-    return [sys.executable, *several, "-m", "monai.bundle", "run", "--args_file", str(arguments)]
+def start(*arguments: Any, **environment: str) -> BaseProcess:
+    """``run`` in a process of its own, a fork, which need not import anything."""
+
+    def child() -> None:
+        os.environ.update(environment)
+        run(*arguments)
+
+    process = get_context("fork").Process(target=child)
+    process.start()
+    return process
 
 
-def run_command(words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment, **options)
+def run_shared(*arguments: Any, count: int = 2) -> None:
+    """``run`` in several processes, with what ``torchrun`` tells them."""
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    told = {"WORLD_SIZE": str(count), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    processes = [start(*arguments, RANK=str(rank), LOCAL_RANK=str(rank), **told) for rank in range(count)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * count
 
 
-def kill_when(words: list[str], moment: Callable[[], bool]) -> None:
-    """Run a command until a moment has come, then ``kill -9``."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(words, start_new_session=True, env=environment, **quiet) as process:
-        while not moment():
-            assert process.poll() is None, "the run ended before the moment came"
-            time.sleep(0.0005)
-        os.killpg(process.pid, signal.SIGKILL)
+def kill_when(moment: Callable[[], bool], *arguments: Any) -> None:
+    """``run`` in a process of its own until a moment has come, then ``kill -9``."""
+    process = start(*arguments)
+    while not moment():
+        assert process.is_alive() or moment(), "the run ended before the moment came"
+        time.sleep(0.005)
+    process.kill()
+    process.join()
 
 
 def digests(folder: Path) -> dict[str, str]:

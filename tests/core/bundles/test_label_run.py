@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from PIL import Image
 
 from doll_monai.data.datalist import write_datalist
 from doll_monai.utils.errors import sentence_of
-from few_images import command, digests, kill_when, on_images, run, run_command, write_weights
+from few_images import digests, files, kill_when, on_images, run, run_shared, write_weights
 from narrow import ROOT
 
 BUNDLE = ROOT / "bundles" / "doll_cxr_label_generation"
@@ -63,14 +65,13 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_gives_the_same_bytes(data: Path, undisturbed, tmp_path: Path) -> None:
     output = tmp_path / "labels"
-    words = command(BUNDLE, ["inference"], _values(data, output), tmp_path / "arguments.json")
     moments: list[Callable[[], bool]] = [
         lambda: any(output.rglob("*.tmp")) or len(list(output.rglob("*.nii.gz"))) >= 5,
         lambda: len(list(output.glob("rows/*.csv"))) >= 6,
         lambda: (output / "labels.csv").is_file(),
     ]
     for moment in moments:
-        kill_when(words, moment)
+        kill_when(moment, BUNDLE, ["inference"], _values(data, output))
     (output / "rows" / "000005.csv").unlink()
     done = {path: path.stat().st_mtime_ns for path in (output / "rows").iterdir()}
     _run(data, output)
@@ -82,9 +83,7 @@ def test_a_run_killed_again_and_again_gives_the_same_bytes(data: Path, undisturb
 def test_two_processes_give_the_same_bytes_as_one_and_the_first_tracks(data: Path, undisturbed, tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'mlruns.db'}"
     tracked = {"tracking": str(BUNDLE / "configs" / "mlflow.json"), "tracking_uri": database, "run_name": "shared"}
-    values = _values(data, tmp_path / "labels", **tracked)
-    done = run_command(command(BUNDLE, ["inference"], values, tmp_path / "arguments.json", 2))
-    assert done.returncode == 0, done.stderr
+    run_shared(BUNDLE, ["inference"], _values(data, tmp_path / "labels", **tracked))
     made = digests(tmp_path / "labels")
     configurations = {name for name in made if name.startswith("config_")}
     assert {name: digest for name, digest in made.items() if name not in configurations} == undisturbed
@@ -154,13 +153,15 @@ def test_images_that_are_all_broken_end_in_one_sentence(data: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_full_disk_ends_in_one_sentence_and_the_run_continues(data: Path, undisturbed, tmp_path: Path) -> None:
-    if run_command(["unshare", "-rm", "true"]).returncode != 0:
+    if subprocess.run(["unshare", "-rm", "true"], check=False).returncode != 0:
         pytest.skip("a file system of a few kilobytes cannot be mounted here")
-    disk, kept = tmp_path / "disk", tmp_path / "kept"
+    disk, kept, arguments = tmp_path / "disk", tmp_path / "kept", tmp_path / "arguments.json"
     disk.mkdir()
+    arguments.write_text(json.dumps({"config_file": files(BUNDLE, ["inference"]), **_values(data, disk / "labels")}))
     script = 'mount -t tmpfs -o size=64k none "$0" && "$@"; code=$?; cp -r "$0" "$KEPT"; exit $code'
-    words = command(BUNDLE, ["inference"], _values(data, disk / "labels"), tmp_path / "arguments.json")
-    done = run_command(["env", f"KEPT={kept}", "unshare", "-rm", "sh", "-c", script, str(disk), *words])
+    words = [sys.executable, "-m", "monai.bundle", "run", "--args_file", str(arguments)]
+    words = ["env", f"KEPT={kept}", "OMP_NUM_THREADS=1", "unshare", "-rm", "sh", "-c", script, str(disk), *words]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("Error: ")

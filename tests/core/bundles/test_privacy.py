@@ -32,8 +32,8 @@ def test_no_identifier_leaves_an_image(bundle: Path, images: Path, tmp_path: Pat
     monkeypatch.chdir(tmp_path)
     values = on_images(bundle, images, tmp_path / "out", ["inference"]) | {"image_size": [48, 48]}
     write_weights(bundle, values)
-    tracking = {"tracking": str(bundle / "configs" / "mlflow.json"), "tracking_uri": f"sqlite:///{tmp_path}/mlruns.db"}
-    run(bundle, ["inference"], values, **tracking)
+    values |= {"tracking": str(bundle / "configs" / "mlflow.json"), "tracking_uri": f"sqlite:///{tmp_path}/mlruns.db"}
+    run(bundle, ["inference"], values)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len([path for path in written if path.is_relative_to(tmp_path / "out")]) >= 3
     contents = [gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes() for path in written]

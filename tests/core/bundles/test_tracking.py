@@ -41,7 +41,7 @@ def _tracked(name: str, images: Path, output: Path, **values: Any) -> tuple[Mlfl
     """Train a bundle with its tracking settings; the client and the bundle's latest run."""
     bundle = ROOT / "bundles" / name
     settings = str(bundle / "configs" / "mlflow.json")
-    run(bundle, ["train"], {**on_images(bundle, images, output), "max_epochs": 2, **values}, tracking=settings)
+    run(bundle, ["train"], {**on_images(bundle, images, output), "max_epochs": 2, "tracking": settings, **values})
     client = MlflowClient(default_tracking_uri())
     experiment = client.get_experiment_by_name(name)
     assert experiment is not None

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 from doll_monai.networks.adapters import TUNINGS
 from doll_monai.utils.errors import InputError, sentence_of
 from doll_monai.utils.processes import join_processes
-from few_images import command, kill_when, nothing_random, on_images, run, run_command, write_images
+from few_images import kill_when, nothing_random, on_images, run, run_shared, write_images
 from narrow import DISTINCT, ROOT, has, read_config
 
 LUNGS = ROOT / "bundles" / "lung_cxr_segmentation"
@@ -46,8 +46,7 @@ def test_two_processes_learn_what_one_learns(bundle: Path, images: Path, tmp_pat
     run(bundle, ["train"], nothing_random(bundle, images, alone, 4))
     values = nothing_random(bundle, images, shared, 2) | {"train::sampler::shuffle": False, "log_every": 1}
     values |= {"tracking": str(bundle / "configs" / "mlflow.json"), "tracking_uri": f"sqlite:///{tmp_path}/mlruns.db"}
-    done = run_command(command(bundle, ["train", "multi_gpu_train"], values, tmp_path / "arguments.json", 2))
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_shared(bundle, ["train", "multi_gpu_train"], values)
     one, two = (torch.load(folder / "training_state.pt", weights_only=True)["network"] for folder in (alone, shared))
     for name, value in one.items():
         assert torch.allclose(value.float(), two[name].float(), atol=2e-3), name
@@ -91,7 +90,7 @@ def test_a_killed_training_ends_like_an_undisturbed_one(bundle: Path, images: Pa
     caplog.set_level("INFO")
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     run(bundle, ["train"], values(undisturbed))
-    kill_when(command(bundle, ["train"], values(killed), tmp_path / "arguments.json"), lambda: _epoch(killed) >= 3)
+    kill_when(lambda: _epoch(killed) >= 3, bundle, ["train"], values(killed))
     behind = _epoch(killed)
     assert behind < EPOCHS
     run(bundle, ["train"], values(killed))
