@@ -108,7 +108,11 @@ CASES: dict[str, tuple[Path, Given, str]] = {
     "no folder": (LUNGS, values(dataset_dir="nowhere"), "The folder nowhere does not exist"),
     "no image": (LUNGS, values(dataset_dir="{folder}"), "The folder {folder} holds no radiograph"),
     "text named PNG": (LUNGS, values(), "The image {world}/images/text.png cannot be read"),
-    "one pixel": (LUNGS, image("a.png", Image.new("L", (1, 1)).save), "The image {folder}/a.png is no two-dimensional"),
+    "one pixel": (
+        LUNGS,
+        image("a.png", Image.new("L", (1, 1)).save),
+        "The image {folder}/a.png cannot be read (it is no",
+    ),
     "no checkpoint": (LUNGS, values(checkpoint="no.pt"), "The checkpoint no.pt does not exist; train the network"),
     "an unsafe checkpoint": (LUNGS, pickled, "The file {folder}/model.pt is not a checkpoint that can be read safely"),
     "a checkpoint of another network": (
@@ -130,7 +134,11 @@ CASES: dict[str, tuple[Path, Given, str]] = {
     ),
     "thirteen labels": (CLASSIFIER, first(label=[0.0] * 13), "Record 2 of 'training' in {folder}/list.json has 14"),
     "a label of 2": (CLASSIFIER, first(label=[2.0] * 14), "Record 1 of 'training' in {folder}/list.json has the label"),
-    "a mask for labels": (CLASSIFIER, first(label="mask.nii.gz"), "The labels of {world}/images/train/patient00000"),
+    "a mask for labels": (
+        CLASSIFIER,
+        first(label="mask.nii.gz"),
+        "needs 14 labels of observations, not '{world}/images/mask.nii.gz'",
+    ),
     "uncertain labels alone": (
         CLASSIFIER,
         datalist(lambda content: [record.update(label=[-1.0] * 14) for record in content["training"]] and None),
@@ -166,7 +174,8 @@ def test_one_sentence_and_earlier_results_intact(
     monkeypatch.delenv(TRACEBACK_VARIABLE, raising=False)
     with pytest.raises(SystemExit) as stop:
         _run(bundle, values)
-    assert str(stop.value.code).startswith(f"Error: {sentence.format(world=world, folder=tmp_path)}")
+    assert str(stop.value.code).startswith("Error: ")
+    assert sentence.format(world=world, folder=tmp_path) in str(stop.value.code)
     assert "\n" not in str(stop.value.code)
     assert digests(world) == before
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tmp" or path.name == "unpickled"]

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from monai.bundle import ConfigParser
 
 from doll_monai.networks.adapters import TUNINGS
-from doll_monai.utils.errors import InputError, sentence_of
+from doll_monai.utils.errors import InputError
 from doll_monai.utils.processes import join_processes
 from few_images import kill_when, nothing_random, on_images, run, run_shared, write_images
 from narrow import DISTINCT, ROOT, has, read_config
@@ -143,13 +143,3 @@ def test_the_schedule_leads_each_part_to_its_rate(images: Path) -> None:
         scheduler.step()
         reached = torch.maximum(reached, torch.tensor(scheduler.get_last_lr()))
     assert reached.tolist() == pytest.approx([0.0003, 0.001], rel=0.1)
-
-
-def test_a_network_without_backbone_takes_one_rate_alone(images: Path) -> None:
-    network = read_config(ROOT / "bundles" / "doll_cxr_segmentation", "networks/segresnet")["network_def"]
-    adapted = {"_target_": "doll_monai.networks.AdaptedNetwork", "network": network}
-    values = {"network_def": {**adapted, "tuning": "full", "head": "conv_final"}}
-    assert set(_rates(_parser(images, **values)).values()) == {0.001}
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI wraps it
-        _parser(images, **values, backbone_learning_rate=0.0003).get_parsed_content("optimizer")
-    assert str(sentence_of(caught.value)).startswith("network_def has no network.backbone that could learn at a rate")

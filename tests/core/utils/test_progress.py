@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from ignite.engine import Engine, Events
@@ -13,7 +15,6 @@ from ignite.engine import Engine, Events
 from doll_monai.handlers.progress import ProgressHandler
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
-from terminal import open_terminal
 
 COUNT = """
 import time
@@ -47,10 +48,17 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_a_terminal_shows_a_moving_bar() -> None:
-    with open_terminal(columns=72) as (terminal, got):
-        subprocess.run([sys.executable, "-c", COUNT], stderr=terminal, check=True)
-    (said,) = got
-    states = said.split("\r")
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    controller, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 72, 0, 0))
+    subprocess.run([sys.executable, "-c", COUNT], stderr=terminal, check=True)
+    os.close(terminal)
+    said = b""
+    with suppress(OSError):  # how Linux says that nobody has the terminal open any more
+        while block := os.read(controller, 4096):
+            said += block
+    os.close(controller)
+    states = said.decode().split("\r")
     assert len(states) > 4
     assert "images: 100%|█" in states[-2] + states[-1]
     assert max(len(state.strip()) for state in states) <= 72
