@@ -110,11 +110,13 @@ def _compressed_dicom(grey: np.ndarray, path: Path, compression: str) -> None:
 def _nifti(
     grey: np.ndarray, path: Path, axes: tuple[float, float], shape: tuple[int, ...] = (1,), order: str = "<"
 ) -> None:
+    """Stored such that it is upright where the affine says so: columns to the left, rows to the back."""
     header = nib.Nifti1Header(endianness=order)
     header.set_data_dtype(np.int16)
     affine = np.diag([axes[0] * SPACING[1], axes[1] * SPACING[0], 1.0, 1.0])
     affine[:3, 3] = 10, -20, 30
-    nib.save(nib.Nifti1Image(grey.T.astype(np.int16).reshape(*grey.T.shape, *shape), affine, header), path)
+    stored = grey.T.astype(np.int16)[:: -int(axes[0]), :: -int(axes[1])]
+    nib.save(nib.Nifti1Image(stored.reshape(*stored.shape, *shape), affine, header), path)
 
 
 def _itk(grey: np.ndarray, path: Path, kind: type = np.uint16, turned: bool = False, compression: bool = False) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from doll_monai.data.image_files import IMAGE_SUFFIXES
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
@@ -21,8 +22,6 @@ from doll_monai.utils.json_object import read_json_object
 SECTIONS: tuple[str, ...] = ("training", "validation", "test")
 LOOKED_FOR = 20
 """Images of a section that are looked for, to notice a wrong ``dataset_dir``: an image may be missing, not all."""
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".nii", ".nii.gz", ".mha", ".nrrd", ".img")
-"""File names that are taken for images."""
 
 
 def write_datalist(path: str | os.PathLike[str], sections: Mapping[str, Sequence[dict]], **extra: Any) -> None:

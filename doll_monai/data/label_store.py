@@ -21,6 +21,7 @@ import torch
 
 import doll_monai
 from doll_monai.data.datalist import write_datalist
+from doll_monai.data.image_files import stem
 from doll_monai.data.label_files import write_label
 from doll_monai.data.label_maps import kept_images, map_sheet
 from doll_monai.data.provenance import claim_folder
@@ -131,11 +132,11 @@ class LabelStore:
 
     def label_path(self, image: str | os.PathLike) -> str:
         """An image's label below ``output_dir``."""
-        return f"labels/{os.path.splitext(self.relative(image))[0]}.nii.gz"
+        return f"labels/{stem(self.relative(image))}.nii.gz"
 
     def map_path(self, image: str | os.PathLike) -> str:
         """An image's maps below ``output_dir``."""
-        return f"maps/{os.path.splitext(self.relative(image))[0]}.png"
+        return f"maps/{stem(self.relative(image))}.png"
 
     def write(
         self,

@@ -22,6 +22,7 @@ from monai.data.utils import orientation_ras_lps, to_affine_nd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from doll_monai.data.dicom_lengths import check_lengths
+from doll_monai.data.geometry import PICTURE
 from doll_monai.utils.errors import InputError
 
 MAX_PIXELS = 100_000_000
@@ -34,6 +35,8 @@ GRAY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
 """Pillow's modes whose numbers are brightness; ``I;16`` and its variants are as well."""
 ORIENTATION, PHOTOMETRIC_INTERPRETATION, MIN_IS_WHITE = 274, 262, 0
 """Tags of TIFF and EXIF, and a value of the second."""
+RESOLUTION, RESOLUTION_UNIT, MM = (282, 283), 296, {1: 25.4, 2: 10.0}
+"""Tags of TIFF, and mm of an inch and a centimeter as JPEG numbers them; TIFF counts from one more."""
 ITK_KINDS = {".mha": ("MetaImage", "MetaImageIO"), ".nrrd": ("NRRD", "NrrdImageIO")}
 HEADER_BYTES = 65536
 """More than the headers of MetaImage and NRRD have, which are a page of text."""
@@ -118,10 +121,22 @@ def _read_picture(path: str) -> Read:
             # The second picture of an MPO, as telephones write it, is a preview.
             pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
             _check_header((*picture.size, pages))
+            spacing = _spacing(picture)  # first: Pillow turns a TIFF when it decodes it, and forgets that it did
             values = _brightness(path, picture)
     except Image.DecompressionBombError as error:
         raise OSError(f"it claims more pixels than the {MAX_PIXELS:,} that are read at the most") from error
-    return values.reshape(*values.shape[:2], -1).transpose(2, 1, 0), np.eye(4)
+    return values.reshape(*values.shape[:2], -1).transpose(2, 1, 0), PICTURE @ np.diag([*spacing, 1, 1])
+
+
+def _spacing(picture: Image.Image) -> tuple[float, float]:
+    """Of columns and rows in mm, as ITK reads it from JPEG and TIFF; 1 where it is not told."""
+    tags = getattr(picture, "tag_v2", {})
+    unit = tags[RESOLUTION_UNIT] - 1 if RESOLUTION_UNIT in tags else picture.info.get("jfif_unit", 0)
+    density = [tags.get(tag, 0) for tag in RESOLUTION] if tags else picture.info.get("jfif_density", (0, 0))
+    if unit not in MM or min(density) <= 0:
+        return 1.0, 1.0
+    across, down = (MM[unit] / float(dots) for dots in density)
+    return (down, across) if picture.getexif().get(ORIENTATION, 1) > 4 else (across, down)
 
 
 def _brightness(path: str, picture: Image.Image) -> np.ndarray:
@@ -148,14 +163,15 @@ def _deep_color(path: str, picture: Image.Image) -> Image.Image:
 
 
 def _read_nifti(path: str) -> Read:
-    """NIfTI of (W, H), (W, H, 1) or (W, H, 1, C), as it is stored: its affine goes along, and turns nothing."""
+    """NIfTI of (W, H), (W, H, 1) or (W, H, 1, C), as it is stored; the identity where it does not say how it lies."""
     image: Any = nib.load(path)
     channels = image.shape[3] if len(image.shape) > 3 else 1
     _check_header((*image.shape[:3], *image.shape[4:]), channels)
     if image.get_data_dtype().kind not in "iuf":
         raise OSError("it holds colors or complex numbers; save it in gray")
     values = np.asarray(image.dataobj)
-    return np.moveaxis(values.reshape(*values.shape[:2], -1), -1, 0), image.affine
+    placed = image.header["sform_code"] > 0 or image.header["qform_code"] > 0
+    return np.moveaxis(values.reshape(*values.shape[:2], -1), -1, 0), image.affine if placed else np.eye(4)
 
 
 def _read_other(path: str) -> Read:
@@ -227,4 +243,4 @@ def _read_jsrt(path: str) -> Read:
     values = np.fromfile(path, dtype=">u2").reshape(1, JSRT_SIDE, JSRT_SIDE)
     if int(values.max()) > JSRT_LARGEST:
         raise OSError(f"it has values above {JSRT_LARGEST}, so it is not of 12 bits or not big-endian")
-    return (JSRT_LARGEST - values).transpose(0, 2, 1), np.diag([JSRT_SPACING, JSRT_SPACING, 1.0, 1.0])
+    return (JSRT_LARGEST - values).transpose(0, 2, 1), PICTURE @ np.diag([JSRT_SPACING, JSRT_SPACING, 1.0, 1.0])

@@ -4,6 +4,7 @@ from doll_monai.handlers.early_learning import EarlyLearningCorrection
 from doll_monai.handlers.explanations import CaptumHandler, GradCAMHandler, IntegratedGradientsHandler
 from doll_monai.handlers.label_writer import LabelWriter
 from doll_monai.handlers.localization import LocalizationScorer
+from doll_monai.handlers.mask_writer import MaskWriter
 from doll_monai.handlers.overlays import OverlaySheet, OverlayWriter
 from doll_monai.handlers.progress import ProgressHandler
 from doll_monai.handlers.tracking import TrackedRun
@@ -19,6 +20,7 @@ __all__ = [
     "IntegratedGradientsHandler",
     "LabelWriter",
     "LocalizationScorer",
+    "MaskWriter",
     "OverlaySheet",
     "OverlayWriter",
     "ProgressHandler",

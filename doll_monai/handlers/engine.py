@@ -8,6 +8,8 @@ from typing import Any
 from ignite.engine import Engine
 from monai.utils import CommonKeys
 
+from doll_monai.data.image_files import refuse_twins
+
 
 def output_of(engine: Engine) -> Any:
     """The engine's current output; Ignite declares it as a number, MONAI puts dictionaries there."""
@@ -22,6 +24,11 @@ def batch_of(engine: Engine) -> Any:
 def image_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Metadata of each image of a decollated batch; MONAI's savers find the file name in it."""
     return [item[CommonKeys.IMAGE].meta for item in batch]
+
+
+def refuse_same_names(engine: Engine) -> None:
+    """Raises: InputError: when two images of a MONAI engine's data set would have the same name in the output."""
+    refuse_twins(record[CommonKeys.IMAGE] for record in engine.data_loader.dataset.data)
 
 
 def every(n: int) -> Callable[[Engine, int], bool]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from monai.data.utils import create_file_basename
 from monai.metrics import compute_iou
 from monai.utils import CommonKeys
 
+from doll_monai.data.image_files import output_path
 from doll_monai.findings import FOREGROUND, IGNORE
-from doll_monai.handlers.engine import batch_of, output_of
+from doll_monai.handlers.engine import batch_of, output_of, refuse_same_names
 from doll_monai.transforms.pictures import read_image
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.visualize.pictures import PICTURE_SIZE, captioned, compared, draw_overlay, encoded, side_by_side
@@ -39,6 +39,7 @@ class OverlayWriter:
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator whose post-processing brings predictions back to the images' geometry."""
+        engine.add_event_handler(Events.STARTED, refuse_same_names)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -47,8 +48,8 @@ class OverlayWriter:
             picture = read_image(path, self.size)
             if picture is not None:
                 masks = np.asarray(result[CommonKeys.PRED].cpu()).transpose(0, 2, 1) > 0.5
-                name = create_file_basename("overlay", path, self.output_dir, self.data_root_dir, separate_folder=False)
-                write_atomic(f"{name}.png", encoded(draw_overlay(picture, masks, self.classes)))
+                file = output_path(path, self.data_root_dir, self.output_dir, "_overlay.png")
+                write_atomic(file, encoded(draw_overlay(picture, masks, self.classes)))
 
 
 class OverlaySheet:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import ScaleIntensityd
-from monai.utils import SpaceKeys
 
+from doll_monai.data.geometry import AS_STORED, is_nifti, says_nothing, turned, upright_turn, with_meta
 from doll_monai.data.readers import PICTURES, read_image
 from doll_monai.transforms.keywise import KeywiseTransform
 from doll_monai.utils.errors import InputError
@@ -34,6 +33,8 @@ class LoadRadiographd(KeywiseTransform):
     - **DICOM**: slope and intercept are applied and MONOCHROME1 is inverted. Window and VOI LUT are not: many files
       lack them, and percentiles make a DICOM and the PNG exported from it the same.
     - **Pictures** are turned as their EXIF data or TIFF tag say: the grid that viewers display is the image's grid.
+    - **NIfTI** is set upright as its affine says: columns to the patient's left, rows down, in a transverse plane to
+      the back. An identity affine, or sform and qform code 0, says nothing.
     - **Others** keep the stored grid, and their affine.
 
     The metadata are the file's name and geometry alone; a patient's name, dates and numbers stay behind.
@@ -50,20 +51,8 @@ class LoadRadiographd(KeywiseTransform):
         values, affine = read_image(value)
         if len(values) > MAX_CHANNELS:
             raise InputError(f"The image {value} has {len(values)} values a pixel; save it in gray or colors.")
-        return _with_meta(values.astype(np.float32), affine, value)
-
-
-def _with_meta(values: np.ndarray, affine: np.ndarray, path: Any) -> MetaTensor:
-    """With the same metadata for every file type, so that images of several types can stand in one batch."""
-    meta = {
-        "filename_or_obj": str(path),
-        "affine": torch.as_tensor(affine),
-        "original_affine": torch.as_tensor(affine).clone(),
-        "spatial_shape": torch.tensor(values.shape[1:]),
-        "original_channel_dim": float("nan"),
-        "space": SpaceKeys.RAS,
-    }
-    return MetaTensor(torch.from_numpy(values), meta=meta)
+        turn = upright_turn(affine) if is_nifti(value) and not says_nothing(affine) else AS_STORED
+        return with_meta(*turned(values.astype(np.float32), affine, turn), value, turn)
 
 
 class ToGrayd(KeywiseTransform):
@@ -143,4 +132,5 @@ class LoadLabeld(KeywiseTransform):
             raise InputError(f"The label {value} has {len(values)} channels instead of {self.channels}.")
         if str(value).lower().endswith(PICTURES):
             values = values > values.max() / 2
-        return _with_meta(values.astype(np.uint8), affine, value)
+        turn = upright_turn(affine) if is_nifti(value) and not says_nothing(affine) else AS_STORED
+        return with_meta(*turned(values.astype(np.uint8), affine, turn), value, turn)

@@ -62,9 +62,8 @@ class ServedModel:
         metadata = ConfigParser.load_config_file(self.root / "configs" / "metadata.json")
         self.classes = list(metadata["network_data_format"]["outputs"]["pred"]["channel_def"].values())
         parser = self.parser()
-        steps = parser["postprocessing"]["transforms"]  # the app itself thresholds and writes
-        kept = [step for step in steps if step["_target_"] not in ("SaveImaged", "AsDiscreted")]
-        parser["postprocessing"]["transforms"] = kept
+        steps = parser["postprocessing"]["transforms"]  # the app itself thresholds
+        parser["postprocessing"]["transforms"] = [step for step in steps if step["_target_"] != "AsDiscreted"]
         self.preprocessing, self._postprocessing, self._inferer = (
             parser.get_parsed_content(name) for name in ("preprocessing", "postprocessing", "inferer")
         )

@@ -14,7 +14,8 @@ import secrets
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from doll_monai.data.datalist import IMAGE_SUFFIXES, SECTIONS, read_section, relative_path, write_datalist
+from doll_monai.data.datalist import SECTIONS, read_section, relative_path, write_datalist
+from doll_monai.data.image_files import IMAGE_SUFFIXES
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 from doll_monai.utils.progress import Bar

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from doll_monai.data.datalist import IMAGE_SUFFIXES, relative_path
+from doll_monai.data.datalist import relative_path
+from doll_monai.data.image_files import IMAGE_SUFFIXES
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.masks import parse_classes
 from doll_tools.prepare.preparation import Count, Prepared, command, find_files, join_masks

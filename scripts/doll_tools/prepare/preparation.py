@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from doll_monai.data.datalist import SECTIONS, write_datalist
+from doll_monai.data.image_files import stem
 from doll_monai.data.label_files import label_file
 from doll_monai.findings import CHANNEL_DEF, FINDINGS
 from doll_monai.transforms.reading import LoadRadiographd
@@ -255,7 +256,7 @@ def raw_label(cell: str, where: str) -> float | None:
 
 
 def _label_path(image: Radiograph) -> str:
-    return str(PurePosixPath("labels") / PurePosixPath(image.image).with_suffix(".nii.gz"))
+    return f"labels/{stem(image.image)}.nii.gz"
 
 
 def _refuse_twins(prepared: Prepared) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from doll_monai.data.ground_truth import GroundTruth
+from doll_monai.data.image_files import stem
 from doll_monai.data.label_maps import image_hash, read_map_sheet
 from doll_monai.findings import FOREGROUND, finding_index
 from doll_monai.metrics.localization import iou
@@ -97,7 +98,7 @@ class Labels:
 
     def label(self, image: str) -> Path:
         """An image's label file."""
-        return self.folder.root / "labels" / "labels" / f"{Path(image).with_suffix('').as_posix()}.nii.gz"
+        return self.folder.root / "labels" / "labels" / f"{stem(image)}.nii.gz"
 
     def maps(self, image: str) -> tuple[bytes, dict[str, np.ndarray]]:
         """The picture of the maps of an image, and observation to maps (K, h, w), the members' mean first.
@@ -112,4 +113,4 @@ class Labels:
         return path.read_bytes(), maps
 
     def _maps(self, image: str) -> Path:
-        return self.folder.root / "labels" / "maps" / f"{Path(image).with_suffix('').as_posix()}.png"
+        return self.folder.root / "labels" / "maps" / f"{stem(image)}.png"

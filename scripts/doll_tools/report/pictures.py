@@ -5,11 +5,11 @@ from __future__ import annotations
 import glob
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from doll_monai.data.image_files import stem
 from doll_monai.findings import FOREGROUND
 from doll_monai.transforms.pictures import read_image, read_mask
 from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR, outline, outlines, tint
@@ -85,9 +85,8 @@ def task_rows(folder: RunFolder) -> list[ImageRow]:
 
 def _task_row(folder: RunFolder, image: str, label: Any, caption: str) -> ImageRow | None:
     picture = read_image(folder.task_data / image)
-    stem = Path(image.removesuffix(".gz")).with_suffix("")
     predictions = folder.root / folder.task / "adapter" / "predictions"
-    found = sorted(predictions.glob(f"{glob.escape(stem.as_posix())}_*.nii.gz"))
+    found = sorted(predictions.glob(f"{glob.escape(stem(image))}_*.nii.gz"))
     if picture is None or not found:
         return None
     predicted = read_mask(min(found, key=lambda path: len(path.name)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,6 +99,7 @@ def test_pictures_stand_in_the_images_own_folders(tmp_path: Path) -> None:
     Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20)).save(path)
     engine = Engine(lambda _engine, _batch: [{"pred": torch.ones(1, 20, 10)}])
     OverlayWriter(tmp_path / "out", tmp_path / "images", ["lungs"], size=40).attach(engine)
+    engine.data_loader = SimpleNamespace(dataset=SimpleNamespace(data=[{"image": str(path)}]))
     engine.run([[LoadRadiographd()({"image": str(path)})]])
     with Image.open(tmp_path / "out" / "patient" / "image_overlay.png") as picture:
         assert picture.size == (40, 20 + LINE)

@@ -11,16 +11,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser
-from monai.data import decollate_batch, list_data_collate
 from PIL import Image
-from torch.nn.functional import avg_pool2d
 
 from doll_monai.transforms.reading import LoadRadiographd
 from doll_tools.phantom.image import draw_image
 from image_encodings import ENCODINGS, LOSSY, PATIENT
+from segmented import segment
 
-CONFIG = Path(__file__).parents[3] / "bundles" / "lung_cxr_segmentation" / "configs" / "inference.json"
 WIDTH, HEIGHT = 96, 72
 WITH_POSITION = tuple(name for name in ENCODINGS if not name.endswith(("png", "jpg", "jpeg", "bmp", "tif", "tiff")))
 
@@ -33,20 +30,11 @@ def grey() -> np.ndarray:
     return (10 + 230 * (values - values.min()) / np.ptp(values)).round().astype(np.uint8)
 
 
-def _segment(path: Path, output: Path, size: tuple[int, int] = (64, 48)) -> nib.Nifti1Image:
-    """The mask of an image as the bundle saves it; what is bright after smoothing stands for the lungs."""
-    parser = ConfigParser()
-    parser.read_config(CONFIG)
-    parser.update({"dataset_dir": str(path.parent), "output_dir": str(output), "image_size": list(size)})
-    batch = list_data_collate([parser.get_parsed_content("preprocessing")({"image": str(path)})])
-    batch["pred"] = 40 * (avg_pool2d(batch["image"], 5, stride=1, padding=2) - 0.5)
-    parser.get_parsed_content("postprocessing")(decollate_batch(batch)[0])
-    (saved,) = output.glob("*.nii.gz")
-    return nib.load(saved)
-
-
-def _mask(image: nib.Nifti1Image) -> np.ndarray:
-    """(H, W) bool."""
+def _mask(image: nib.Nifti1Image, path: Path) -> np.ndarray:
+    """(H, W) bool, as nibabel sets a NIfTI upright, and others as they are stored."""
+    if ".nii" in path.name:
+        volume = nib.Nifti1Image(np.asarray(image.dataobj).reshape(*image.shape[:2], 1), image.affine)
+        image = nib.as_closest_canonical(volume).slicer[::-1, ::-1]
     return np.asarray(image.dataobj).squeeze().T > 0
 
 
@@ -55,7 +43,7 @@ def expected(grey: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> np.n
     """The mask of the plain PNG; a mask that has been turned or mirrored is another one."""
     folder = tmp_path_factory.mktemp("plain")
     ENCODINGS["grey.png"](grey, folder / "grey.png")
-    mask = _mask(_segment(folder / "grey.png", folder / "masks"))
+    mask = _mask(segment(folder / "grey.png", folder / "masks"), folder / "grey.png")
     assert mask.shape == (HEIGHT, WIDTH)
     assert 0.1 < mask.mean() < 0.9
     assert all((mask != other).mean() > 0.05 for other in (mask[::-1], mask[:, ::-1], mask[::-1, ::-1]))
@@ -65,7 +53,7 @@ def expected(grey: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> np.n
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_every_encoding_gives_the_same_label(name: str, grey: np.ndarray, expected: np.ndarray, tmp_path: Path) -> None:
     ENCODINGS[name](grey, tmp_path / name)
-    mask = _mask(_segment(tmp_path / name, tmp_path / "masks"))
+    mask = _mask(segment(tmp_path / name, tmp_path / "masks"), tmp_path / name)
     assert mask.shape == (HEIGHT, WIDTH)
     if name in LOSSY:
         assert 2 * (mask & expected).sum() / (mask.sum() + expected.sum()) > 0.99
@@ -76,7 +64,7 @@ def test_every_encoding_gives_the_same_label(name: str, grey: np.ndarray, expect
 @pytest.mark.parametrize("name", WITH_POSITION)
 def test_the_label_lies_where_its_image_lies(name: str, grey: np.ndarray, tmp_path: Path) -> None:
     ENCODINGS[name](grey, tmp_path / name)
-    saved = _segment(tmp_path / name, tmp_path / "masks")
+    saved = segment(tmp_path / name, tmp_path / "masks")
     if ".nii" in name:
         radiograph = nib.load(tmp_path / name).affine
     else:
@@ -93,7 +81,7 @@ def test_the_label_lies_where_its_image_lies(name: str, grey: np.ndarray, tmp_pa
 
 def test_the_spacing_of_dicom_reaches_the_label(grey: np.ndarray, tmp_path: Path) -> None:
     ENCODINGS["plain.dcm"](grey, tmp_path / "plain.dcm")
-    zooms = _segment(tmp_path / "plain.dcm", tmp_path / "masks").header.get_zooms()
+    zooms = segment(tmp_path / "plain.dcm", tmp_path / "masks").header.get_zooms()
     np.testing.assert_allclose(zooms[:2], (0.2, 0.3), rtol=1e-6)  # columns are closer to each other than rows
 
 
@@ -103,8 +91,8 @@ def test_nothing_of_the_patient_goes_further(grey: np.ndarray, tmp_path: Path) -
     secrets = [value.encode() for _, value in PATIENT.values()]
     assert all(secret in path.read_bytes() for secret in secrets)
     image = pickle.dumps(LoadRadiographd()({"image": str(path)}))
-    _segment(path, tmp_path / "masks")
-    (saved,) = (tmp_path / "masks").iterdir()
+    segment(path, tmp_path / "masks")
+    (saved,) = (tmp_path / "masks").glob("*.nii.gz")
     for content in (image, gzip.decompress(saved.read_bytes())):
         assert not any(secret in content for secret in (*secrets, b"0010|0010", b"St Nowhere"))
 

@@ -223,7 +223,7 @@ def test_a_missing_or_damaged_file_is_named(
 @pytest.mark.parametrize("shape", [(WIDTH, HEIGHT), (WIDTH, HEIGHT, 1), (WIDTH, HEIGHT, 1, 3)])
 def test_a_label_file_of_another_program_is_read(shape, dtype, slope: float, tmp_path: Path) -> None:
     stored = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
-    image = nib.Nifti1Image(stored, np.diag([2.0, 3.0, 1.0, 1.0]))
+    image = nib.Nifti1Image(stored, np.diag([-2.0, -3.0, 1.0, 1.0]))
     image.header.set_slope_inter(slope, 0.0)
     nib.save(image, tmp_path / "label.nii.gz")
     label = LoadLabeld("label")({"label": tmp_path / "label.nii.gz"})["label"]
@@ -288,7 +288,7 @@ def test_a_raw_image_of_jsrt_has_bright_bone_and_a_pixel_of_0_175_mm(tmp_path: P
     image = LoadRadiographd("image")({"image": tmp_path / "JPCLN001.IMG"})["image"]
     assert (image.shape, image.dtype) == ((1, SIDE, SIDE), torch.float32)
     assert (image[0, 1600, 550], image[0, 550, 1600], image[0, 20, 10]) == (0, 4095, 3095)
-    assert torch.allclose(image.affine, torch.diag(torch.tensor([0.175, 0.175, 1, 1], dtype=torch.float64)))
+    assert torch.allclose(image.affine, torch.diag(torch.tensor([-0.175, -0.175, 1, 1], dtype=torch.float64)))
 
 
 def test_another_raw_image_is_refused(tmp_path: Path) -> None:

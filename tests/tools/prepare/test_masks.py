@@ -114,7 +114,7 @@ def test_the_label_file_lies_on_the_image(tmp_path: Path, table: Path, capsys: p
     assert label.shape == (2, 8, 5, 1)
     assert label[..., 0].nonzero().tolist() == [[0, 2, 3], [0, 6, 1], [1, 6, 1]]
     assert (label[1, ..., 0] > 0).equal(image[0] > 0)
-    assert np.array_equal(label.affine, np.eye(4))
+    assert np.array_equal(label.affine, np.diag([-1, -1, 1, 1]))  # as ITK places pictures
 
 
 def test_a_blank_cell_is_an_empty_mask(tmp_path: Path, table: Path) -> None:

@@ -1,0 +1,45 @@
+"""Writing masks while an evaluator runs."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from ignite.engine import Engine, Events
+from monai.utils import CommonKeys
+
+from doll_monai.data.image_files import output_path
+from doll_monai.data.label_files import mask_of_image
+from doll_monai.handlers.engine import batch_of, output_of, refuse_same_names
+from doll_monai.utils.atomic import write_atomic
+
+
+class MaskWriter:
+    """Writes ``IMAGE_POSTFIX.nii.gz`` for each image: ``pred`` on the grid and at the place of the image's file.
+
+    MONAI's ``SaveImaged`` keeps two axes of an affine, which is singular in a coronal plane, as chest radiographs have;
+    and it writes one file for ``a.png`` and ``a.jpg``.
+
+    Args:
+        output_dir: folder, in which the images' own folders are repeated.
+        data_root_dir: folder of the images.
+        postfix: what stands behind the image's name.
+
+    Raises:
+        InputError: before the first image, when two of them would have the same name; when a file cannot be written.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike, data_root_dir: str | os.PathLike, postfix: str) -> None:
+        self.output_dir, self.data_root_dir, self.postfix = output_dir, data_root_dir, postfix
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator whose post-processing brings predictions back to the images' geometry."""
+        engine.add_event_handler(Events.STARTED, refuse_same_names)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        for record, result in zip(batch_of(engine), output_of(engine), strict=True):
+            image = record[CommonKeys.IMAGE]
+            path = image.meta["filename_or_obj"]
+            file = output_path(path, self.data_root_dir, self.output_dir, f"_{self.postfix}.nii.gz")
+            write_atomic(file, mask_of_image(np.asarray(result[CommonKeys.PRED].cpu()), image))
