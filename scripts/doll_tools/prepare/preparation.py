@@ -301,7 +301,7 @@ def _print_sections(prepared: Prepared, chosen: Sequence[tuple[Radiograph, str]]
 
 
 def _read(image: Radiograph, prepared: Prepared, reads: bool) -> bytes:
-    """The content of an image's label file, without channels to classify; empty where the image is only looked for."""
+    """The content of an image's label, on its file's grid, without channels to classify; empty if only looked for."""
     path = prepared.dataset_dir / image.image
     if not os.path.isfile(path):
         raise InputError(f"The image {path} does not exist; unpack it again or take it out of the table.")
@@ -309,7 +309,8 @@ def _read(image: Radiograph, prepared: Prepared, reads: bool) -> bytes:
         return b""
     pixels: Any = LoadRadiographd("image")({"image": str(path)})["image"]
     masks = [[prepared.dataset_dir / file for file in (image.masks or {})[name]] for name in prepared.classes]
-    return label_file(label_array(path, tuple(pixels.shape[1:]), masks, prepared.enlarge), pixels.affine.numpy())
+    size = [int(pixels.shape[1 + axis]) for axis in pixels.meta["turn"][:, 0]]  # of the file's grid
+    return label_file(label_array(path, (size[0], size[1]), masks, prepared.enlarge), pixels.affine.numpy(), path)
 
 
 def _report(wrong: Sequence[str], images: int) -> None:
