@@ -13,5 +13,4 @@ PRESET = {
     "fine_tuning": {"max_epochs": 2, "batch_size": 5},
     "adapter": {"learning_rate": 0.003},
     "scratch": {"learning_rate": 0.001},
-    "expected_seconds": {},
 }

@@ -1,8 +1,4 @@
-"""``doll run``, ``doll demo`` and ``doll segment``.
-
-Example:
-    doll run --chexpert data/CheXpert-v1.0-small --task lungs --task_data data/lungs --output output/run --preset full
-"""
+"""``doll run``, ``doll demo`` and ``doll segment``."""
 
 from __future__ import annotations
 
@@ -15,8 +11,7 @@ from typing import Any
 
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
-from doll_tools.arguments import path_argument
-from doll_tools.folders import bundles_folder
+from doll_tools.arguments import bundles_folder, path_argument
 from doll_tools.phantom.dataset import write_dataset
 from doll_tools.pipeline.plan import Plan, read_preset
 from doll_tools.pipeline.record import (
@@ -29,8 +24,7 @@ from doll_tools.pipeline.record import (
     write_record,
 )
 from doll_tools.pipeline.runner import Runner
-from doll_tools.pipeline.stages import Stage, bundle_run
-from doll_tools.pipeline.tasks import find_task
+from doll_tools.pipeline.stages import Stage, bundle_run, find_task
 from doll_tools.report.figures import write_figure
 from doll_tools.report.page import write_report
 from doll_tools.report.run_folder import RunFolder

@@ -18,7 +18,7 @@ from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.folder_lock import lock_folder
 from doll_tools.annotate.model import find_models
-from doll_tools.folders import bundles_folder
+from doll_tools.arguments import bundles_folder
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 ENVIRONMENT = ".venv-label"

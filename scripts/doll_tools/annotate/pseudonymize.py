@@ -85,8 +85,7 @@ def pseudonymize(
 def pseudonym(path: str, key: bytes) -> str:
     """Another path for a relative one: each folder and the name become a keyed hash, an image's suffix stays.
 
-    Images of one folder (a patient's, a study's) stay in one folder. Without the key nobody can tell a name from its
-    pseudonym by trying names.
+    Images of one folder stay in one folder. Without the key nobody can tell a name by trying names.
     """
     parts = PurePosixPath(path).parts
     heads = ["/".join(parts[: depth + 1]).encode() for depth in range(len(parts))]

@@ -45,7 +45,6 @@ class SafeDatastore(LocalDatastore):
     Args:
         folder: the images; labels go to ``labels/TAG``.
         usual_classes: classes that are annotated in an image when the annotator's program does not say.
-        auto_reload: watch for images that come and go.
     """
 
     def __init__(self, folder: str, usual_classes: Callable[[str], Sequence[str]], auto_reload: bool = False) -> None:
@@ -156,7 +155,7 @@ class SafeDatastore(LocalDatastore):
         mask, affine = self._mask(image_id, label_filename, label_tag, label_info.get("label_info") or [])
         info = {name: value for name, value in label_info.items() if name not in ("label_info", PROPOSED)}
         with self._changing() as table:
-            before, known = np.zeros_like(mask), []
+            before, known = np.zeros_like(mask), list[str]()
             if earlier := table.label(image_id, label_tag):
                 path = self._keep(image_id, label_tag, earlier)
                 if PROPOSED not in earlier.info:  # of a proposal nothing is taken over

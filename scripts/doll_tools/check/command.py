@@ -20,7 +20,6 @@ WORKFLOWS = ("train", "train,evaluate", "train,multi_gpu_train", "inference", "i
 PROGRAMS = ("imports", "initialize", "run", "finalize")
 """Ids that MONAI looks for by itself."""
 LOCATOR = ComponentLocator()
-WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 class UnknownValueError(InputError):
@@ -84,13 +83,13 @@ def check_values(parser: ConfigParser, given: Mapping[str, Any], naming: Iterabl
     one of the texts ``naming``.
     """
     named = [f"{reference}::" for text in naming for reference in ReferenceResolver.match_refs_pattern(text)]
-    for key, value in given.items():
+    for key in given:
         name = ReferenceResolver.normalize_id(key).removeprefix("+")
         above, _, last = name.rpartition("::")
         parent = parser.get(above) if above else None
         if name in parser:
-            _check_kind(name, parser[name], [] if key.startswith("+") else value)
-        elif isinstance(parent, dict) and "_target_" in parent:
+            continue
+        if isinstance(parent, dict) and "_target_" in parent:
             _check_argument(above, parent, last)
         elif not any(reference.startswith(f"{name}::") for reference in named):
             table = isinstance(parent, dict) and not any(isinstance(item, (dict, list)) for item in parent.values())
@@ -115,30 +114,6 @@ def _check_argument(name: str, component: Mapping[str, Any], argument: str) -> N
     except TypeError as error:
         near = _near(argument, signature.parameters)
         raise InputError(f"{target} ('{name}') takes no '{argument}'.{near}") from error
-
-
-def _check_kind(name: str, known: Any, value: Any) -> None:
-    """Compare a value with the one that it replaces; what is null, computed or named elsewhere may become anything.
-
-    A table may stand for a number or a text: a value for each observation.
-    """
-    if known is None or _is_reference(known) or _is_reference(value):
-        return
-    right = {
-        bool: str(value).lower() in ("true", "false"),
-        int: type(value) is int,
-        float: type(value) in (int, float, dict),
-        str: isinstance(value, (str, os.PathLike, dict)),
-    }.get(type(known), not isinstance(value, (bool, str)))
-    if isinstance(known, list) and known and all(_is_number(item) for item in known):
-        right = isinstance(value, (list, tuple)) and list(map(_is_number, value)) == [True] * len(known)
-    if not right:
-        wanted = WANTED.get(type(known), "a list or block of the configuration")
-        raise InputError(f"The value '{name}' is {known!r}; it must be {wanted}, not {value!r}.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float))
 
 
 def _walk(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

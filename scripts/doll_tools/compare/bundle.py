@@ -15,9 +15,9 @@ from torch import nn
 from doll_monai.networks.weights import load_backbone, load_pretrained
 from doll_monai.utils.errors import InputError, sentence_of
 from doll_monai.utils.json_object import read_json_object
+from doll_tools.arguments import bundles_folder
 from doll_tools.compare.cells import Cell, values_of
 from doll_tools.compare.initializations import BACKBONE, Initialization
-from doll_tools.folders import bundles_folder
 
 TRAINING, SCORING = ("train",), ("train", "evaluate")
 OURS = {"train": Path(__file__).with_name("train.json"), "evaluate": Path(__file__).with_name("score.json")}

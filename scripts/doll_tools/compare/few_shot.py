@@ -11,8 +11,7 @@ from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_tools.arguments import list_argument
 from doll_tools.compare.image_scores import VALID
-from doll_tools.compare.results import COLUMNS, RESULTS, SUMMARY
-from doll_tools.compare.statistics import ALL
+from doll_tools.compare.results import ALL, COLUMNS, RESULTS, SUMMARY
 from doll_tools.markdown import interval, markdown_table
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from doll_tools.compare.image_scores import VALID
-from doll_tools.compare.results import Results
-from doll_tools.compare.statistics import ALL, CELL
+from doll_tools.compare.results import ALL, CELL, Results
 from doll_tools.markdown import interval, markdown_table, number, render
 
 TEMPLATE = Path(__file__).with_name("comparison.md.j2")

@@ -17,8 +17,7 @@ from doll_tools.compare.curves import draw_curves, rendered
 from doll_tools.compare.image_scores import METRICS
 from doll_tools.compare.page import page
 from doll_tools.compare.plan import INITIALIZATIONS, Plan
-from doll_tools.compare.results import Results
-from doll_tools.compare.statistics import ALL, SEEDED
+from doll_tools.compare.results import ALL, SEEDED, Results
 from doll_tools.pipeline.record import fact_list, opening
 from doll_tools.pipeline.runner import Runner
 from doll_tools.pipeline.stages import Stage

@@ -55,10 +55,7 @@ def mask_columns(
 
 
 def read_images(folder: Path, columns: Columns) -> ImageTable:
-    """The images of a folder's ``index.csv``; the patient is the image itself where the table has no such column.
-
-    ``InputError`` when the table or a column is missing, a path leads out of the folder or a patient is blank.
-    """
+    """The images of a folder's ``index.csv``; the patient is the image itself where the table has no such column."""
     index = folder / INDEX
     names = [column for group in columns.values() for column in group]
     images = []

@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from skimage.metrics import structural_similarity
 
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import FINDINGS
 from doll_monai.handlers.localization import PairTable, Row, label_shares
 from doll_monai.metrics.localization import brightest, chance_iou, iou, rank_correlation
 
-LIKENESS = [f"{maps}_{measure}" for maps in ("agreement", "randomized", "unrelated") for measure in ("rank", "ssim")]
-LIKENESS += ["randomized_iou", "unrelated_iou"]
+LIKENESS = ["agreement_rank", "randomized_rank", "unrelated_rank", "randomized_iou", "unrelated_iou"]
 """Columns of the comparisons."""
 
 
@@ -26,8 +24,8 @@ class MapAgreement(PairTable):
     """Compares the maps of each (image, positive observation) with ground truth; writes a table of them.
 
     One row has ``image``, ``observation``, ``label_share`` (the label's own foreground share), ``completeness_k`` of
-    each member, and three comparisons, each with its rank correlation (``*_rank``) and SSIM (``*_ssim``), the mean
-    over its pairs of maps:
+    each member, and three comparisons, each with its rank correlation (``*_rank``), the mean over its pairs of
+    maps:
 
     - ``agreement``: every two members; empty for a lone member;
     - ``randomized``: each member and itself with parameters drawn anew;
@@ -37,7 +35,6 @@ class MapAgreement(PairTable):
     ``unrelated_iou`` the same with the latter at a random place (``chance_iou``).
 
     Args:
-        ground_truth, path: see ``PairTable``.
         members: number K of members; the output has ``attribution_k``, ``randomized_k``, (T, W, H) >= 0, and
             perhaps ``completeness_error_k``, (T,), and the means ``consensus`` and ``randomized``.
         foreground_share: the label's, one number or by observation.
@@ -76,17 +73,11 @@ class MapAgreement(PairTable):
         errors = (item.get(f"completeness_error_{k}", unknown)[channel] for k in self.members)
         row = {"label_share": self.shares[channel], **{f"completeness_{k}": float(e) for k, e in enumerate(errors)}}
         for name, pairs in compared.items():
-            for measure, alike in (("rank", rank_correlation), ("ssim", structural_agreement)):
-                row[f"{name}_{measure}"] = float(np.mean([alike(*pair) for pair in pairs])) if pairs else float("nan")
+            alike = [rank_correlation(*pair) for pair in pairs]
+            row[f"{name}_rank"] = float(np.mean(alike)) if alike else float("nan")
         label, other = (brightest(values, self.shares[channel]) for values in maps_of("consensus", "randomized"))
         row |= {"randomized_iou": iou(label, other), "unrelated_iou": chance_iou(other, label)}
         return [{"image": image, "observation": FINDINGS[channel], **{name: round(v, 5) for name, v in row.items()}}]
-
-
-def structural_agreement(first: np.ndarray, second: np.ndarray) -> float:
-    """SSIM (Wang et al. 2004, scikit-image) of two maps >= 0, each divided by its maximum; windows of 7 pixels."""
-    a, b = (values.astype(np.float64) / max(float(values.max()), 1e-30) for values in (first, second))
-    return float(structural_similarity(a, b, data_range=1.0))
 
 
 def rolled(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:

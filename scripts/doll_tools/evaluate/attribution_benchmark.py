@@ -27,8 +27,7 @@ from tqdm import tqdm
 from doll_monai.findings import finding_index
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
-from doll_tools.arguments import list_argument
-from doll_tools.folders import bundles_folder
+from doll_tools.arguments import bundles_folder, list_argument
 from doll_tools.prepare.chexpert import read_chexpert
 from doll_tools.release.committee import committee_definition
 

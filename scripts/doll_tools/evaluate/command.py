@@ -18,12 +18,11 @@ from doll_monai.handlers.localization import CHANCE, LOCATION_PRIOR
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError, switch
 from doll_monai.utils.json_object import read_json_object
-from doll_tools.arguments import list_argument
+from doll_tools.arguments import bundles_folder, list_argument
 from doll_tools.evaluate.agreement import LIKENESS
 from doll_tools.evaluate.decision import Decision, decide
 from doll_tools.evaluate.page import page
 from doll_tools.evaluate.scores import ALL, read_pairs, score_table
-from doll_tools.folders import bundles_folder
 from doll_tools.intervals import RESAMPLES
 from doll_tools.pipeline.record import opening
 from doll_tools.pipeline.runner import Runner

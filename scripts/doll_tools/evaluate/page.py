@@ -16,9 +16,9 @@ from doll_tools.markdown import interval, markdown_table, number, render
 TEMPLATE = Path(__file__).with_name("evaluation.md.j2")
 OVERALL = ["source", "share", "IoU", "hit", "consensus minus it", "completeness error"]
 LIKENESS = {
-    "two members": ("agreement_rank", "agreement_ssim"),
-    "a member and itself randomized": ("randomized_rank", "randomized_ssim", "randomized_iou"),
-    "a map and itself elsewhere": ("unrelated_rank", "unrelated_ssim", "unrelated_iou"),
+    "two members": ("agreement_rank",),
+    "a member and itself randomized": ("randomized_rank", "randomized_iou"),
+    "a map and itself elsewhere": ("unrelated_rank", "unrelated_iou"),
 }
 
 
@@ -45,7 +45,7 @@ def _tables(rows: pd.DataFrame) -> list[str]:
     single = [[name, str(pairs[name]), *map(number, iou.loc[name, list(together.index)])] for name in pairs.index]
     return [
         markdown_table(OVERALL, overall),
-        markdown_table(["maps of", "rank correlation", "SSIM", "IoU of the labels"], alike),
+        markdown_table(["maps of", "rank correlation", "IoU of the labels"], alike),
         markdown_table(["IoU", "pairs", *together.index], single),
     ]
 

@@ -24,19 +24,14 @@ ALL = "all"
 def read_pairs(
     folder: Path, sections: Mapping[str, Sequence[Mapping[str, Any]]], ground_truth: GroundTruth
 ) -> pd.DataFrame:
-    """What each source scored on each pair, at the label's own foreground share.
-
-    Args:
-        folder: has ``localization.csv`` and ``agreement.csv`` of a run of ``quality_check.json``.
-        sections: section to its records; the pairs of different sections are never pooled.
-        ground_truth: masks or boxes.
+    """What each source scored on each pair, at the label's own foreground share, from a run of ``quality_check.json``.
 
     Returns:
         ``section``, ``patient``, ``image``, ``observation``, ``source``, ``truth_share``, ``share``, ``iou`` and
         ``hit``; ``completeness`` of the committee and of its members; the columns of ``MapAgreement`` at the consensus.
 
     Raises:
-        InputError: when an image stands in two sections.
+        InputError: when an image stands in two sections, whose pairs are never pooled.
     """
     section_of: dict[str, str] = {}
     for section, records in sections.items():
@@ -57,11 +52,7 @@ def read_pairs(
 
 
 def score_table(pairs: pd.DataFrame, sources: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
-    """Means over pairs, with 95 % intervals over patients.
-
-    Args:
-        pairs: of ``read_pairs``.
-        sources: names of the sources to show, in this order.
+    """Means over the pairs of ``read_pairs``, with 95 % intervals over patients.
 
     Returns:
         one row a section, observation (``all`` together first) and source: ``pairs``, ``patients``, ``share``; ``iou``,

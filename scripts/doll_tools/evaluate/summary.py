@@ -19,13 +19,10 @@ MIN_OBSERVATION_PAIRS = 5
 
 
 def localization_summary(test: pd.DataFrame, validation: pd.DataFrame | None) -> dict[str, Any]:
-    """Mean IoU and hits of all sources over the pairs of a table.
+    """Mean IoU and hits of all sources over the pairs of a table of ``handlers.localization``.
 
     Each source takes, for each observation, its own best share of the validation table (``choose_shares``); chance is
     the consensus' region elsewhere and takes the consensus' share.
-
-    Args:
-        test, validation: rows of ``doll_monai.handlers.localization.COLUMNS``.
 
     Returns:
         ``pairs``, ``threshold``, ``iou_*`` and ``hit_*`` of ``consensus``, ``single``, ``members``, ``gradcam``,

@@ -11,9 +11,8 @@ from doll_monai.data.datalist import read_table
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
-from doll_tools.folders import bundles_folder
-from doll_tools.pipeline.stages import Stage, bundle_run
-from doll_tools.pipeline.tasks import find_task
+from doll_tools.arguments import bundles_folder
+from doll_tools.pipeline.stages import Stage, bundle_run, find_task
 from doll_tools.release.committee import committee_definition
 
 PRESETS = Path(__file__).with_name("presets")
@@ -31,17 +30,8 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 class Plan:
-    """The stages of one run.
-
-    Args:
-        output: folder of the run.
-        chexpert: data set in CheXpert's layout.
-        task: one of ``TASKS``.
-        task_data: folder with ``index.csv`` and masks.
-        preset: see ``read_preset``.
-
-    Raises:
-        InputError: when there is no such task or folder.
+    """The stages of one run, of images in CheXpert's layout and a folder of ``index.csv`` and masks; see ``TASKS`` and
+    ``read_preset``. ``InputError`` when there is no such task or folder.
     """
 
     def __init__(self, output: Path, chexpert: Path, task: str, task_data: Path, preset: Values) -> None:
@@ -93,9 +83,7 @@ class Plan:
     def _stage(self, name: str, command: list[str], inputs: Sequence[Path], outputs: list[Path], **more: Any) -> Stage:
         """A stage whose folder is that of its outputs, or its only output."""
         folder = outputs[0].parent if outputs[0].suffix else outputs[0]
-        expected = self.preset["expected_seconds"]
-        seconds = expected.get(name, expected.get("other"))
-        return Stage(name, command, list(inputs), folder, outputs, seconds=seconds, **more)
+        return Stage(name, command, list(inputs), folder, outputs, **more)
 
     def _tool_stage(
         self, name: str, words: str, options: Values, inputs: Sequence[Path], outputs: list[Path], **more: Any

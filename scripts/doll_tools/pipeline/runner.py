@@ -21,7 +21,6 @@ from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.folder_lock import lock_folder
 from doll_monai.utils.mlflow_tags import NOTE, TRAINING
-from doll_tools.pipeline.record import duration
 from doll_tools.pipeline.stages import Stage
 
 PIPELINE = "pipeline"
@@ -57,7 +56,6 @@ class Runner:
         """Run what is not done.
 
         Args:
-            stages: in their order.
             description: Markdown that MLflow shows with the parent run.
             after: called with each stage that is done, also where it was before, and its record.
 
@@ -75,7 +73,7 @@ class Runner:
             for number, stage in enumerate(stages, start=1):
                 try:
                     title = f"[{number}/{len(stages)}] {stage.name}"
-                    records.append(self._run_stage(stage, parent, title, stages[number - 1 :]))
+                    records.append(self._run_stage(stage, parent, title))
                     if after is not None:
                         after(stage, records[-1])
                 except BaseException as error:
@@ -103,7 +101,7 @@ class Runner:
         for path in artifacts:
             self.client.log_artifact(parent, str(path))
 
-    def _run_stage(self, stage: Stage, parent: str, title: str, rest: Sequence[Stage]) -> dict[str, Any]:
+    def _run_stage(self, stage: Stage, parent: str, title: str) -> dict[str, Any]:
         """Run a stage unless it is done; its record."""
         state = self._state(stage.name)
         if self.is_done(stage):
@@ -120,9 +118,7 @@ class Runner:
                 stage.tracked = self._tracking(stage.bundle, stage.name, name)
             state |= {"command": stage.shell(), "done": False}
             self._write_state(stage.name, state)
-            known = [later.seconds for later in rest if later.seconds is not None]
-            left = f": about {duration(sum(known))} left in all" if len(known) == len(rest) else ""
-            print(f"{title}{left}\n  {stage.shell()}", flush=True)
+            print(f"{title}\n  {stage.shell()}", flush=True)
             started = time.monotonic()
             try:
                 self._execute(stage)

@@ -1,11 +1,11 @@
-"""A stage: a command, what it reads, and the folder that it writes."""
+"""A stage: a command, what it reads, and the folder that it writes; and the segmentation tasks by name."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ class Stage:
         folder: belongs to the stage alone; deleted before it runs anew.
         outputs: files or folders that are there when the stage is done.
         bundle: folder of the bundle that it runs, whose name is its MLflow experiment; None when nothing is tracked.
-        seconds: how long it took when its preset was measured; None where it was not.
         watched: folder whose files' names, sizes and times count as inputs too.
         tracked: arguments that make the command log to MLflow, added by the runner.
     """
@@ -36,7 +35,6 @@ class Stage:
     folder: Path
     outputs: list[Path]
     bundle: Path | None = None
-    seconds: float | None = None
     watched: Path | None = None
     tracked: list[str] = field(default_factory=list)
 
@@ -77,3 +75,37 @@ def bundle_run(configs: Sequence[Path], bundle: Path, **overrides: Any) -> list[
         text = json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)
         command += [f"--{name.replace('__', '::')}", text]
     return command
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: its bundle, and its classes with the columns of masks whose union each is."""
+
+    bundle: str
+    classes: Mapping[str, tuple[str, ...]]
+
+    def mask_classes(self, columns: Collection[str], where: str) -> str:
+        """The classes for ``doll prepare masks``, each of its columns that a table has; ``InputError`` for none."""
+        parts = []
+        for name, wanted in self.classes.items():
+            found = [column for column in wanted if column in columns]
+            if not found:
+                raise InputError(f"{where} has none of the columns {', '.join(wanted)}.")
+            parts.append(f"{name}={'+'.join(found)}")
+        return ",".join(parts)
+
+
+LUNGS = ("right_lung", "left_lung", "lungs")
+CLAVICLES = ("right_clavicle", "left_clavicle", "clavicles")
+TASKS = {
+    "lungs": Task("lung_cxr_segmentation", {"lungs": LUNGS}),
+    "jsrt": Task("jsrt_cxr_segmentation", {"lungs": LUNGS, "heart": ("heart",), "clavicles": CLAVICLES}),
+    "infection": Task("covid_cxr_segmentation", {"infection": ("infection",)}),
+}
+
+
+def find_task(name: str) -> Task:
+    """A task by its name; an ``InputError`` where there is none."""
+    if name not in TASKS:
+        raise InputError(f"There is no task '{name}'; there are: {', '.join(TASKS)}.")
+    return TASKS[name]

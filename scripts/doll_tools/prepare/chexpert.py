@@ -83,13 +83,9 @@ def prepare_chexpert(dataset_dir: str, chexlocalize: str | None = None, patient_
 
 
 def read_chexpert(folder: Path, name: str) -> tuple[list[Radiograph], list[Count]]:
-    """Frontal images of one of CheXpert's tables, by its name.
+    """Frontal images of one of CheXpert's tables, and counts, beside the published ones where the paths are CheXpert's.
 
     Where a table has no column of views, the test images' for instance, the file's name says frontal or lateral.
-
-    Returns:
-        the images; and numbers of images, frontal images and patients, beside the published ones where the paths are
-        CheXpert's own.
 
     Raises:
         InputError: when the table, a column or all images are missing, a cell is wrong, or no row is frontal.

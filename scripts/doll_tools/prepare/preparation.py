@@ -284,7 +284,7 @@ def _print_counts(prepared: Prepared) -> None:
         first = different[0]
         print(
             f"Warning: {len(different)} published numbers differ, such as {first.what}: {first.found:,} found, "
-            f"{first.published:,} published; go on if a part is meant, else look for what was not downloaded or unpacked."
+            f"{first.published:,} published; go on if a part is meant, else look for what was not downloaded."
         )
 
 

@@ -34,8 +34,6 @@ def choose_sections(
         patients: the patient of every image.
         training, validation: numbers of images; by default all that remain, and the owner's or a share of the patients.
         test: number of images at the most, those whose patients come last.
-        validation_share: share of the patients for validation, from 0 to below 1.
-        seed: another seed, another choice.
 
     Returns:
         for every image ``training``, ``validation``, ``test``, or None where it is left out.

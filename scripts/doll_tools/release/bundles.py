@@ -1,8 +1,4 @@
-"""Bundles as a model zoo publishes them: one zip each, weights in, with their checksums.
-
-Example:
-    doll package bundles --run output/demo --output output/zoo
-"""
+"""Bundles as a model zoo publishes them: one zip each, weights in, with their checksums."""
 
 from __future__ import annotations
 
@@ -23,8 +19,7 @@ from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 from doll_monai.utils.progress import Bar
-from doll_tools.arguments import path_argument
-from doll_tools.folders import bundles_folder
+from doll_tools.arguments import bundles_folder, path_argument
 
 LARGE = 25_000_000
 """Bytes above which the zoo keeps a file out of its repository and names it in ``large_files.yml``."""
@@ -79,17 +74,12 @@ def package_bundle(
 ) -> Path:
     """Write ``NAME_vVERSION.zip`` of a bundle and its weights, and return its path.
 
-    Args:
-        bundle: the bundle's folder.
-        weights: checkpoint that loads strictly into its network; an ``adapter.pt`` beside it goes along.
-        output: folder of the zips, ``model_info.json`` (the zoo's list: SHA-1 and address of each zip) and
-            ``NAME_vVERSION.large_files.yml`` where a file is large.
-        trained: the merged configuration of the training (``--save_execute_config``), whose network, image size and
-            classes the bundle then has; its own when None.
-        url: address of the folder where the zips will be published.
+    Beside it stand ``model_info.json`` (the zoo's list: SHA-1 and address of each zip) and, where a file is large,
+    ``NAME_vVERSION.large_files.yml``; ``url`` is where the zips will be published. An ``adapter.pt`` beside the weights
+    goes along. The bundle gets network, image size and classes of ``trained``, a training's merged configuration.
 
     Raises:
-        InputError: when something is missing, or the weights are another network's.
+        InputError: when something is missing, or the weights do not load strictly into the network.
     """
     name = f"{bundle.name}_v{read_json_object(bundle / 'configs' / 'metadata.json')['version']}"
     address = f"{url.rstrip('/')}/{name}" if url else name
@@ -127,9 +117,9 @@ def package_bundle(
 
 
 def weights_of_run(run: Path) -> dict[str, tuple[Path, Path]]:
-    """Bundle to the checkpoint and the merged configuration that ``doll run`` left in its output folder.
+    """Bundle to checkpoint and merged configuration of a ``doll run``; of the members the first by name.
 
-    The classifier is the member first by name. ``InputError`` when there is no finished stage with weights.
+    ``InputError`` when there is no finished stage with weights.
     """
     found: dict[str, tuple[Path, Path]] = {}
     for config in (path for pattern in TRAININGS for path in sorted((run / "configs" / "executed").glob(pattern))):

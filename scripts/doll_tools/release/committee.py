@@ -1,8 +1,4 @@
-"""One network of several trained classifiers: its checkpoint, and the configuration that declares it.
-
-Example:
-    doll package committee --members densenet121,resnet50 --checkpoints a/model.pt,b/model.pt --output output/committee
-"""
+"""One network of several trained classifiers: its checkpoint, and the configuration that declares it."""
 
 from __future__ import annotations
 
@@ -15,8 +11,7 @@ from doll_monai.networks.weights import assemble_committee
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
-from doll_tools.arguments import list_argument
-from doll_tools.folders import bundles_folder
+from doll_tools.arguments import bundles_folder, list_argument
 
 
 def write_committee(members: str | Sequence[str], output: str, checkpoints: str | Sequence[str] | None = None) -> None:

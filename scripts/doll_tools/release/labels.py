@@ -1,9 +1,4 @@
-"""A data set that others can use, of a finished folder of labels; images are never copied.
-
-Example:
-    doll package labels --labels output/labels --output output/doll_dataset --images "CheXpert-v1.0-small" \
---evaluation output/evaluation
-"""
+"""A data set that others can use, of a finished folder of labels; images are never copied."""
 
 from __future__ import annotations
 
@@ -14,9 +9,7 @@ import re
 import shutil
 from collections import defaultdict
 from pathlib import Path
-from statistics import fmean, median
 
-import jinja2
 import pandas as pd
 
 from doll_monai.data.datalist import read_table, write_datalist
@@ -24,8 +17,10 @@ from doll_monai.data.label_store import COLUMNS
 from doll_monai.findings import BACKGROUND, CHANNEL_DEF, FINDINGS, FOREGROUND, IGNORE
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
+from doll_tools.markdown import number, render
 from doll_tools.release.label_folder import LabelFolder, check_label, read_label_folder, without_paths
 
+TEMPLATE = Path(__file__).with_name("card.md.j2")
 TITLE = "Localization labels of chest radiographs"
 MAX_ROWS = 60
 """A longer table of quality is one of images, not of means."""
@@ -40,9 +35,7 @@ def package_labels(
     name: str = TITLE,
     quiet: bool = False,
 ) -> None:
-    """Check all labels and write them with datalist, table, provenance, hashes and a data card.
-
-    The same input gives the same bytes.
+    """Check all labels and write them with datalist, table, provenance, hashes and a data card; always the same bytes.
 
     Args:
         labels: the finished output_dir of the label generation.
@@ -106,15 +99,9 @@ def _one_line(text: str) -> str:
 
 def _card(folder: LabelFolder, name: str, images: str | None, evaluation: Table | None) -> str:
     """The data card in Markdown, with header and rows of a table of quality."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("doll_tools.release", "."),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
     settings = {key: value for key, value in folder.provenance.items() if key not in ("checkpoint_sha256", "versions")}
-    return environment.get_template("card.md.j2").render(
+    return render(
+        TEMPLATE,
         name=name,
         images=images,
         folder=folder,
@@ -128,15 +115,11 @@ def _card(folder: LabelFolder, name: str, images: str | None, evaluation: Table 
 
 def _observation_row(folder: LabelFolder, finding: str) -> list[str]:
     """Its positive images, those with foreground, mean share of that, mean probability, median completeness error."""
-    rows = [row for row in folder.rows if row["observation"] == finding]
-    columns = ("foreground_share", "probability", "completeness_error")
-    shares, probabilities, errors = ([float(row[name]) for row in rows if row[name]] for name in columns)
-    shares = [share for share in shares if share > 0]
-    figures = [
-        f"{mean(part):.3f}" if part else "-"
-        for mean, part in ((fmean, shares), (fmean, probabilities), (median, errors))
-    ]
-    return [finding, str(len(rows)), str(len(shares)), *figures]
+    table = pd.DataFrame(folder.rows, columns=list(COLUMNS))
+    numbers = table[table["observation"] == finding][list(COLUMNS[2:])].replace("", "nan").astype(float)
+    shares = numbers["foreground_share"][numbers["foreground_share"] > 0]
+    means = (shares.mean(), numbers["probability"].mean(), numbers["completeness_error"].median())
+    return [finding, str(len(numbers)), str(len(shares)), *(number(mean) or "-" for mean in means)]
 
 
 def _read_evaluation(path: Path) -> Table:

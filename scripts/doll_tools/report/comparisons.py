@@ -18,8 +18,7 @@ from doll_tools.compare.curves import COLORS, draw_curves, draw_legend, looks
 from doll_tools.compare.few_shot import read_table
 from doll_tools.compare.image_scores import ELSEWHERE, TEST
 from doll_tools.compare.program import SETTINGS
-from doll_tools.compare.results import CURVES, DIFFERENCES, SUMMARY
-from doll_tools.compare.statistics import ALL
+from doll_tools.compare.results import ALL, CURVES, DIFFERENCES, SUMMARY
 from doll_tools.report.curves import ACCENT, STYLE, TEXT, Curve, svg
 from doll_tools.report.run_folder import RunFolder
 

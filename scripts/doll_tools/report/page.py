@@ -44,8 +44,7 @@ def report(
     Args:
         run: folder that doll run wrote.
         output: the HTML file, or a folder for report.html.
-        comparisons: output of doll compare, or a folder of such outputs; by default those in the run's own folder
-            comparisons.
+        comparisons: output of doll compare, or a folder of such; by default the run's own folder comparisons.
         images: images in the label browser, at most; a thousand make a page of about 26 MB.
         quiet: show no progress.
     """

@@ -19,18 +19,12 @@ NO_VALUE = "\N{EN DASH}"
 class RunFolder:
     """A folder that the pipeline wrote.
 
-    Args:
-        root: the folder.
-
     Attributes:
         pipeline: the content of its ``pipeline.json``.
         chexpert: folder of the images that were classified and explained.
         task: name of the segmentation task, also that of its folder.
         task_data: folder of the task's images.
         stages: what was run, each with its ``name``, ``command`` and ``seconds``.
-
-    Raises:
-        InputError: when there is no ``pipeline.json``, or it cannot be read.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from doll_monai.utils.errors import InputError
 from doll_tools.compare.cells import Cell, epochs, grid, values_of
-from doll_tools.compare.statistics import differences, iterations_to_95, summarize, with_class_means
+from doll_tools.compare.results import differences, iterations_to_95, summarize, with_class_means
 
 
 def _table(values: list[list[float]], **columns: object) -> pd.DataFrame:

@@ -14,10 +14,10 @@ from monai.bundle import ConfigParser
 from doll_monai.data.datalist import SECTIONS
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
+from doll_tools.arguments import bundles_folder
 from doll_tools.check.command import check
 from doll_tools.cli import main
 from doll_tools.evaluate.command import BUNDLE, QUALITY_CHECK, gradcam_layer
-from doll_tools.folders import bundles_folder
 from doll_tools.phantom.dataset import write_dataset
 from doll_tools.prepare.chexpert import prepare_chexpert
 from doll_tools.release.committee import committee_definition

@@ -35,8 +35,8 @@ def _write_run(folder: Path, iou: dict[str, float] = IOU, **agreement: float) ->
                 score = value + noise + share - 0.1
                 values = (image, "Edema", source, share, score, int(source == "consensus"), 0.1)
                 rows.append(dict(zip(COLUMNS, values, strict=True)))
-        found = {"agreement_rank": 0.8, "agreement_ssim": 0.7, "randomized_rank": 0.2, "randomized_ssim": 0.3}
-        found |= {"unrelated_rank": 0.0, "unrelated_ssim": 0.1, "randomized_iou": 0.1, "unrelated_iou": 0.05}
+        found = {"agreement_rank": 0.8, "randomized_rank": 0.2}
+        found |= {"unrelated_rank": 0.0, "randomized_iou": 0.1, "unrelated_iou": 0.05}
         own = {"image": image, "observation": "Edema", "label_share": 0.1, "completeness_0": number / 100}
         likeness.append({**own, **found, **agreement})
     pd.DataFrame(rows).to_csv(folder / "localization.csv", index=False)

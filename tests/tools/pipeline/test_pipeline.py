@@ -20,8 +20,7 @@ from doll_monai.utils.errors import InputError
 from doll_tools.pipeline.plan import Plan, read_preset
 from doll_tools.pipeline.record import duration, fact_list, opening, pipeline_facts, stage_list
 from doll_tools.pipeline.runner import Runner
-from doll_tools.pipeline.stages import Stage, bundle_run
-from doll_tools.pipeline.tasks import find_task
+from doll_tools.pipeline.stages import Stage, bundle_run, find_task
 
 BUNDLE = Path("bundles") / "some_bundle"
 
@@ -104,7 +103,7 @@ def test_what_changed_runs_again_in_an_empty_folder(source, mlruns, tmp_path, ca
     again = _run(tmp_path, mlruns, _two(tmp_path, source))
     assert (_runs(tmp_path, "first"), _runs(tmp_path, "second")) == attempts
     assert ("[2/2] second: done before" in capfd.readouterr().out) == (attempts[1] == 1)
-    assert (again == records) == (change == "nothing")
+    assert change != "nothing" or again == records
     if change == "other input":
         for name in ("first", "second"):
             assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["attempt_2", "result"]
