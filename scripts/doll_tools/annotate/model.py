@@ -131,7 +131,8 @@ class ServedModel:
         with self._lock:
             if self._loaded != self.version:
                 number, networks = self.version, []
-                for adapter in [*self.adapters()] or [None]:
+                adapters: list[Path | None] = [*self.adapters()]
+                for adapter in adapters or [None]:
                     network = self.parser().get_parsed_content("network_def")
                     if adapter is None:
                         load_weights(network, self.checkpoint or "")
