@@ -6,10 +6,12 @@ import inspect
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,6 @@ from monai.bundle import ConfigParser, push_to_hf_hub
 from PIL import Image
 
 from doll_tools.phantom.dataset import write_dataset
-from forked import run_module
 from narrow import MEMBERS, ROOT
 
 ORDER = ("chexpert_cxr_classification", "doll_cxr_label_generation", "doll_cxr_segmentation")
@@ -45,7 +46,10 @@ SMALL: dict[str, Any] = {
 }
 """Values of a bundle, of those that its configuration has."""
 OPTIONS: dict[str, dict[str, str]] = {
-    "compare": {"iterations": "2", "seeds": "1", "shots": "2", "image_size": "48"},
+    "compare": {
+        **{"iterations": "2", "seeds": "1", "shots": "2", "image_size": "48"},
+        **{"initializations": "scratch,doll", "tunings": "full"},
+    },
     "compare summarize": {"shots": "2"},
     "evaluate": {"image_size": "48", "ig_steps": "3", "resamples": "1000"},
     "benchmark attribution": {"networks": "resnet10_narrow", "count": "8", "size": "48", "repeats": "1"},
@@ -114,15 +118,24 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(command: str, folder: Path) -> None:
-    """Run the command in bash, or without one where only arguments are to be split."""
-    module = next((name for start, name in PROGRAMS.items() if command.startswith(start)), None)
-    if module is None or "$" in command:
+    """Run the command in bash; one that needs no shell in a fork, which need not import everything."""
+    start, module = next(((start, name) for start, name in PROGRAMS.items() if command.startswith(start)), ("", ""))
+    if not module or "$" in command:
         _shell(command, folder)
         return
-    code, said = run_module(
-        module, shlex.split(command.removeprefix("python -m monai.bundle").removeprefix("doll")), folder
-    )
-    assert code == 0, f"{command}\n{said[-4000:]}"
+
+    def child() -> None:
+        os.chdir(folder)
+        log = os.open("said.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        sys.argv = [module, *shlex.split(command.removeprefix(start))]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+    process = get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    assert process.exitcode == 0, f"{command}\n{(folder / 'said.log').read_text()[-4000:]}"
 
 
 def _shell(script: str, folder: Path) -> None:
