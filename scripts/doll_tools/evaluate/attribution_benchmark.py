@@ -6,7 +6,6 @@ Each measurement has a process of its own, so that its memory can be told.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -194,8 +193,12 @@ def _timed(explain: Callable[[slice], list[float]], part: slice) -> tuple[float,
     return time.perf_counter() - start, steps
 
 
-def _peak_memory() -> int:
-    """Bytes that this process, or its GPU, has had in use at most."""
+def _peak_memory() -> float:
+    """Bytes that this process, or its GPU, has had in use at most; NaN on Windows without a GPU."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
