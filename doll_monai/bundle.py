@@ -41,6 +41,7 @@ load_weights = explained(weights.load_weights)
 localization_sources = localization.localization_sources
 member_keys = committee.member_keys
 parameter_groups = explained(parameters.parameter_groups)
+predictions = engine.predictions
 process_count = processes.process_count
 process_device = processes.process_device
 process_rank = processes.process_rank

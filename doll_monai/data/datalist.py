@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from doll_monai.data.image_files import IMAGE_SUFFIXES
+from doll_monai.data.image_files import IMAGE_SUFFIXES, find_image_files
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
@@ -95,6 +95,8 @@ def find_images(
 ) -> list[dict[str, str]]:
     """Records (``image``) of the images in a folder and below, sorted by path; or those of a datalist's section.
 
+    See ``find_image_files`` for what is taken for an image.
+
     Raises:
         InputError: when the folder does not exist or holds no image, or the datalist has no such section.
     """
@@ -102,9 +104,9 @@ def find_images(
         return [{"image": record["image"]} for record in load_datalist(datalist, section, folder)]
     if not Path(folder).is_dir():
         raise InputError(f"The folder {folder} does not exist; give dataset_dir, a folder of radiographs.")
-    images = sorted(str(path) for path in Path(folder).rglob("*") if path.name.lower().endswith(IMAGE_SUFFIXES))
+    images = find_image_files(folder)
     if not images:
-        raise InputError(f"The folder {folder} holds no radiograph ({', '.join(IMAGE_SUFFIXES)}).")
+        raise InputError(f"The folder {folder} holds no radiograph ({', '.join(IMAGE_SUFFIXES)}, DICOM of any name).")
     return [{"image": image} for image in images]
 
 

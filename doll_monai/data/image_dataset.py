@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from monai.data import Dataset, MetaTensor
+import numpy as np
+from monai.data import Dataset
 from monai.transforms import Compose
 
+from doll_monai.data.geometry import with_meta
+from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError, explained, sentence_of
 
 logger = logging.getLogger(__name__)
@@ -60,7 +64,32 @@ class ImageDataset(Dataset):
                     f"The folder {self.dataset_dir} is gone or empty; when it is back, the same command continues."
                 ) from error
         logger.warning(f"Skipped: {reason}")
-        black = MetaTensor(torch.zeros(1, 2, 2), affine=torch.eye(4), meta={"filename_or_obj": record["image"]})
+        black = with_meta(np.zeros((1, 2, 2), np.float32), np.eye(4), record["image"])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Divide by zero")
             return {**self.transform({**record, "image": black}, start=1), "error": reason}
+
+
+def report_failures(folder: Path, failures: Mapping[str, str], count: int) -> None:
+    """Say how many of ``count`` images could not be read, and write ``failures.csv``: image and reason.
+
+    Raises:
+        InputError: when not one could be read.
+    """
+    path = folder / "failures.csv"
+    path.unlink(missing_ok=True)
+    if failures:
+        write_table(path, ("image", "reason"), failures.items())
+        first = f"first {next(iter(failures))}; see {path}"
+        logger.warning(f"{len(failures):,} of {count:,} images could not be read and have no result, {first}.")
+    if len(failures) == count:
+        raise InputError(f"None of the images could be read; {path} has why.")
+
+
+def write_table(path: Path, columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file atomically."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(lines)
+    write_atomic(path, buffer.getvalue().encode())

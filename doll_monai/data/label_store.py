@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ import torch
 
 import doll_monai
 from doll_monai.data.datalist import write_datalist
+from doll_monai.data.image_dataset import report_failures, write_table
 from doll_monai.data.image_files import stem
 from doll_monai.data.label_files import write_label
 from doll_monai.data.label_maps import kept_images, map_sheet
@@ -170,7 +170,7 @@ class LabelStore:
                 write_atomic(self.output_dir / self.map_path(image), map_sheet(values, observations))
             lines = [[*(row[column] for column in COLUMNS), None] for row in rows]
             lines += [[image, *[None] * (len(COLUMNS) - 1), reason] for image, reason in failures.items()]
-            _write_table(self._rows_path(chunk), (*COLUMNS, "reason"), lines)
+            write_table(self._rows_path(chunk), (*COLUMNS, "reason"), lines)
 
         self._begun = True
         while self._writing and (len(self._writing) > WAITING or self._writing[0].done()):
@@ -196,14 +196,9 @@ class LabelStore:
         if not all(part.is_file() for part in parts):
             return
         contents = [read_chunk(part) for part in parts]
-        _write_table(self.output_dir / "labels.csv", COLUMNS, [row for rows, _ in contents for row in rows])
+        write_table(self.output_dir / "labels.csv", COLUMNS, [row for rows, _ in contents for row in rows])
         failures = {image: reason for _, failed in contents for image, reason in failed.items()}
-        failed = self.output_dir / "failures.csv"
-        failed.unlink(missing_ok=True)
-        if failures:
-            _write_table(failed, ("image", "reason"), failures.items())
-            count = sum(map(len, self.chunks))
-            logger.warning(f"{len(failures):,} of {count:,} images could not be read and have no label; see {failed}.")
+        report_failures(self.output_dir, failures, sum(map(len, self.chunks)))
         sections = {
             name: [
                 {"image": image, "label": self.label_path(record["image"])}
@@ -212,8 +207,6 @@ class LabelStore:
             ]
             for name, records in self.sections.items()
         }
-        if not any(sections.values()):
-            raise InputError(f"None of the images could be read, so there is no label; {failed} has why.")
         write_datalist(self.output_dir / "dataset.json", sections, labels=CHANNEL_DEF)
 
     def _done(self, number: int) -> bool:
@@ -251,11 +244,3 @@ def read_chunk(path: Path) -> tuple[list[list[str]], dict[str, str]]:
         lines = list(csv.DictReader(file))
     rows = [[line.get(column) or "" for column in COLUMNS] for line in lines if not line.get("reason")]
     return rows, {line["image"]: line["reason"] for line in lines if line.get("reason")}
-
-
-def _write_table(path: Path, columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(lines)
-    write_atomic(path, buffer.getvalue().encode())

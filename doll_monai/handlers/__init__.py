@@ -10,6 +10,7 @@ from doll_monai.handlers.progress import ProgressHandler
 from doll_monai.handlers.tracking import TrackedRun
 from doll_monai.handlers.training_state import AdapterSaver, BestModelSaver, TrainingState
 from doll_monai.handlers.transfer_probe import TransferProbe
+from doll_monai.handlers.unreadable import UnreadableImages
 
 __all__ = [
     "AdapterSaver",
@@ -27,4 +28,5 @@ __all__ = [
     "TrackedRun",
     "TrainingState",
     "TransferProbe",
+    "UnreadableImages",
 ]

@@ -26,6 +26,11 @@ def image_meta(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [item[CommonKeys.IMAGE].meta for item in batch]
 
 
+def predictions(output: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Prediction of each item of a decollated output, which may be empty."""
+    return [item[CommonKeys.PRED] for item in output]
+
+
 def refuse_same_names(engine: Engine) -> None:
     """Raises: InputError: when two images of a MONAI engine's data set would have the same name in the output."""
     refuse_twins(record[CommonKeys.IMAGE] for record in engine.data_loader.dataset.data)

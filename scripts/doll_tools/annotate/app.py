@@ -54,7 +54,7 @@ class DollLabelApp(MONAILabelApp):
             client = DICOMwebClientX(url=self.studies.rstrip("/").strip(), session=session)
             return DicomWebImages(client, os.path.join(self.app_dir, "images"), self.usual_classes)
         store = SafeDatastore(self.studies, self.usual_classes, settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
-        for name, endings in store.endings(self.studies).items():
+        for name, endings in store.endings(self.studies, images=True).items():
             if len(endings) > 1:
                 _logger.warning("%d images are named %s; only %s is offered.", len(endings), name, name + endings[0])
         return store

@@ -24,7 +24,7 @@ BITS = {"lungs": 1, "heart": 2, "clavicles": 4, "infection": 8}
 FINAL, ORIGINAL = "final", "original"  # MONAI Label's tags: what an annotator accepted, and what a model proposed
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
-IMAGES = (*VOLUMES, *PICTURES, ".dicom", ".dcm")
+IMAGES = (*VOLUMES, *PICTURES, ".dicom", ".dcm", ".dic")
 
 
 def label_values(classes: Sequence[str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from monai.data import MetaTensor
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
+from doll_monai.data.image_files import images_among
 from doll_monai.transforms.reading import read_radiograph
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
@@ -87,18 +89,21 @@ class SafeDatastore(LocalDatastore):
         ending = next((ending for ending in IMAGES if file.lower().endswith(ending)), "")
         return (file[: -len(ending)], file[-len(ending) :]) if ending else (file, "")
 
-    def endings(self, folder: str | Path) -> dict[str, list[str]]:
-        """Endings of the images or labels in a folder, by their ids."""
+    def endings(self, folder: str | Path, images: bool = False) -> dict[str, list[str]]:
+        """Endings of the labels in a folder, or of the images, which may have none, by their ids."""
         found: dict[str, list[str]] = {}
-        for name, ending in map(self._to_id, sorted(os.listdir(folder))):
-            if ending:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and entry.name[0] != ".")
+        if images:
+            names = [os.path.basename(path) for path in images_among(str(folder), names, Counter())]
+        for name, ending in map(self._to_id, names):
+            if ending or images:
                 found.setdefault(name, []).append(ending)
         return found
 
     def _reconcile_datastore(self) -> None:
         """Take up files that came, forget those that went; what is known of a missing image waits for its return."""
         with self._changing() as table:
-            images, known = self.endings(table.image_path()), {**table.away, **table.objects}
+            images, known = self.endings(table.image_path(), images=True), {**table.away, **table.objects}
             folders = [path for path in Path(table.label_path(None)).iterdir() if path.is_dir()]
             labels = {path.name: self.endings(path) for path in folders}
             table.away = {name: item for name, item in known.items() if item.labels and name not in images}

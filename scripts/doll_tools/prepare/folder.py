@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from doll_monai.data.datalist import relative_path
-from doll_monai.data.image_files import IMAGE_SUFFIXES
+from doll_monai.data.image_files import IMAGE_SUFFIXES, find_image_files
 from doll_monai.utils.errors import InputError
 from doll_tools.prepare.masks import parse_classes
 from doll_tools.prepare.preparation import Count, Prepared, command, find_files, join_masks
@@ -74,7 +75,9 @@ def _find_masks(
     named = {source: files_by_name(folder, relative_path(source, "masks")) for source in sources}
     taken = {path for files in named.values() for path in files.values()}
     place = "." if images in ("", ".") else relative_path(images, "images")
-    radiographs = {key: path for key, path in files_by_name(folder, place, IMAGE_SUFFIXES).items() if path not in taken}
+    named_files = files_by_name(folder, place, (*IMAGE_SUFFIXES, ""))
+    images_found = {Path(os.path.relpath(path, folder)).as_posix() for path in find_image_files(folder / place)} - taken
+    radiographs = {key: path for key, path in named_files.items() if path in images_found}
     masks = {}
     for source, files in named.items():
         words = [Path(source).name, *(name for name, group in classes.items() if source in group)]

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from doll_monai.data.datalist import SECTIONS, write_datalist
-from doll_monai.data.image_files import stem
+from doll_monai.data.image_files import stem, walk
 from doll_monai.data.label_files import label_file
 from doll_monai.findings import CHANNEL_DEF, FINDINGS
 from doll_monai.transforms.reading import LoadRadiographd
@@ -191,10 +191,9 @@ def find_files(folder: Path, pattern: str, inside: str = ".") -> dict[str, str]:
         InputError: when two files have the same key.
     """
     files: dict[str, str] = {}
-    for place, folders, names in os.walk(folder / inside):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+    for place, names in walk(folder / inside):
         below = PurePosixPath(Path(place).relative_to(folder / inside).as_posix())
-        for path in (below / name for name in sorted(names) if not name.startswith(".")):
+        for path in (below / name for name in names):
             if match := re.fullmatch(pattern, str(path), re.IGNORECASE):
                 key, found = "".join(match.groups()).upper(), str(PurePosixPath(inside) / path)
                 if key in files:
