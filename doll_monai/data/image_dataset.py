@@ -83,7 +83,8 @@ def report_failures(folder: Path, failures: Mapping[str, str], count: int) -> No
         first = f"first {next(iter(failures))}; see {path}"
         logger.warning(f"{len(failures):,} of {count:,} images could not be read and have no result, {first}.")
     if len(failures) == count:
-        raise InputError(f"None of the images could be read; {path} has why.")
+        reason = next(iter(failures.values()), "")
+        raise InputError(f"None of the images could be read; {path} has why. {reason}".strip())
 
 
 def write_table(path: Path, columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:

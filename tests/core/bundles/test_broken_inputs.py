@@ -107,11 +107,18 @@ def pickled(_world: Path, folder: Path) -> dict[str, Any]:
 CASES: dict[str, tuple[Path, Given, str]] = {
     "no folder": (LUNGS, values(dataset_dir="nowhere"), "The folder nowhere does not exist"),
     "no image": (LUNGS, values(dataset_dir="{folder}"), "The folder {folder} holds no radiograph"),
-    "text named PNG": (LUNGS, values(), "The image {world}/images/text.png cannot be read"),
+    "text named PNG": (LUNGS, values(on_error="raise"), "The image {world}/images/text.png cannot be read"),
     "one pixel": (
         LUNGS,
         image("a.png", Image.new("L", (1, 1)).save),
         "The image {folder}/a.png cannot be read (it is no",
+    ),
+    "two images of one name": (
+        LUNGS,
+        lambda _world, folder: (
+            [Image.new("L", (8, 8)).save(folder / name) for name in ("a.jpg", "a.png")] and {"dataset_dir": str(folder)}
+        ),
+        "{folder}/a.jpg and {folder}/a.png would have the same name in the output; rename one of them.",
     ),
     "no checkpoint": (LUNGS, values(checkpoint="no.pt"), "The checkpoint no.pt does not exist; train the network"),
     "an unsafe checkpoint": (LUNGS, pickled, "The file {folder}/model.pt is not a checkpoint that can be read safely"),
@@ -188,3 +195,18 @@ def test_a_black_image_with_a_name_of_any_alphabet_is_an_image(world: Path, tmp_
     mask = nib.load(tmp_path / "out" / "肺 Länge 1_lungs.nii.gz").get_fdata()
     assert mask.shape[:2] == (64, 64)
     assert set(np.unique(mask)) <= {0.0, 1.0}
+
+
+def test_inference_leaves_a_broken_image_out_and_names_it(
+    world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = _values(LUNGS, world, tmp_path / "out")
+    run(LUNGS, ["inference"], {**values, "dataset_dir": str(world / "images"), "batch_size": 4})
+    images = sorted(path for path in (world / "images").rglob("*.png") if path.name != "text.png")
+    for ending in ("_lungs.nii.gz", "_overlay.png"):
+        written = [path.name for path in (tmp_path / "out").rglob(f"*{ending}")]
+        assert sorted(written) == sorted(f"{image.stem}{ending}" for image in images)
+    header, line = (tmp_path / "out" / "failures.csv").read_text().splitlines()
+    assert header == "image,reason"
+    assert line.startswith(f"{world}/images/text.png,The image {world}/images/text.png cannot be read")
+    assert f"1 of {len(images) + 1} images could not be read and have no result, first {world}" in caplog.text
