@@ -43,6 +43,30 @@ def upright_turn(affine: np.ndarray) -> np.ndarray:
     return np.array([[first, -axes[0, 1]], [1 - first, -axes[1, 1]]], dtype=int)
 
 
+def turn_of(path: str | os.PathLike[str], affine: np.ndarray) -> np.ndarray:
+    """The turn that reading gives an image; of a NIfTI alone, and only where its affine says how it lies."""
+    return upright_turn(affine) if is_nifti(path) and not says_nothing(affine) else AS_STORED
+
+
+def turn_onto(affine: np.ndarray, image: MetaTensor) -> np.ndarray:
+    """The turn that brings a mask with an affine, or one that says nothing, onto the grid of its image as it was read.
+
+    Raises:
+        ValueError: when they lie in different planes.
+    """
+    target = np.asarray(image.meta["original_affine"])
+    if says_nothing(affine) or says_nothing(target):
+        return np.asarray(image.meta["turn"])
+    found, expected = (nib.io_orientation(axes)[:2] for axes in (affine, target))
+    return np.asarray(nib.orientations.ornt_transform(found, expected), dtype=int)
+
+
+def nifti_affine(image: Any) -> np.ndarray:
+    """The affine of nibabel's NIfTI image, the identity where both its codes are 0."""
+    placed = image.header["sform_code"] > 0 or image.header["qform_code"] > 0
+    return np.asarray(image.affine) if placed else np.eye(4)
+
+
 def turned(values: np.ndarray, affine: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values, (C, W, H), and affine of an image that is turned."""
     back = np.eye(4)
@@ -52,7 +76,7 @@ def turned(values: np.ndarray, affine: np.ndarray, turn: np.ndarray) -> tuple[np
 
 def turned_back(values: np.ndarray, turn: np.ndarray) -> np.ndarray:
     """Values, (C, W, H), on the grid that an image had before it was turned."""
-    return _apply(values, nib.orientations.ornt_transform(turn, AS_STORED))
+    return _apply(values, nib.orientations.ornt_transform(AS_STORED, turn))
 
 
 def _apply(values: np.ndarray, turn: np.ndarray) -> np.ndarray:

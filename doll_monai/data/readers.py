@@ -22,7 +22,7 @@ from monai.data.utils import orientation_ras_lps, to_affine_nd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from doll_monai.data.dicom_lengths import check_lengths
-from doll_monai.data.geometry import PICTURE
+from doll_monai.data.geometry import PICTURE, nifti_affine
 from doll_monai.utils.errors import InputError
 
 MAX_PIXELS = 100_000_000
@@ -170,8 +170,7 @@ def _read_nifti(path: str) -> Read:
     if image.get_data_dtype().kind not in "iuf":
         raise OSError("it holds colors or complex numbers; save it in gray")
     values = np.asarray(image.dataobj)
-    placed = image.header["sform_code"] > 0 or image.header["qform_code"] > 0
-    return np.moveaxis(values.reshape(*values.shape[:2], -1), -1, 0), image.affine if placed else np.eye(4)
+    return np.moveaxis(values.reshape(*values.shape[:2], -1), -1, 0), nifti_affine(image)
 
 
 def _read_other(path: str) -> Read:

@@ -11,7 +11,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import ScaleIntensityd
 
-from doll_monai.data.geometry import AS_STORED, is_nifti, says_nothing, turned, upright_turn, with_meta
+from doll_monai.data.geometry import turn_of, turned, with_meta
 from doll_monai.data.readers import PICTURES, read_image
 from doll_monai.transforms.keywise import KeywiseTransform
 from doll_monai.utils.errors import InputError
@@ -51,7 +51,7 @@ class LoadRadiographd(KeywiseTransform):
         values, affine = read_image(value)
         if len(values) > MAX_CHANNELS:
             raise InputError(f"The image {value} has {len(values)} values a pixel; save it in gray or colors.")
-        turn = upright_turn(affine) if is_nifti(value) and not says_nothing(affine) else AS_STORED
+        turn = turn_of(value, affine)
         return with_meta(*turned(values.astype(np.float32), affine, turn), value, turn)
 
 
@@ -132,5 +132,5 @@ class LoadLabeld(KeywiseTransform):
             raise InputError(f"The label {value} has {len(values)} channels instead of {self.channels}.")
         if str(value).lower().endswith(PICTURES):
             values = values > values.max() / 2
-        turn = upright_turn(affine) if is_nifti(value) and not says_nothing(affine) else AS_STORED
+        turn = turn_of(value, affine)
         return with_meta(*turned(values.astype(np.uint8), affine, turn), value, turn)

@@ -60,7 +60,7 @@ def write_labels(studies: Path, classes: Sequence[str], output: Path, quiet: boo
             continue
         image, record = name + item["image"]["ext"], f"labels/{name}.nii.gz"
         radiograph: Any = read_radiograph(studies / image)
-        mask = read_mask(studies / "labels" / FINAL / f"{name}{label['ext']}", radiograph.shape[1:])
+        mask = read_mask(studies / "labels" / FINAL / f"{name}{label['ext']}", radiograph)
         if set(classes) <= set(label["info"].get("classes") or drawn_classes(mask)):
             channels = split_classes(mask, classes).transpose(0, 2, 1)
             write_label(output / record, channels, radiograph.meta["original_affine"])

@@ -6,17 +6,20 @@ is lost on the way to the tool and back.
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
-from monai.data import ITKWriter
-from monai.transforms import LoadImage
+from monai.data import ITKWriter, MetaTensor
 from PIL import Image
 
-from doll_monai.data.readers import open_picture
+from doll_monai.data.geometry import AS_STORED, is_nifti, nifti_affine, turn_of, turn_onto, turned, turned_back
+from doll_monai.data.label_files import label_file
+from doll_monai.data.readers import open_picture, read_image
 from doll_monai.utils.errors import InputError
 
 BITS = {"lungs": 1, "heart": 2, "clavicles": 4, "infection": 8}
@@ -62,16 +65,24 @@ def dice(a: np.ndarray, b: np.ndarray) -> float | None:
     return round(float(2 * (a & b).sum() / (a.sum() + b.sum())), 4) if (a | b).any() else None
 
 
-def write_mask(path: str | os.PathLike[str], mask: np.ndarray, affine: np.ndarray) -> None:
-    """Write a mask in its image's grid.
+def write_mask(
+    path: str | os.PathLike[str], mask: np.ndarray, affine: np.ndarray, image: str | os.PathLike[str] = ""
+) -> None:
+    """Write a mask in its image's grid; a NIfTI of a NIfTI in the grid of the file.
 
     Args:
         path: its suffix, one of ``PICTURES`` but JPEG's or of ``VOLUMES``, decides how.
         mask: (H, W) ``uint8``.
-        affine: (4, 4) of the image; pictures have none.
+        affine: (4, 4) of the image as it was read; pictures have none.
+        image: the image's file.
     """
     if str(path).endswith(PICTURES):
         Image.fromarray(np.ascontiguousarray(mask)).save(path)
+        return
+    if is_nifti(path):
+        turn = turn_of(image, nifti_affine(nib.load(image))) if is_nifti(image) else AS_STORED
+        content = label_file(turned_back(mask.T[np.newaxis], turn)[0][..., np.newaxis], affine, image)
+        Path(path).write_bytes(content if str(path).endswith(".gz") else gzip.decompress(content))
         return
     volume = mask.T[..., np.newaxis]
     writer = ITKWriter(output_dtype=np.uint8)
@@ -81,13 +92,13 @@ def write_mask(path: str | os.PathLike[str], mask: np.ndarray, affine: np.ndarra
 
 
 def read_mask(
-    path: str | os.PathLike[str], size: tuple[int, ...] | None = None, segments: Sequence[Mapping[str, Any]] = ()
+    path: str | os.PathLike[str], image: MetaTensor | None = None, segments: Sequence[Mapping[str, Any]] = ()
 ) -> np.ndarray:
     """A mask that an annotation tool sent.
 
     Args:
         path: a picture of one channel (a palette's indices count, and three equal colors), or a volume of one slice.
-        size: width and height of its image, where that is to be checked.
+        image: the image on which it is drawn; a volume is turned as its affine says. Sizes are compared.
         segments: each with a ``name``: what the values 1, 2, ... stand for, where a tool (3D Slicer) numbers anew.
 
     Returns:
@@ -105,7 +116,9 @@ def read_mask(
                     raise ValueError("lossy")
                 values = np.asarray(picture, dtype=np.float64)
         else:
-            values = np.squeeze(LoadImage(image_only=True)(path).numpy()).T
+            values, affine = read_image(path)
+            turn = AS_STORED if image is None else turn_onto(affine, image)
+            values = turned(values, affine, turn)[0].transpose(2, 1, 0)
     except Exception as error:
         raise InputError(f"The mask {name} cannot be read; send a PNG.") from error
     if values.ndim == 3 and values.shape[2] <= 4:
@@ -113,7 +126,8 @@ def read_mask(
         if (colors != colors[..., :1]).any():
             raise InputError(f"The mask {name} is in color; send one channel of whole numbers.")
         values = colors[..., 0]
-    if size is not None and values.shape != size[::-1]:
+    size = values.shape[::-1] if image is None else tuple(image.shape[1:])
+    if values.shape != size[::-1]:
         found = " x ".join(str(length) for length in values.shape[::-1])
         raise InputError(f"The mask {name} is {found} pixels, its image is {size[0]} x {size[1]}; draw on the image.")
     largest = sum(BITS.values())

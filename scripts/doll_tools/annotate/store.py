@@ -157,25 +157,25 @@ class SafeDatastore(LocalDatastore):
         """
         named = label_info.get("classes", self.usual_classes(image_id))
         check_classes(named)
-        mask, affine = self._mask(image_id, label_filename, label_tag, label_info.get("label_info") or [])
+        mask, image = self._mask(image_id, label_filename, label_tag, label_info.get("label_info") or [])
         info = {name: value for name, value in label_info.items() if name not in ("label_info", PROPOSED)}
         with self._changing() as table:
             before, known = np.zeros_like(mask), list[str]()
             if earlier := table.label(image_id, label_tag):
                 path = self._keep(image_id, label_tag, earlier)
                 if PROPOSED not in earlier.info:  # of a proposal nothing is taken over
-                    before = read_mask(path, mask.shape[::-1])
+                    before = read_mask(path, image)
                     known = earlier.info.get("classes") or drawn_classes(before)
                     info = {**earlier.info, **info}
             annotated = {*named, *drawn_classes(mask & ~before)}
             own = np.uint8(sum(BITS[name] for name in annotated))
             info["classes"] = [name for name in BITS if name in known or name in annotated]
-            self._store(table, image_id, label_tag, (mask & own) | (before & ~own), affine, info)
+            self._store(table, image_id, label_tag, (mask & own) | (before & ~own), image, info)
         return image_id
 
     def save_proposal(self, image_id: str, label_filename: str, label_tag: str, model: str) -> str:
         """Save what a model proposed; an ``InputError`` where this would replace what an annotator saved."""
-        mask, affine = self._mask(image_id, label_filename, label_tag)
+        mask, image = self._mask(image_id, label_filename, label_tag)
         with self._changing() as table:
             there = table.label(image_id, label_tag)
             if label_tag == FINAL or (there is not None and PROPOSED not in there.info):
@@ -183,7 +183,7 @@ class SafeDatastore(LocalDatastore):
                     f"A proposal for {image_id} is not saved as '{label_tag}', which is for annotators; "
                     "give label_tag original."
                 )
-            self._store(table, image_id, label_tag, mask, affine, {PROPOSED: model})
+            self._store(table, image_id, label_tag, mask, image, {PROPOSED: model})
         return image_id
 
     def radiograph(self, image_id: str) -> MetaTensor:
@@ -198,23 +198,23 @@ class SafeDatastore(LocalDatastore):
         label = self._datastore.label(image_id, FINAL)
         if label is None:
             return None
-        mask = read_mask(self.get_label_uri(image_id, FINAL), self.radiograph(image_id).shape[1:])
+        mask = read_mask(self.get_label_uri(image_id, FINAL), self.radiograph(image_id))
         return mask, label.info.get("classes") or drawn_classes(mask)
 
-    def _mask(self, image_id: str, file: str, tag: str, segments: Sequence[Any] = ()) -> tuple[np.ndarray, np.ndarray]:
-        """A mask that fits its image, and the image's affine."""
+    def _mask(self, image_id: str, file: str, tag: str, segments: Sequence[Any] = ()) -> tuple[np.ndarray, MetaTensor]:
+        """A mask that fits its image, and the image."""
         _check_name(tag, "tag")
         image = self.radiograph(image_id)
-        return read_mask(file, image.shape[1:], segments), image.meta["original_affine"]
+        return read_mask(file, image, segments), image
 
     def _store(
-        self, table: Table, image_id: str, tag: str, mask: np.ndarray, affine: np.ndarray, info: dict[str, Any]
+        self, table: Table, image_id: str, tag: str, mask: np.ndarray, image: MetaTensor, info: dict[str, Any]
     ) -> None:
         item = table.objects[image_id]
         ending = ".png" if item.image.ext.lower() in PICTURES else ".nii.gz"
         with tempfile.TemporaryDirectory() as folder:
             temporary = Path(folder) / f"mask{ending}"
-            write_mask(temporary, mask, affine)
+            write_mask(temporary, mask, np.asarray(image.meta["original_affine"]), image.meta["filename_or_obj"])
             write_atomic(Path(table.label_path(tag)) / f"{image_id}{ending}", temporary.read_bytes())
         item.labels[tag] = _data(image_id, ending, info)
 

@@ -18,7 +18,6 @@ from doll_tools.annotate.masks import PICTURES, VOLUMES, join_classes, label_val
 from doll_tools.annotate.model import ServedModel
 
 THRESHOLD = 0.5
-PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])  # viewers place a picture along the axes of ITK and DICOM
 Answer = tuple[np.ndarray | None, dict[str, Any]]
 
 
@@ -125,5 +124,5 @@ def _temporary(mask: np.ndarray, affine: np.ndarray, image: str, ending: str | N
     if ending not in (*PICTURES, *VOLUMES) or ending in (".jpg", ".jpeg"):
         raise InputError(f"A mask cannot be written as {ending}; ask for .png, .nii.gz, .nrrd or .mha.")
     path = Path(tempfile.gettempdir()) / f"{uuid.uuid4().hex}{ending}"
-    write_mask(path, mask, PICTURE_AFFINE if picture else affine)
+    write_mask(path, mask, affine, image)
     return str(path)

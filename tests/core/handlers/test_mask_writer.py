@@ -12,7 +12,7 @@ from PIL import Image
 
 from doll_monai.data.image_files import stem
 from doll_monai.handlers import MaskWriter, OverlayWriter
-from doll_monai.transforms.reading import LoadRadiographd
+from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd
 from doll_monai.utils.errors import InputError
 from image_encodings import dicom
 from segmented import engine_of, segment
@@ -78,6 +78,54 @@ def test_a_coronal_image_has_a_mask_at_its_place(name: str, gray: np.ndarray, tm
     ):
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert mask.dataobj[3 : WIDTH // 2 - 3, 3 : HEIGHT // 2 - 3].all()
+
+
+DOWN = {"coronal": (0, 0, -1), "transverse": (0, -1, 0)}
+"""Where the rows of an upright image go: down, or to the back; its columns go to the patient's left."""
+
+
+@pytest.mark.parametrize("plane", DOWN)
+@pytest.mark.parametrize("turn", range(8))
+def test_a_nifti_in_any_orientation_is_seen_upright_and_its_mask_lies_on_the_file(
+    turn: int, plane: str, gray: np.ndarray, tmp_path: Path
+) -> None:
+    """All eight ways to store an upright image, (W, H), the affine by hand from where each stored axis goes."""
+    across, down = np.array([-0.2, 0, 0]), 0.3 * np.array(DOWN[plane])
+    stored, axes = gray.T, [across, down]
+    if turn & 1:
+        stored, axes[0] = stored[::-1], -axes[0]
+    if turn & 2:
+        stored, axes[1] = stored[:, ::-1], -axes[1]
+    if turn & 4:
+        stored, axes = stored.T, axes[::-1]
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([*axes, np.cross(*axes)], axis=1)
+    nib.save(nib.Nifti1Image(stored[:, :, None], affine), tmp_path / "a.nii.gz")
+    seen = LoadRadiographd()({"image": tmp_path / "a.nii.gz"})["image"]
+    assert np.array_equal(seen[0].numpy().T, gray)
+    np.testing.assert_allclose(seen.affine[:3, :2].numpy().T, [across, down], atol=1e-6)
+    mask = segment(tmp_path / "a.nii.gz", tmp_path / "masks")
+    assert mask.shape == (*stored.shape, 1)
+    np.testing.assert_allclose(mask.affine, affine, atol=1e-6)
+    upright = np.asarray(mask.dataobj)[:, :, 0]
+    upright = upright.T if turn & 4 else upright
+    upright = upright[:: -1 if turn & 1 else 1, :: -1 if turn & 2 else 1]
+    assert upright[3 : WIDTH // 2 - 3, 3 : HEIGHT // 2 - 3].all()
+    assert not upright[WIDTH // 2 + 3 :].any()
+    assert not upright[:, HEIGHT // 2 + 3 :].any()
+
+
+@pytest.mark.parametrize(("codes", "affine"), [((0, 0), np.diag([0.2, 0.3, 1, 1])), ((2, 0), np.eye(4))])
+def test_a_nifti_that_says_nothing_is_seen_as_it_is_stored(codes, affine, gray: np.ndarray, tmp_path: Path) -> None:
+    image = nib.Nifti1Image(gray.T, affine)
+    image.set_sform(affine, codes[0])
+    image.set_qform(affine, codes[1])
+    nib.save(image, tmp_path / "a.nii")
+    assert np.array_equal(LoadRadiographd()({"image": tmp_path / "a.nii"})["image"][0].numpy().T, gray)
+    mask = segment(tmp_path / "a.nii", tmp_path / "masks")
+    assert mask.dataobj[3 : WIDTH // 2 - 3, 3 : HEIGHT // 2 - 3].all()
+    label = LoadLabeld()({"label": tmp_path / "masks" / "a_lungs.nii.gz"})["label"]
+    assert np.array_equal(label[0], np.asarray(mask.dataobj))
 
 
 @pytest.mark.parametrize("codes", [(0, 0), (0, 1), (1, 0), (2, 1), (4, 4)])

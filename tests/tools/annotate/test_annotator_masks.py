@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from monai.transforms import LoadImage
 from PIL import Image
 
+from doll_monai.data.geometry import with_meta
+from doll_monai.transforms.reading import read_radiograph
 from doll_monai.utils.errors import InputError
 from doll_tools.annotate.masks import BITS, join_classes, label_values, read_mask, split_classes, write_mask
 from doll_tools.annotate.model import TASKS, ServedModel
@@ -18,6 +21,7 @@ MASK = np.zeros((30, 20), dtype=np.uint8)
 MASK[3:20, 2:12] = 1
 MASK[10:25, 8:18] |= 2
 AFFINE = np.array([[-0.2, 0, 0, 5], [0, -0.3, 0, 7], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=float)
+IMAGE = with_meta(np.zeros((1, 20, 30), np.float32), AFFINE, "image.dcm")
 
 
 def test_every_class_of_the_bundles_and_every_overlap_has_a_value() -> None:
@@ -46,14 +50,33 @@ def test_segments_that_a_tool_numbered_anew_get_their_classes_values(tmp_path: P
 def test_mask_keeps_size_orientation_and_values(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"mask{ending}"
     write_mask(path, MASK, AFFINE)
-    assert np.array_equal(read_mask(path, (20, 30)), MASK)
+    assert np.array_equal(read_mask(path, IMAGE), MASK)
     if ending in (".nii.gz", ".nrrd"):
         assert np.allclose(LoadImage(image_only=True)(path).affine, AFFINE, atol=1e-5)
 
 
+@pytest.mark.parametrize("codes", [(1, 1), (0, 0)])
+def test_a_mask_of_a_nifti_that_lies_on_its_side_fits_its_file(tmp_path: Path, codes: tuple[int, int]) -> None:
+    """Rows first, from below: drawn in Slicer on the file's grid, or in a browser on the upright image."""
+    affine = np.array([[0, -0.2, 0, 9], [0, 0, 1, 0], [0.3, 0, 0, -7], [0, 0, 0, 1]])
+    stored = MASK[::-1] if codes == (1, 1) else MASK.T
+    image = nib.Nifti1Image(stored[:, :, np.newaxis], affine)
+    image.set_sform(image.affine, codes[0])
+    image.set_qform(image.affine, codes[1])
+    nib.save(image, tmp_path / "image.nii.gz")
+    radiograph = read_radiograph(tmp_path / "image.nii.gz")
+    assert np.array_equal(radiograph[0].numpy().T > 0, MASK > 0)
+    assert np.array_equal(read_mask(tmp_path / "image.nii.gz", radiograph), MASK)
+    written = tmp_path / "mask.nii.gz"
+    write_mask(written, MASK, radiograph.meta["original_affine"].numpy(), tmp_path / "image.nii.gz")
+    assert np.array_equal(nib.load(written).dataobj, image.dataobj)
+    assert np.allclose(nib.load(written).affine, nib.load(tmp_path / "image.nii.gz").affine, atol=1e-5)
+    assert np.array_equal(read_mask(written, radiograph), MASK)
+
+
 def test_mask_of_equal_colors_is_taken(tmp_path: Path) -> None:
     Image.fromarray(np.dstack([MASK, MASK, MASK, np.full_like(MASK, 255)])).save(tmp_path / "mask.png")
-    assert np.array_equal(read_mask(tmp_path / "mask.png", (20, 30)), MASK)
+    assert np.array_equal(read_mask(tmp_path / "mask.png", IMAGE), MASK)
 
 
 @pytest.mark.parametrize(
@@ -74,4 +97,4 @@ def test_wrong_mask_is_refused(
     else:
         (tmp_path / "mask.png").write_text("no picture")
     with pytest.raises(InputError, match=sentence):
-        read_mask(tmp_path / "mask.png", size)
+        read_mask(tmp_path / "mask.png", with_meta(np.zeros((1, *size), np.float32), AFFINE, "image.dcm"))
