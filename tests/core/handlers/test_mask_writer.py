@@ -8,9 +8,11 @@ import itk
 import nibabel as nib
 import numpy as np
 import pytest
+from monai.transforms import Resized
 from PIL import Image
 
 from doll_monai.data.image_files import stem
+from doll_monai.data.label_files import write_label
 from doll_monai.handlers import MaskWriter, OverlayWriter
 from doll_monai.transforms.reading import LoadLabeld, LoadRadiographd
 from doll_monai.utils.errors import InputError
@@ -173,3 +175,17 @@ def test_only_an_images_suffix_is_left_out_of_the_name(gray: np.ndarray, tmp_pat
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         f"1.2.840.{number}_{ending}" for number in (4711, 4712) for ending in ("lungs.nii.gz", "overlay.png")
     ]
+
+
+def test_a_label_on_a_coarser_grid_covers_its_picture(gray: np.ndarray, tmp_path: Path) -> None:
+    """The corners of a DoLL's first and last pixel, half a pixel out, are those of the image, as ITK places both."""
+    Image.fromarray(gray).save(tmp_path / "a.png", dpi=(100, 50))
+    image = Resized("image", spatial_size=(WIDTH // 5, HEIGHT // 5))(LoadRadiographd()({"image": tmp_path / "a.png"}))
+    write_label(tmp_path / "a.nii.gz", np.zeros((14, WIDTH // 5, HEIGHT // 5)), image["image"].affine.numpy())
+    corners = []
+    for name, size in (("a.png", (WIDTH, HEIGHT)), ("a.nii.gz", (WIDTH // 5, HEIGHT // 5))):
+        direction, origin, spacing = _place(tmp_path / name)
+        ends = np.array([[-0.5, -0.5], np.subtract(size, 0.5)]) * spacing
+        corners.append(origin[:2] + ends @ direction[:, :2])
+    np.testing.assert_allclose(corners[1], corners[0], atol=1e-5)
+    np.testing.assert_allclose(corners[0], [[-0.5, -0.5], [WIDTH - 0.5, HEIGHT - 0.5]])
