@@ -14,7 +14,7 @@ from captum.attr import IntegratedGradients
 
 from doll_monai.attribution.group import Group
 from doll_monai.attribution.nested import completeness_error, nested
-from doll_monai.attribution.path import Network, Path, Run, path_through
+from doll_monai.attribution.path import Network, Path, Run, path_through, untouched
 from doll_monai.utils.errors import InputError
 
 ENGINES = ("doll", "captum")
@@ -83,7 +83,7 @@ def path_gradient(
     inputs = inputs.detach().float()
     wanted = target.to(device=inputs.device, dtype=torch.bool)
     baseline = torch.as_tensor(baselines, dtype=inputs.dtype, device=inputs.device).expand_as(inputs)
-    whole = network.network if isinstance(network, Path) else network
+    whole = network.network if isinstance(network, Path) else untouched(network)
     origin = baseline if isinstance(baselines, torch.Tensor) else baseline[:1]
     change = _logits(whole, inputs, internal_batch_size) - _logits(whole, origin, internal_batch_size)
     gradient = inputs.new_zeros((*wanted.shape, *inputs.shape[2:]))
@@ -96,7 +96,7 @@ def path_gradient(
                 part = explainer.attribute(inputs[index], baseline[index], channel, **options)
                 gradient[index, channel] = part[:, 0].detach().to(gradient.dtype)
     else:
-        path = network if isinstance(network, Path) else path_through(network)
+        path = network if isinstance(network, Path) else path_through(network, inputs)
         nodes, weights = np.polynomial.legendre.leggauss(n_steps)
         # those with as many targets come together: a group needs as many backward passes as its busiest image
         order = wanted.sum(dim=1).argsort(descending=True, stable=True)[: int(wanted.any(dim=1).sum())]

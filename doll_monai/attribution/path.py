@@ -17,6 +17,10 @@ Run = Callable[[torch.Tensor, Network], torch.Tensor]
 
 logger = logging.getLogger(__name__)
 
+TOLERANCE = 0.05
+"""Relative difference of output and gradient between a network and its parts that rounding may make: a ReLU whose input
+is near zero falls on either side."""
+
 
 @dataclass
 class Path:
@@ -26,6 +30,7 @@ class Path:
     is the layer's transpose applied to the gradient behind it. So the stem, (B, 1, H, W) -> (B, C, h, w), runs once for
     an image and its transpose once for an (image, target), however many steps there are; in ``float32``, where the rest
     may run in less. Where a network cannot be split, there is no stem and the features are the image.
+    ``network`` and ``rest`` leave their input as it was.
     """
 
     network: Network
@@ -50,31 +55,68 @@ class Path:
         return result[:, 0]
 
 
-def path_through(network: Network) -> Path:
+def path_through(network: Network, images: torch.Tensor) -> Path:
     """The path through a network in evaluation mode, whose weights it copies: make another when they change.
 
-    Batch normalizations that directly follow a convolution are folded into it. A network that ``torch.fx`` cannot
-    trace (one line is logged), or whose first layer is no convolution of the image, is taken as a whole.
+    Batch normalizations that directly follow a convolution are folded into it. A network whose first layer is no
+    convolution of the image is taken as a whole; so is, and one line is logged, one that ``torch.fx`` cannot take
+    apart, or whose output or gradient is another one then (hooks, weights used in two ways, randomness).
+
+    Args:
+        network: (N, 1, H, W) -> (N, T).
+        images: (B, 1, H, W), as they will come: their size and device are those of the comparison.
     """
-    whole = Path(network, network)
+    whole = Path(untouched(network), untouched(network))
     if not isinstance(network, nn.Module):
         return whole
     try:
         traced = fx.symbolic_trace(copy.deepcopy(network))
+        _fold_normalizations(traced)
+        stem = _take_stem(traced)
+        if stem is None:
+            return whole
+        last = next(node for node in traced.graph.nodes if node.op == "output").args[0]
+        if isinstance(layer := _layer(traced, last), nn.Linear):
+            traced.set_submodule(last.target, _Float32(layer))
+        for parameter in (*stem.parameters(), *traced.parameters()):
+            parameter.requires_grad_(False)
+        path = Path(whole.network, traced, stem)
+        reason = _difference(path, images)
     except Exception as error:  # whatever torch.fx meets in a user's network, it can still be run as it is
-        name, reason = type(network).__name__, str(error).partition("\n")[0]
-        logger.warning("%s is explained as a whole, since torch.fx cannot trace it: %s", name, reason)
-        return whole
-    _fold_normalizations(traced)
-    stem = _take_stem(traced)
-    if stem is None:
-        return whole
-    last = next(node for node in traced.graph.nodes if node.op == "output").args[0]
-    if isinstance(layer := _layer(traced, last), nn.Linear):
-        traced.set_submodule(last.target, _Float32(layer))
-    for parameter in (*stem.parameters(), *traced.parameters()):
-        parameter.requires_grad_(False)
-    return Path(network, traced, stem)
+        reason = f"torch.fx cannot take it apart: {str(error).partition(chr(10))[0]}"
+    if reason is None:
+        return path
+    logger.warning("%s is explained as a whole, since %s", type(network).__name__, reason)
+    return whole
+
+
+def untouched(network: Network) -> Network:
+    """The network on a copy of its input, since its first layer may work in place."""
+    return lambda x: network(x.clone())
+
+
+def _difference(path: Path, images: torch.Tensor) -> str | None:
+    """What a split network gives otherwise than the network itself, on noise in the images' size; None if nothing."""
+    noise = torch.rand((1, *images.shape[1:]), generator=torch.Generator().manual_seed(0)).to(images.device)
+    precise = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
+    with precise, torch.enable_grad(), torch.autocast(noise.device.type, enabled=False):
+        expected, slope = _value_and_gradient(path.network, noise)
+        value, gradient = _value_and_gradient(path.rest, path.enter(noise))
+        pairs = {"output": (value, expected), "gradient": (path.back(gradient, *noise.shape[2:]), slope[:, 0])}
+    for name, (found, right) in pairs.items():
+        share = float((found - right).norm() / right.norm().clamp(min=1e-30))
+        if not share <= TOLERANCE:  # NaN as well
+            return f"torch.fx takes it apart into one whose {name} is {share:.0%} off."
+    return None
+
+
+def _value_and_gradient(network: Network, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The output, and the gradient of a weighted sum of it; weighted, as the sum of all targets may be constant."""
+    x = x.detach().requires_grad_()
+    value = network(x).float()
+    weights = torch.linspace(1, 2, value.numel(), device=value.device).view_as(value)
+    (gradient,) = torch.autograd.grad((value * weights).sum(), x)
+    return value.detach(), gradient
 
 
 def _layer(traced: fx.GraphModule, node: object) -> nn.Module | None:

@@ -63,7 +63,12 @@ class Explainer:
             wanted[:, self.unlocalized] = False
         for number, network in enumerate(networks):
             with eval_mode(network):
-                yield self.explain(number, network, image, wanted)
+                explanation = self.explain(number, network, image, wanted)
+            if not bool(explanation[0].isfinite().all()):
+                raise InputError(
+                    f"The explanation of member {number} holds values that are no numbers; train it again."
+                )
+            yield explanation
 
     def explain(self, number: int, network: nn.Module, image: torch.Tensor, wanted: torch.Tensor) -> Explanation:
         """Explain the wanted targets, (B, T) bool, of images, (B, 1, H, W), by network ``number``."""
@@ -103,7 +108,7 @@ class IntegratedGradientsHandler(Explainer):
 
     def explain(self, number: int, network: nn.Module, image: torch.Tensor, wanted: torch.Tensor) -> Explanation:
         if network not in self._paths:
-            self._paths[network] = path_through(network)
+            self._paths[network] = path_through(network, image)
         result = path_gradient(self._paths[network], image, wanted, run=self.inferer, **self.options)
         if network in self.networks:
             self._errors.append(result.completeness_error[wanted].cpu())

@@ -67,7 +67,7 @@ def test_captum_engine_gives_the_same_result() -> None:
 def test_result_does_not_depend_on_the_internal_batch_size(internal_batch_size: int) -> None:
     network, image, wanted = resnet(), torch.rand(3, 1, 32, 32), _wanted(3)
     reference = path_gradient(network, image, wanted, n_steps=7, internal_batch_size=7)
-    path = path_through(network)
+    path = path_through(network, image)
     result = path_gradient(path, image, wanted, n_steps=7, internal_batch_size=internal_batch_size)
     assert _difference(result.gradient, reference.gradient) < 1e-5
 

@@ -126,6 +126,19 @@ def test_only_positive_observations_with_a_place_are_explained(records, build, b
     assert not others[:, [EDEMA, FRACTURE]].any()
 
 
+def test_an_explanation_without_numbers_is_refused(records) -> None:
+    """The root has no derivative at zero, a black image: the output is good, the label would be empty."""
+
+    class Root(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sqrt().flatten(1)
+
+    network = nn.Sequential(Root(), nn.Linear(1024, 14))
+    records[0]["image"] = torch.zeros(1, 32, 32)
+    with pytest.raises(InputError, match="explanation of member 0 holds values that are no numbers"):
+        _maps(records, IntegratedGradientsHandler([network], n_steps=2))
+
+
 @each_handler
 def test_the_network_is_left_as_it_was(records, build) -> None:
     network = _resnet().train()
