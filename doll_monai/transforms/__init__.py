@@ -6,6 +6,7 @@ from doll_monai.transforms.attribution import (
     MultiplyByInputd,
     NormalizeAttributiond,
 )
+from doll_monai.transforms.inverse import InvertPredictiond
 from doll_monai.transforms.observations import ObservationTargetsd, ZeroIgnoredd
 from doll_monai.transforms.reading import ClipBorderd, LoadLabeld, LoadRadiographd, ToGrayd
 from doll_monai.transforms.superpixels import SuperpixelAveraged
@@ -14,6 +15,7 @@ __all__ = [
     "AttributionMagnituded",
     "AttributionToLabeld",
     "ClipBorderd",
+    "InvertPredictiond",
     "LoadLabeld",
     "LoadRadiographd",
     "MultiplyByInputd",

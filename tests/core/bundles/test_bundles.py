@@ -236,3 +236,17 @@ def test_augmentation_keeps_an_ignored_channel_ignored() -> None:
     for _ in range(20):
         result = augment({"image": torch.rand(1, 64, 64), "label": torch.full((2, 64, 64), IGNORE, dtype=torch.uint8)})
         assert bool((result["label"] == IGNORE).all())
+
+
+def test_masks_do_not_depend_on_how_the_data_loader_starts_its_processes(images: Path, tmp_path: Path) -> None:
+    """Python 3.14 starts them by a server; MONAI's ``Invertd`` knows only those that are forked."""
+    server = {"num_workers": 2, "dataloader::multiprocessing_context": "forkserver"}
+    found = []
+    for name, changed in (("here", {}), ("server", server)):
+        values = on_images(LUNGS, images, tmp_path / name, ["inference"]) | changed
+        write_weights(LUNGS, values)
+        run(LUNGS, ["inference"], values)
+        masks = sorted((tmp_path / name).rglob("*.nii.gz"))
+        found.append({path.relative_to(tmp_path / name): path.read_bytes() for path in masks})
+    assert len(found[0]) == 12
+    assert found[0] == found[1]
