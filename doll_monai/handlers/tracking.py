@@ -19,13 +19,18 @@ from monai.utils.misc import path_to_sqlite_uri, path_to_uri
 from skimage.util import montage
 
 from doll_monai.handlers.engine import output_of
+from doll_monai.utils.errors import explained
 from doll_monai.utils.json_object import read_json_object
-from doll_monai.utils.mlflow_tags import NOTE, TRAINING
+from doll_monai.utils.mlflow_store import NOTE, TRAINING, find_experiment, open_store
 from doll_monai.visualize.pictures import compared
+
+ENVIRONMENT = "MLFLOW_TRACKING_URI"
 
 
 def default_tracking_uri() -> str:
-    """``mlruns/mlruns.db`` in the folder where the program was started; the folder is made."""
+    """``MLFLOW_TRACKING_URI``, or ``mlruns/mlruns.db`` in the folder where the program was started, which is made."""
+    if uri := os.environ.get(ENVIRONMENT):
+        return uri
     folder = Path.cwd() / "mlruns"
     folder.mkdir(exist_ok=True)
     return path_to_sqlite_uri(folder / "mlruns.db")
@@ -61,6 +66,8 @@ class TrackedRun(MLFlowHandler):
     """MONAI's ``MLFlowHandler`` that also logs parameters, scores by class, a picture of predictions, the checkpoint.
 
     Args:
+        tracking_uri: the store, for models as well; unlike in MONAI's handler, the environment does not change it.
+        experiment_name: its experiment.
         parameters: what the run depends on, logged under their ids; a continued run keeps those that it has.
         classes: names of the channels. Metrics with details by channel (such as MONAI's ``MeanDice``) are logged as
             ``dice_lungs``, beside their mean.
@@ -70,10 +77,16 @@ class TrackedRun(MLFlowHandler):
         checkpoint: file that is kept as an artifact when the engine has finished, below ``model``.
         registered_model: name in the model registry under which the checkpoint becomes a new version; None for none.
         kwargs: of ``MLFlowHandler``.
+
+    Raises:
+        InputError: when the store cannot be used, or the experiment was deleted.
     """
 
+    @explained
     def __init__(
         self,
+        tracking_uri: str,
+        experiment_name: str,
         parameters: Mapping[str, Any] | None = None,
         classes: Sequence[str] = (),
         overlays: int = 0,
@@ -82,7 +95,15 @@ class TrackedRun(MLFlowHandler):
         registered_model: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        client = open_store(tracking_uri)
+        find_experiment(client, experiment_name)
+        environment = os.environ.pop(ENVIRONMENT, None)
+        try:
+            super().__init__(tracking_uri, experiment_name=experiment_name, **kwargs)
+        finally:
+            if environment is not None:
+                os.environ[ENVIRONMENT] = environment
+        self.client = client
         self.parameters, self.description = dict(parameters or {}), description
         self.classes, self.overlays = list(classes), overlays
         self.checkpoint, self.registered_model = checkpoint, registered_model

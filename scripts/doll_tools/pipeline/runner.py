@@ -14,13 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.folder_lock import lock_folder
-from doll_monai.utils.mlflow_tags import NOTE, TRAINING
+from doll_monai.utils.mlflow_store import NOTE, TRAINING, find_experiment, open_store
 from doll_tools.pipeline.stages import Stage
 
 PIPELINE = "pipeline"
@@ -45,7 +44,7 @@ class Runner:
         self.output, self.mlruns, self.quiet = output, mlruns, quiet
         self.tracking_uri = tracking_uri or f"sqlite:///{(mlruns / 'mlruns.db').absolute()}"
         mlruns.mkdir(parents=True, exist_ok=True)
-        self.client = MlflowClient(self.tracking_uri)
+        self.client = open_store(self.tracking_uri)
 
     def run(
         self,
@@ -66,6 +65,8 @@ class Runner:
             InputError: when a stage fails, one of its inputs is missing, or another pipeline works in the folder.
         """
         with lock_folder(self.output, PIPELINE):
+            for experiment in {stage.bundle.name for stage in stages if stage.bundle is not None}:
+                find_experiment(self.client, experiment)
             parent = self._state(PIPELINE).get("run_id")
             parent = self._open_run(parent, PIPELINE, self.output.name, {NOTE: description})
             self._write_state(PIPELINE, {"run_id": parent})
@@ -170,7 +171,7 @@ class Runner:
             for key, value in tags.items():
                 self.client.set_tag(run_id, key, value)
             return run_id
-        known = self.client.get_experiment_by_name(experiment)
+        known = find_experiment(self.client, experiment)
         if known is not None:
             number = known.experiment_id
         else:

@@ -20,6 +20,7 @@ from sklearn.metrics import auc, roc_curve
 
 from doll_monai.findings import FINDINGS, IGNORED_TARGET
 from doll_monai.transforms.observations import ObservationTargetsd
+from doll_monai.utils.mlflow_store import open_store
 from doll_tools.compare.curves import rendered
 from doll_tools.report.labels import COLUMNS, TABLE
 from doll_tools.report.run_folder import RunFolder, relative_to
@@ -111,7 +112,7 @@ def training_curves(folder: RunFolder) -> list[Curve]:
     path = uri.removeprefix("sqlite:///")
     if not uri or (path != uri and not Path(path).is_file()):
         return []
-    client = MlflowClient(uri)
+    client = open_store(uri)
     drawn = []
     for stage in folder.stages:
         for key, title in METRICS.items() if stage.get("run_id") else ():

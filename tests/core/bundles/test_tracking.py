@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,19 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from mlflow import MlflowClient
 from PIL import Image
 
 from doll_monai.handlers.tracking import (
+    TrackedRun,
     artifact_folder,
     class_means,
     default_tracking_uri,
     executed_configuration,
 )
 from doll_monai.networks.weights import file_hash
+from doll_monai.utils.errors import InputError
 from few_images import on_images, run, write_images
 from narrow import ROOT
 
@@ -121,3 +125,36 @@ def test_the_newest_configuration_is_found(tmp_path: Path) -> None:
     file.touch()
     assert executed_configuration("$x + y", tmp_path) == str(file)
     assert executed_configuration(__file__, tmp_path) == __file__
+
+
+def test_the_argument_wins_over_the_environment(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, other = (f"sqlite:///{at / name}.db" for name in ("given", "other"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", other)
+    assert default_tracking_uri() == other
+    weights = at / "model.pt"
+    weights.touch()
+    engine = Engine(lambda _engine, _batch: {"loss": 1.0})
+    handler = TrackedRun(
+        given, "lungs", {"seed": 1}, checkpoint=weights, registered_model="net", output_transform=lambda output: output
+    )
+    handler.attach(engine)
+    engine.run([0])
+    client = MlflowClient(given, given)
+    (tracked,) = client.search_runs(client.get_experiment_by_name("lungs").experiment_id)
+    assert (tracked.data.params["seed"], tracked.data.metrics["loss"]) == ("1", 1.0)
+    assert client.search_model_versions("name='net'")[0].run_id == tracked.info.run_id
+    assert not (at / "other.db").exists()
+    assert os.environ["MLFLOW_TRACKING_URI"] == other
+
+
+def test_a_deleted_experiment_is_named_before_the_run(at: Path) -> None:
+    client = MlflowClient(default_tracking_uri())
+    number = client.create_experiment("lungs")
+    client.delete_experiment(number)
+    with pytest.raises(
+        InputError, match=rf"experiment lungs in \S+ was deleted; restore it: .* --experiment-id {number}$"
+    ):
+        TrackedRun(default_tracking_uri(), "lungs")
+    client.restore_experiment(number)
+    TrackedRun(default_tracking_uri(), "lungs")

@@ -241,6 +241,18 @@ def test_a_class_is_made_of_the_columns_that_are_there() -> None:
         find_task("infection").mask_classes(columns, "index.csv")
 
 
+def test_a_store_or_experiment_that_cannot_take_runs_is_named_first(source, mlruns, tmp_path) -> None:
+    with pytest.raises(InputError, match="MLflow keeps no runs in a folder"):
+        Runner(tmp_path, mlruns, str(tmp_path))
+    bundle = Path("bundles") / "deleted_bundle"
+    stages = [_stage(tmp_path, "first", source), _stage(tmp_path, "second", source, bundle)]
+    runner = Runner(tmp_path, mlruns)
+    runner.client.delete_experiment(runner.client.create_experiment(bundle.name))
+    with pytest.raises(InputError, match=r"The MLflow experiment deleted_bundle in .* was deleted; restore it"):
+        runner.run(stages, "a test")
+    assert _runs(tmp_path, "first") == 0
+
+
 def test_a_second_pipeline_is_kept_out_of_the_folder(source, mlruns, tmp_path) -> None:
     with FileLock(tmp_path / ".pipeline.lock"), pytest.raises(InputError, match="Another pipeline is at work in"):
         _run(tmp_path, mlruns, _two(tmp_path, source))
