@@ -40,12 +40,16 @@ def read_checkpoint(path: PathLike) -> Any:
 
 
 def read_weights(path: PathLike) -> StateDict:
-    """A network's state dict from a checkpoint that is one, or holds one as ``model``; ``InputError`` for another."""
+    """A network's state dict from a checkpoint that is one, or holds one as ``model``.
+
+    ``InputError`` for another file, and for weights that are NaN: they would give empty masks.
+    """
     content = read_checkpoint(path)
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise InputError(f"The checkpoint {path} holds no network weights.")
+    _refuse_nan(content, path)
     return content
 
 
@@ -165,6 +169,7 @@ def load_adapter(network: AdaptedNetwork, path: PathLike, pretrained: PathLike |
             f"{path} belongs to another network than network_def: {len(wrong)} trained weights differ, the first is "
             f"'{wrong[0]}'; give the network_def that it was trained with: tuning {content['tuning']}, {settings}."
         )
+    _refuse_nan(content["model"], path)
     load_pretrained(network, pretrained)
     network.load_state_dict(content["model"], strict=False)
     return network
@@ -174,6 +179,14 @@ def _existing(path: PathLike) -> Path:
     if not Path(path).is_file():
         raise InputError(f"The checkpoint {path} does not exist; train the network first or give another path.")
     return Path(path)
+
+
+def _refuse_nan(weights: StateDict, path: PathLike) -> None:
+    if wrong := [name for name, value in weights.items() if bool(value.isnan().any())]:
+        raise InputError(
+            f"The checkpoint {path} holds weights that are not a number, the first in '{wrong[0]}'; its training "
+            "diverged, train again with a lower learning_rate."
+        )
 
 
 def _plain_weights(path: PathLike) -> StateDict:

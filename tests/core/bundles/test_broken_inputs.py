@@ -14,6 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from doll_monai.utils.errors import TRACEBACK_VARIABLE
@@ -104,6 +105,18 @@ def pickled(_world: Path, folder: Path) -> dict[str, Any]:
     return {"checkpoint": str(folder / "model.pt")}
 
 
+def weights(value: float) -> Given:
+    """A checkpoint whose last layer has one such weight."""
+
+    def given(world: Path, folder: Path) -> dict[str, Any]:
+        content = torch.load(world / f"{LUNGS.name}.pt", weights_only=True)
+        list(content.values())[-2].flatten()[0] = value
+        torch.save(content, folder / "model.pt")
+        return {"checkpoint": str(folder / "model.pt"), "datalist": str(world / "1.json")}
+
+    return given
+
+
 CASES: dict[str, tuple[Path, Given, str]] = {
     "no folder": (LUNGS, values(dataset_dir="nowhere"), "The folder nowhere does not exist"),
     "no image": (LUNGS, values(dataset_dir="{folder}"), "The folder {folder} holds no radiograph"),
@@ -126,6 +139,11 @@ CASES: dict[str, tuple[Path, Given, str]] = {
         *(LUNGS, values(checkpoint="{world}/doll_cxr_label_generation.pt")),
         "The checkpoint {world}/doll_cxr_label_generation.pt belongs to another network than network_def",
     ),
+    "a weight that is NaN": (
+        *(LUNGS, weights(float("nan"))),
+        "The checkpoint {folder}/model.pt holds weights that are not a number, the first in 'network.head",
+    ),
+    "an output that is NaN": (LUNGS, weights(float("inf")), "The network's output holds values that are no numbers"),
     "no such tuning": (LUNGS, values(**{"network_def::tuning": "adaptor"}), "tuning must be one of adapter, lora"),
     "no such precision": (LUNGS, values(precision="float12"), "dtype must be 'auto' or a torch dtype"),
     "a datalist that is a list": (CLASSIFIER, datalist(lambda _: [1]), "{folder}/list.json must hold one JSON object"),
@@ -155,6 +173,11 @@ CASES: dict[str, tuple[Path, Given, str]] = {
         CLASSIFIER,
         values(ckpt_dir="{world}/chexpert_cxr_classification", learning_rate=0.1),
         "{world}/chexpert_cxr_classification/training_state.pt belongs to a training with another learning_rate",
+    ),
+    "an MLflow store that is a folder": (
+        CLASSIFIER,
+        values(tracking=str(CLASSIFIER / "configs" / "mlflow.json"), tracking_uri="{world}"),
+        "MLflow keeps no runs in a folder ({world}); give --tracking_uri sqlite:///",
     ),
     "no such rule": (GENERATION, values(ig_method="simpson"), "method must be one of nested, gausslegendre"),
     "the folder of other labels": (

@@ -13,6 +13,7 @@ from torch import nn
 
 from doll_monai.inferers import autocast
 from doll_monai.inferers.autocast import AutocastInferer
+from doll_monai.utils.errors import InputError
 
 
 class Spy(nn.Module):
@@ -55,6 +56,32 @@ def test_automatic_precision_is_the_devices_preferred_one(monkeypatch: pytest.Mo
         network = Spy()
         AutocastInferer()(torch.rand(1, 1, 8, 8), network)
         assert network.computed == [dtype]
+
+
+@pytest.mark.parametrize(("emulated", "dtype"), [(False, torch.bfloat16), (True, torch.float32)])
+def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32(emulated: bool, dtype, monkeypatch) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return including_emulation or not emulated
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert autocast.preferred_dtype("cuda") == dtype
+
+
+@torch.no_grad()
+def test_a_network_that_works_in_place_leaves_the_image_as_it_was() -> None:
+    image = torch.rand(2, 1, 8, 8)
+    before = image.clone()
+    output = AutocastInferer(dtype="float32")(image, lambda x: x.sub_(0.5).div_(0.2))
+    assert torch.equal(image, before)
+    torch.testing.assert_close(output, (before - 0.5) / 0.2)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_output_that_is_no_number_is_refused_where_nothing_is_learnt(value: float) -> None:
+    inferer, image = AutocastInferer(dtype="float32"), torch.rand(2, 1, 8, 8)
+    assert inferer(image, lambda x: x * value).shape == image.shape
+    with torch.no_grad(), pytest.raises(InputError, match="output holds values that are no numbers; train it again"):
+        inferer(image, lambda x: torch.where(x == x.max(), value, x))
 
 
 def test_output_keeps_the_images_metadata_so_that_its_resizing_can_be_undone() -> None:

@@ -49,6 +49,7 @@ LOADERS = [
     pytest.param(lambda path: load_pretrained(small_pspnet(), path), id="pretrained"),
     pytest.param(lambda path: load_pretrained(AdaptedNetwork(small_pspnet()), path), id="adapted"),
 ]
+NAN = torch.tensor([0.0, float("nan")])
 WIDE = {**small_pspnet(14, width=16).state_dict(), **small_resnet(16).state_dict()}
 
 
@@ -59,12 +60,16 @@ WIDE = {**small_pspnet(14, width=16).state_dict(), **small_resnet(16).state_dict
         (nn.Linear(2, 2).state_dict(), r"belongs to another network than network_def: \d+ weights differ, the first"),
         (WIDE, "belongs to another network than network_def"),
         (AdaptedNetwork(small_pspnet()).state_dict(), "belongs to another network than network_def"),
+        (
+            {**small_resnet().state_dict(), "bn1.bias": NAN},
+            r"holds weights that are not a number, the first in 'bn1\.bias'",
+        ),
         ([1, 2], "holds no network weights"),
         ({"epoch": 3}, "holds no network weights"),
         (small_resnet(), "is not a checkpoint that can be read safely"),
         (None, "does not exist; train the network first"),
     ],
-    ids=["other", "wide", "adapted", "list", "no-tensors", "pickled", "missing"],
+    ids=["other", "wide", "adapted", "nan", "list", "no-tensors", "pickled", "missing"],
 )
 def test_a_checkpoint_that_does_not_fit_is_explained(load, content: object, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "given.pt"
@@ -196,6 +201,11 @@ def test_an_adapter_goes_onto_the_network_and_checkpoint_that_it_was_trained_on_
 def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
     path = _save({"model": {}, "pretrained_sha256": ""}, tmp_path / "adapter.pt")
     with pytest.raises(InputError, match=r"adapter\.pt is no adapter with model, pretrained_sha256, tuning, settings"):
+        load_adapter(AdaptedNetwork(small_pspnet()), path, None)
+    network = AdaptedNetwork(small_pspnet())
+    next(iter(network.trainable_state_dict().values())).flatten()[-1] = float("nan")
+    save_adapter(network, path, None)
+    with pytest.raises(InputError, match=r"adapter\.pt holds weights that are not a number, the first in"):
         load_adapter(AdaptedNetwork(small_pspnet()), path, None)
     with pytest.raises(InputError, match=r"no adapter for .*adapter\.pt"):
         save_adapter(AdaptedNetwork(small_pspnet(), tuning="full"), path, None)
