@@ -108,7 +108,9 @@ class LabelStore:
             if image != other:
                 raise InputError(f"{other} and {image} have the same label file, {self.label_path(image)}; rename one.")
         claim_folder(self._provenance_path, self.provenance)
-        folders = {(self.output_dir / self.label_path(record["image"])).parent for record in self.pending()}
+        images = [record["image"] for record in self.pending()]
+        paths = [path(image) for image in images for path in (self.label_path, self.map_path)]
+        folders = {(self.output_dir / path).parent for path in paths}
         for folder in {self.output_dir, self.output_dir / "rows", *folders}:
             remove_leftovers(folder)
 

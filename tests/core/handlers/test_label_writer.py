@@ -239,9 +239,9 @@ def test_a_folder_that_vanished_is_not_made_anew(store, tmp_path: Path) -> None:
 
 
 def test_what_killed_processes_left_over_is_deleted(store, sections, tmp_path: Path) -> None:
-    label = tmp_path / store(tmp_path).label_path(sections["training"][0]["image"])
-    dead = f"{2**22 + 1}-1@{platform.node()}.tmp"
-    stale = [label.parent / f".{label.name}.{dead}", tmp_path / "rows" / f".000000.csv.{dead}"]
+    image, labels = sections["training"][0]["image"], store(tmp_path)
+    written = [tmp_path / name for name in (labels.label_path(image), labels.map_path(image), "rows/000000.csv")]
+    stale = [path.with_name(f".{path.name}.{2**22 + 1}-1@{platform.node()}.tmp") for path in written]
     for path in stale:
         path.parent.mkdir(parents=True)
         path.touch()
