@@ -35,7 +35,7 @@ def label_file(
     header = nib.Nifti1Header()
     header.set_data_dtype(np.uint8)
     header.set_xyzt_units("mm")
-    place = np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64)
+    place: Any = np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64)
     if image is not None and is_nifti(image):
         stored: Any = nib.load(image).header
         for field in PLACE:
@@ -58,7 +58,8 @@ def mask_of_image(mask: np.ndarray, image: MetaTensor) -> bytes:
     or the image stands upright in space: ITK reads no third coordinate of a file of two axes.
     """
     affine, path = np.asarray(image.meta["original_affine"]), image.meta["filename_or_obj"]
-    flat = len(nib.load(path).shape) == 2 if is_nifti(path) else not affine[2, :2].any()
+    stored_image: Any = nib.load(path) if is_nifti(path) else None
+    flat = stored_image.ndim == 2 if is_nifti(path) else not affine[2, :2].any()
     stored = np.asarray(turned_back(mask, np.asarray(image.meta["turn"])), dtype=np.uint8)
     stored = np.moveaxis(stored, 0, -1)[:, :, np.newaxis, :]
     if len(mask) == 1:

@@ -33,7 +33,8 @@ def predictions(output: Sequence[Mapping[str, Any]]) -> list[Any]:
 
 def refuse_same_names(engine: Engine) -> None:
     """Raises: InputError: when two images of a MONAI engine's data set would have the same name in the output."""
-    refuse_twins(record[CommonKeys.IMAGE] for record in engine.data_loader.dataset.data)
+    loader: Any = engine.data_loader  # type: ignore[attr-defined]  # of MONAI's engines
+    refuse_twins(record[CommonKeys.IMAGE] for record in loader.dataset.data)
 
 
 def every(n: int) -> Callable[[Engine, int], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
@@ -45,8 +46,9 @@ class UnreadableImages:
         for record in batch:
             if record["error"]:
                 self._failures[record[CommonKeys.IMAGE].meta["filename_or_obj"]] = record["error"]
-        engine.state.output = [item for record, item in zip(batch, output, strict=True) if not record["error"]]
-        engine.state.batch = [record for record in batch if not record["error"]]
+        state: Any = engine.state
+        state.output = [item for record, item in zip(batch, output, strict=True) if not record["error"]]
+        state.batch = [record for record in batch if not record["error"]]
 
     def report(self) -> None:
         """Write ``failures.csv`` and say how many there are."""
