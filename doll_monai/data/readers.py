@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
@@ -21,7 +22,7 @@ import numpy as np
 from monai.data.utils import orientation_ras_lps, to_affine_nd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from doll_monai.data.dicom_lengths import check_lengths
+from doll_monai.data.dicom import brightness, copy_for_itk, frames, open_dicom
 from doll_monai.data.geometry import PICTURE, nifti_affine
 from doll_monai.utils.errors import InputError
 
@@ -33,11 +34,20 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "PPM", "WEBP")
 """Pillow's names of what is taken for a picture; it hands some of the others to whatever program is installed."""
 GRAY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
 """Pillow's modes whose numbers are brightness; ``I;16`` and its variants are as well."""
-ORIENTATION, PHOTOMETRIC_INTERPRETATION, MIN_IS_WHITE = 274, 262, 0
-"""Tags of TIFF and EXIF, and a value of the second."""
 RESOLUTION, RESOLUTION_UNIT, MM = (282, 283), 296, {1: 25.4, 2: 10.0}
 """Tags of TIFF, and mm of an inch and a centimeter as JPEG numbers them; TIFF counts from one more."""
+BITS, ORIENTATION = 258, 274
+PHOTOMETRIC_INTERPRETATION, MIN_IS_WHITE = 262, 0
+EXTRA_SAMPLES, ASSOCIATED = 338, 1
+"""Tags of TIFF and EXIF, and a value of two of them."""
 ITK_KINDS = {".mha": ("MetaImage", "MetaImageIO"), ".nrrd": ("NRRD", "NrrdImageIO")}
+TEXT_HEADER = {
+    "MetaImage": re.compile(rb"(.*?)^ElementDataFile[ \t]*[=:][ \t]*LOCAL[ \t]*\r?\n", re.DOTALL | re.MULTILINE),
+    "NRRD": re.compile(rb"(.*?\n)\r?\n", re.DOTALL),
+}
+DATA_FILE = re.compile(rb"^\s*data ?file\s*:", re.IGNORECASE | re.MULTILINE)
+BINARY = re.compile(rb"^(BinaryData\s*[=:]\s*T|encoding:\s*(raw|gz))", re.IGNORECASE | re.MULTILINE)
+COMPRESSED = re.compile(rb"^(CompressedData\s*[=:]\s*T|encoding:\s*gz)", re.IGNORECASE | re.MULTILINE)
 HEADER_BYTES = 65536
 """More than the headers of MetaImage and NRRD have, which are a page of text."""
 JSRT_SIDE, JSRT_SPACING, JSRT_LARGEST = 2048, 0.175, 4095
@@ -67,8 +77,10 @@ def read_image(path: str | os.PathLike[str], what: str = "image") -> Read:
         read = _read_jsrt
     elif name.endswith(PICTURES):
         read = _read_picture
+    elif name.endswith(tuple(ITK_KINDS)):
+        read = _read_text_headed
     else:
-        read = _read_nifti if name.endswith((".nii", ".nii.gz")) else _read_other
+        read = _read_nifti if name.endswith((".nii", ".nii.gz")) else _read_dicom
     try:
         values, affine = read(os.fspath(path))
         values = np.ascontiguousarray(values, dtype=np.uint8 if values.dtype == np.uint8 else np.float32)
@@ -80,18 +92,19 @@ def read_image(path: str | os.PathLike[str], what: str = "image") -> Read:
         raise InputError(f"The {what} {path} does not exist; correct the datalist or dataset_dir.") from error
     except Exception as error:  # the libraries raise whatever a damaged file makes them stumble over
         remedy = "replace it or remove it from the datalist"
-        raise InputError(f"The {what} {path} cannot be read{_cause(path, error)}; {remedy}.") from error
+        raise InputError(f"The {what} {path} cannot be read ({_cause(path, error)}); {remedy}.") from error
     return values, affine
 
 
 def _cause(path: str | os.PathLike[str], error: Exception) -> str:
     """What is wrong with a file, as far as that can be said in a few words."""
     if os.path.isfile(path) and os.path.getsize(path) == 0:
-        return " (it is empty)"
+        return "it is empty"
     if isinstance(error, UnidentifiedImageError):
-        return " (it is no picture of a known kind)"
+        return "it is no picture of a known kind"
     text = str(error)
-    return f" ({text})" if isinstance(error, OSError) and str(path) not in text and "\n" not in text else ""
+    told = isinstance(error, OSError) and str(path) not in text and "\n" not in text
+    return text if told else "it is damaged, or not of the type that its name says"
 
 
 def _check_header(shape: Sequence[int], channels: int = 1) -> None:
@@ -139,16 +152,27 @@ def _spacing(picture: Image.Image) -> tuple[float, float]:
     return (down, across) if picture.getexif().get(ORIENTATION, 1) > 4 else (across, down)
 
 
+def _check_filled(path: str, picture: Image.Image) -> None:
+    """Refuse rows that Pillow leaves black since the file does not have them."""
+    tiles = [tile[1] for tile in picture.tile] if picture.format == "TIFF" else []
+    if tiles and sum((right - left) * (low - top) for left, top, right, low in tiles) < prod(picture.size):
+        raise OSError("it has fewer rows than it claims")
+    picture.load()
+    if picture.format == "PNG" and not np.asarray(picture)[-1].any():
+        _read_itk(path, itk.PNGImageIO)
+
+
 def _brightness(path: str, picture: Image.Image) -> np.ndarray:
     """Numbers that grow with brightness: (H, W), or (H, W, C) with colors or opacity."""
-    deep = picture.mode.startswith("I;16")
-    if deep and getattr(picture, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == MIN_IS_WHITE:
-        return 65535 - np.asarray(ImageOps.exif_transpose(picture))
-    if picture.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile) for tile in getattr(picture, "tile", ())):
-        picture = _deep_color(path, picture)
-    elif not deep and picture.mode not in GRAY_OR_RGB:
+    tags, tiles = getattr(picture, "tag_v2", {}), str(getattr(picture, "tile", ""))
+    deep = max(tags.get(BITS, (8,))) > 8 if tags else picture.format == "PNG" and ";16" in tiles
+    if deep and picture.mode not in ("I", "F") and not picture.mode.startswith("I;16"):
+        return np.asarray(ImageOps.exif_transpose(_deep_color(path, picture)))
+    _check_filled(path, picture)
+    if not deep and picture.mode not in GRAY_OR_RGB:
         picture = picture.convert("RGB")
-    return np.asarray(ImageOps.exif_transpose(picture))
+    values = np.asarray(ImageOps.exif_transpose(picture))
+    return values.max() - values if deep and tags.get(PHOTOMETRIC_INTERPRETATION) == MIN_IS_WHITE else values
 
 
 def _deep_color(path: str, picture: Image.Image) -> Image.Image:
@@ -156,7 +180,14 @@ def _deep_color(path: str, picture: Image.Image) -> Image.Image:
     orientation = picture.getexif().get(ORIENTATION, 1)
     if picture.format == "TIFF" and orientation != 1:
         raise OSError("it has 16 bits a color and is turned by a tag; save it upright")
-    values, _ = _read_itk(path, itk.PNGImageIO if picture.format == "PNG" else itk.TIFFImageIO)
+    kind = itk.PNGImageIO if picture.format == "PNG" else itk.TIFFImageIO
+    file = kind.New()
+    file.SetFileName(path)
+    file.ReadImageInformation()
+    opacity_applied = ASSOCIATED in getattr(picture, "tag_v2", {}).get(EXTRA_SAMPLES, ())
+    if picture.mode not in ("LA", "RGB", "RGBA") or opacity_applied or file.GetComponentSize() < 2:
+        raise OSError("its colors of 16 bits are arranged in a way that is not read; save it as PNG")
+    values, _ = _read_itk(path, kind)
     gray = Image.fromarray((values[:-1] if len(values) in (2, 4) else values).mean(axis=0).T)
     gray.getexif()[ORIENTATION] = orientation
     return gray
@@ -173,40 +204,47 @@ def _read_nifti(path: str) -> Read:
     return np.moveaxis(values.reshape(*values.shape[:2], -1), -1, 0), nifti_affine(image)
 
 
-def _read_other(path: str) -> Read:
-    """DICOM, MetaImage or NRRD; whatever is none of the latter by its name must be DICOM.
+def _read_dicom(path: str) -> Read:
+    dataset = open_dicom(path)
+    _check_header((dataset.Columns, dataset.Rows, frames(dataset)), dataset.SamplesPerPixel)
+    with copy_for_itk(dataset) as copy:
+        try:
+            decoded, affine = _read_itk(copy, itk.GDCMImageIO)
+        except RuntimeError as error:
+            raise OSError("its compressed pixels cannot be decoded") from error
+    return brightness(dataset, decoded), affine
 
-    ITK applies the rescale slope and intercept of DICOM and turns MONOCHROME1 into MONOCHROME2; a display window it
-    leaves alone.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(path)
-    name, kind_name = ITK_KINDS.get(Path(path).suffix.lower(), ("DICOM", "GDCMImageIO"))
+
+def _read_text_headed(path: str) -> Read:
+    """MetaImage or NRRD with just the pixels that its header claims: ITK leaves out what is missing without a word."""
+    name, kind_name = ITK_KINDS[Path(path).suffix.lower()]
     kind = getattr(itk, kind_name)  # ITK loads each of them when it is first asked for
-    if name == "DICOM":
-        check_lengths(path)
-    else:
-        _check_text_header(path, name)
-    if not kind.New().CanReadFile(path):
+    header, pixels = _split(Path(path).read_bytes(), name)
+    file = kind.New()
+    if not file.CanReadFile(path):
         raise OSError(f"it is no {name} file")
-    return _read_itk(path, kind)
+    read = _read_itk(path, kind)
+    file.SetFileName(path)
+    file.ReadImageInformation()
+    size = file.GetImageSizeInBytes()
+    if COMPRESSED.search(header):
+        pixels = zlib.decompressobj(wbits=47).decompress(pixels, size + 1)  # of zlib or gzip
+    if len(pixels) != size:
+        raise OSError(f"it does not hold the {size} bytes of pixels that its header claims")
+    return read
 
 
-def _check_text_header(path: str, name: str) -> None:
-    """Refuse a MetaImage or NRRD whose pixels are in another file, or one of so many axes that ITK ends the process."""
-    with open(path, "rb") as file:
-        content = file.read(HEADER_BYTES).replace(b"\r\n", b"\n")
-    header, end, rest = content.partition(b"ElementDataFile" if name == "MetaImage" else b"\n\n")
-    elsewhere = (
-        re.match(rb"\s*[=:]\s*LOCAL\s*[\r\n]", rest) is None
-        if name == "MetaImage"
-        else re.search(rb"^\s*data ?file\s*:", header, re.IGNORECASE | re.MULTILINE)
-    )
-    if not end or elsewhere:
+def _split(content: bytes, name: str) -> tuple[bytes, bytes]:
+    """Header and pixels; refused where these are text or elsewhere, or have so many axes that ITK ends the process."""
+    parts = TEXT_HEADER[name].match(content[:HEADER_BYTES])
+    if not parts or DATA_FILE.search(parts[1]):
         raise OSError("it has no pixels of its own behind a short header")
-    for claim in re.findall(rb"NDims\s*[=:]\s*([-+]?\d*)", header):
+    for claim in re.findall(rb"NDims\s*[=:]\s*([-+]?\d*)", parts[1]):
         if claim not in (b"2", b"3", b"4"):
             raise OSError(f"it claims {claim.decode()} axes")
+    if not BINARY.search(parts[1]):
+        raise OSError("its pixels are neither raw nor compressed by gzip; save it so")
+    return parts[1], content[parts.end() :]
 
 
 def _read_itk(path: str, kind: Any) -> Read:

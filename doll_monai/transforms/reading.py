@@ -19,6 +19,8 @@ from doll_monai.utils.errors import InputError
 MAX_CHANNELS = 4
 """Colors and opacity."""
 BORDER_TOLERANCE = 1 / 64
+EDGE_SHARE, AREA_SHARE, FAR = 1 / 16, 1 / 64, 1 / 4
+"""Of the edge and of the image that an area of one value has at the least; and how far its value is, in contrasts."""
 SAMPLED = 1_000_000
 """About the number of pixels from which percentiles are taken."""
 
@@ -30,8 +32,9 @@ class LoadRadiographd(KeywiseTransform):
     any other name must be DICOM. MONAI puts the width first. Channels are gray, colors, or either with opacity;
     palettes and inks (CMYK) are resolved, trailing axes of length one dropped.
 
-    - **DICOM**: slope and intercept are applied and MONOCHROME1 is inverted. Window and VOI LUT are not: many files
-      lack them, and percentiles make a DICOM and the PNG exported from it the same.
+    - **DICOM**: slope and intercept or the modality LUT are applied, MONOCHROME1 and the presentation LUT shape INVERSE
+      are inverted, padding becomes black. A window, or a VOI LUT that keeps the order of values, is not applied: many
+      files lack them, and percentiles make a DICOM and the PNG exported from it the same.
     - **Pictures** are turned as their EXIF data or TIFF tag say: the grid that viewers display is the image's grid.
     - **NIfTI** is set upright as its affine says: columns to the patient's left, rows down, in a transverse plane to
       the back. An identity affine, or sform and qform code 0, says nothing.
@@ -41,7 +44,8 @@ class LoadRadiographd(KeywiseTransform):
 
     Raises:
         InputError: when a file is missing, cannot be read, holds no two-dimensional image, claims more than 100 million
-            pixels (noticed before memory is taken), or has values or a position that are no numbers.
+            pixels (noticed before memory is taken) or more than it has, or has values or a position that are no
+            numbers.
     """
 
     def __init__(self, keys: KeysCollection = "image") -> None:
@@ -63,13 +67,14 @@ class ToGrayd(KeywiseTransform):
 
 
 class ClipBorderd(KeywiseTransform):
-    """Bring a border that would take an image's contrast to the darkest or brightest gray of what is inside.
+    """Bring what is not the image, and would take its contrast, to the darkest or brightest gray of what is inside.
 
     A border is made of outermost rows and columns of one value: collimators, padding, frames drawn by a scanner; what
     is left of it after JPEG, within a 64th of the image's range, is border as well. One that is darker than the 1st or
     brighter than the 99th percentile of the inside shifts these percentiles, a frame of 65535 around 12 bits to the
-    point where nothing is seen. Such an image, (1, W, H), is clipped to the percentiles of its inside; others are left
-    as they are.
+    point where nothing is seen. Around a round or slanted collimator, areas of exactly one value lie at the edge; they
+    count where they are far from the percentiles, by a quarter of what is between these. Such an image, (1, W, H), is
+    clipped to the percentiles of its inside; others are left as they are.
     """
 
     def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
@@ -77,12 +82,36 @@ class ClipBorderd(KeywiseTransform):
         for tolerance in (0.0, BORDER_TOLERANCE):
             inside, found = _without_border(inside, tolerance)
             levels += found
-        if not levels or min(inside.shape) < 2:
+        if min(inside.shape) < 2:
             return value
-        low, high = np.percentile(inside.flatten()[:: max(inside.numel() // SAMPLED, 1)].numpy(), (1, 99))
-        if high > low and (min(levels) < low or max(levels) > high):
-            return value.clamp(float(low), float(high))
+        areas = _areas(inside)
+        low, high = _percentiles(inside, areas)
+        far = areas[torch.maximum(low - areas, areas - high) > FAR * (high - low)]
+        if len(far) < len(areas):
+            low, high = _percentiles(inside, far)
+        levels += far.tolist()
+        if levels and high > low and (min(levels) < low or max(levels) > high):
+            return value.clamp(low, high)
         return value
+
+
+def _areas(inside: torch.Tensor) -> torch.Tensor:
+    """The values of large areas of one value at the edge of an image, (W, H)."""
+    edge = torch.cat([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
+    levels, counts = edge.unique(return_counts=True)
+    levels = levels[counts >= EDGE_SHARE * len(edge)]
+    return levels[[int((inside == level).sum()) >= AREA_SHARE * inside.numel() for level in levels]]
+
+
+def _percentiles(inside: torch.Tensor, without: torch.Tensor) -> tuple[float, float]:
+    """The 1st and the 99th of all values but some; equal if there are no others."""
+    values = inside.flatten()
+    for level in without:
+        values = values[values != level]
+    if len(values) == 0:
+        return 0.0, 0.0
+    low, high = np.percentile(values[:: max(len(values) // SAMPLED, 1)].numpy(), (1, 99))
+    return float(low), float(high)
 
 
 def _without_border(image: torch.Tensor, tolerance: float) -> tuple[torch.Tensor, list[float]]:

@@ -10,6 +10,7 @@ import itk
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 import torch
 from monai.data import decollate_batch, list_data_collate
 from PIL import Image, ImageOps
@@ -152,10 +153,9 @@ def test_a_folder_is_no_image(tmp_path: Path) -> None:
 
 
 def test_a_dicom_that_claims_long_elements_is_refused(grey: np.ndarray, tmp_path: Path) -> None:
-    """GDCM takes memory for what an element claims, 775 MB where a damaged type makes a length of the text "1.2."."""
     content = dicom(grey)
     place = content.index(b"UI", content.index(b"\x20\0\x0d\0"))
-    damaged_type = content[:place] + b"UY" + content[place + 2 :]
+    damaged_type = content[:place] + b"OB" + content[place + 2 :]  # whose length is the text "1.2."
     place = content.index(b"\xe0\x7f\x10\0OB\0\0") + 8
     long_pixels = content[:place] + struct.pack("<I", 2**30) + content[place + 4 :]
     for damaged in (damaged_type, long_pixels):
@@ -183,6 +183,84 @@ def test_a_meta_image_of_too_many_axes_is_refused(grey: np.ndarray, tmp_path: Pa
     (tmp_path / "image.mha").write_bytes(content.replace(b"NDims = 2", b"NDims = 299999999"))
     with pytest.raises(InputError, match=r"image\.mha cannot be read \(it claims 299999999 axes\)"):
         _image(tmp_path / "image.mha")
+
+
+@pytest.mark.parametrize("name", ["grey.mha", "packed.mha", "grey.nrrd", "raw.nrrd"])
+@pytest.mark.parametrize("rows", [HEIGHT + 2, HEIGHT - 2])
+def test_pixels_of_another_number_of_rows_are_refused(name: str, rows: int, grey: np.ndarray, tmp_path: Path) -> None:
+    """ITK fills a compressed MetaImage with whatever was in memory."""
+    itk.imwrite(itk.image_from_array(grey), str(tmp_path / name), compression=name in ("packed.mha", "grey.nrrd"))
+    assert np.array_equal(_image(tmp_path / name)[0].numpy().T, grey)
+    content = (tmp_path / name).read_bytes()
+    for key in (b"DimSize = ", b"sizes: "):
+        content = content.replace(key + b"%d %d" % grey.T.shape, key + b"%d %d" % (WIDTH, rows))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name} cannot be read \("):
+        _image(tmp_path / name)
+
+
+def test_a_compressed_meta_image_that_is_damaged_is_refused(grey: np.ndarray, tmp_path: Path) -> None:
+    itk.imwrite(itk.image_from_array(grey), str(tmp_path / "image.mha"), compression=True)
+    content = (tmp_path / "image.mha").read_bytes()
+    (tmp_path / "image.mha").write_bytes(content[:-20] + bytes(20))
+    with pytest.raises(InputError, match=r"image\.mha cannot be read \("):
+        _image(tmp_path / "image.mha")
+
+
+def test_rows_that_a_picture_lacks_are_not_black(grey: np.ndarray, tmp_path: Path) -> None:
+    """Each part of the files is whole and has its right length and checksum."""
+    Image.fromarray(grey).save(tmp_path / "image.tif")
+    content = (tmp_path / "image.tif").read_bytes()
+    rows = content.index(struct.pack("<H", 257), struct.unpack("<I", content[4:8])[0])
+    (tmp_path / "image.tif").write_bytes(content[: rows + 8] + struct.pack("<H", 2 * HEIGHT) + content[rows + 10 :])
+    header = struct.pack(">IIBBBBB", WIDTH, 2 * HEIGHT, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in grey))
+    parts = [(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    (tmp_path / "image.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    for name in ("image.tif", "image.png"):
+        with pytest.raises(InputError, match=rf"{name} cannot be read \("):
+            _image(tmp_path / name)
+
+
+def test_colors_of_16_bits_are_exact_or_refused(tmp_path: Path) -> None:
+    colors = np.random.default_rng(0).integers(0, 2**16, (HEIGHT, WIDTH, 3), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "image.tif", colors, photometric="rgb")
+    assert np.array_equal(_image(tmp_path / "image.tif")[0].numpy().T, colors.astype(np.float32).mean(axis=-1))
+    tifffile.imwrite(tmp_path / "image.tif", colors.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    with pytest.raises(InputError, match=r"image\.tif cannot be read \(its colors of 16 bits are arranged in a way"):
+        _image(tmp_path / "image.tif")
+
+
+def test_a_bitmap_of_five_and_six_bits_a_color_is_read(tmp_path: Path) -> None:
+    red, green, blue = np.random.default_rng(0).integers(0, 32, (3, HEIGHT, 8), dtype=np.uint16)
+    pixels = (red << 11 | 2 * green << 5 | blue)[::-1].tobytes()
+    header = struct.pack("<IiiHHIIiiII", 40, 8, HEIGHT, 1, 16, 3, len(pixels), 0, 0, 0, 0)
+    masks = struct.pack("<3I", 0xF800, 0x07E0, 0x001F)
+    offset = 14 + len(header + masks)
+    (tmp_path / "image.bmp").write_bytes(
+        b"BM" + struct.pack("<IHHI", offset + len(pixels), 0, 0, offset) + header + masks + pixels
+    )
+    expected = (red * 255 // 31 + 2 * green * 255 // 63 + blue * 255 // 31) / 3
+    np.testing.assert_allclose(_image(tmp_path / "image.bmp")[0].numpy().T, expected, atol=1)
+
+
+@pytest.mark.parametrize("level", [0, 65535])
+def test_what_is_outside_a_round_collimator_takes_no_contrast(level: int) -> None:
+    inside = np.random.default_rng(0).integers(2000, 3000, (120, 90)).astype(np.float32)
+    down, across = np.indices(inside.shape)
+    for radius in (44, 60):  # less than half the image's width, and corners alone
+        round_ = np.hypot(down - 60, across - 45) < radius
+        image = torch.from_numpy(np.where(round_, inside, np.float32(level)))[None]
+        clipped = ClipBorderd("image")({"image": image})["image"]
+        low, high = np.percentile(inside[round_], (1, 99))
+        assert (float(clipped.min()), float(clipped.max())) == pytest.approx((low, high))
+    air = np.where(
+        (down < 30) & (across < 60), np.float32(1900), inside
+    )  # as black as the body is dark: part of the image
+    assert torch.equal(ClipBorderd("image")({"image": torch.from_numpy(air)[None]})["image"][0], torch.from_numpy(air))
 
 
 def test_a_border_of_any_kind_is_clipped_and_other_images_are_left_alone() -> None:

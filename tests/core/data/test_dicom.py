@@ -1,0 +1,188 @@
+"""DICOM's header decides how bright a pixel is, as pydicom's functions say; what is cut or odd is refused."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import apply_modality_lut, apply_voi
+from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, ParametricMapStorage
+
+from doll_monai.data.dicom import copy_for_itk, open_dicom
+from doll_monai.data.readers import read_image
+from doll_monai.utils.errors import InputError
+from image_encodings import ENCODINGS, PATIENT, dicom
+
+PHOTOMETRIC, SHAPE, HIGH_BIT, STORED = (0x28, 0x04), (0x2050, 0x20), (0x28, 0x102), (0x28, 0x101)
+ROWS, FRAMES, PADDING, PADDING_LIMIT = (0x28, 0x10), (0x28, 0x08), (0x28, 0x120), (0x28, 0x121)
+SLOPE, INTERCEPT, MODALITY, VOI = (0x28, 0x1053), (0x28, 0x1052), (0x28, 0x3000), (0x28, 0x3010)
+ONE, INVERSE = {PHOTOMETRIC: ("CS", "MONOCHROME1")}, {SHAPE: ("CS", "INVERSE")}
+
+
+@pytest.fixture
+def stored() -> np.ndarray:
+    """Values of 12 bits, (H, W)."""
+    return np.random.default_rng(0).integers(0, 4096, (16, 24), dtype=np.uint16)
+
+
+def _read(path: Path, content: bytes) -> np.ndarray:
+    """(H, W)."""
+    path.write_bytes(content)
+    values, _ = read_image(path)
+    return values[0].T
+
+
+def _table(entries: np.ndarray, first: int = 0, kind: str = "US", told: int = 0) -> tuple[str, list[Dataset]]:
+    item = Dataset()
+    item.add_new((0x28, 0x3002), kind, [told or len(entries), first, 16])
+    item.add_new((0x28, 0x3006), "OW", entries.astype("<u2").tobytes())
+    return "SQ", [item]
+
+
+FALLING = np.linspace(60000, 0, 4096)
+BENT = 60000 * np.linspace(0, 1, 4096) ** 3
+HALF = {SLOPE: ("DS", "0.5"), INTERCEPT: ("DS", "-1024")}
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize(
+    ("extra", "inverted"),
+    [
+        (HALF, False),
+        ({SLOPE: ("DS", "-1"), INTERCEPT: ("DS", "4095")}, False),
+        ({MODALITY: _table(FALLING)}, False),
+        ({MODALITY: _table(BENT)}, False),
+        ({MODALITY: _table(BENT[:4000], first=90)}, False),
+        ({MODALITY: _table(FALLING), **ONE}, True),
+        ({VOI: _table(FALLING)}, False),
+        ({VOI: _table(FALLING[:1000], first=200), **HALF}, False),
+        ({VOI: _table(FALLING), **ONE}, True),
+        (INVERSE, True),
+        (ONE, True),
+        ({PHOTOMETRIC: ("CS", "monochrome1")}, True),
+        ({**ONE, **INVERSE}, True),
+        ({SHAPE: ("CS", "IDENTITY")}, False),
+    ],
+)
+def test_what_changes_order_or_polarity_is_applied(extra, inverted: bool, syntax, stored, tmp_path: Path) -> None:
+    content = dicom(stored, extra, syntax)
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    expected = apply_modality_lut(stored.astype(np.int32), dataset)
+    if VOI in extra:
+        expected = apply_voi(np.rint(expected).astype(np.int32), dataset)
+    if inverted:
+        expected = expected.max() - expected.astype(float) + expected.min()
+    assert np.array_equal(_read(tmp_path / "image.dcm", content), expected.astype(np.float32))
+
+
+def test_a_window_and_a_voi_lut_that_keeps_the_order_are_left_alone(stored, tmp_path: Path) -> None:
+    window = {(0x28, 0x1050): ("DS", "700"), (0x28, 0x1051): ("DS", "90")}
+    for extra in ({VOI: _table(BENT)}, window):
+        assert np.array_equal(_read(tmp_path / "image.dcm", dicom(stored, extra)), stored)
+
+
+def test_a_table_that_begins_at_a_negative_number_written_without_sign(stored, tmp_path: Path) -> None:
+    signed = (stored.astype(np.int16) - 2048).astype(np.int16)
+    for first, kind in ((-2048, "SS"), (2**16 - 2048, "US")):
+        read = _read(tmp_path / "image.dcm", dicom(signed, {MODALITY: _table(FALLING, first, kind)}))
+        assert np.array_equal(read, FALLING.astype(np.uint16)[stored])
+
+
+def test_only_the_stored_bits_count(stored, tmp_path: Path) -> None:
+    high = {HIGH_BIT: ("US", 15)}
+    assert np.array_equal(_read(tmp_path / "image.dcm", dicom(stored << 4, high)), stored)
+    overlay = (stored % 7 == 0).astype(np.uint16) << 13
+    assert np.array_equal(_read(tmp_path / "image.dcm", dicom(stored | overlay)), stored)
+    negative = stored.astype(np.int16) - 2048
+    twelve = {STORED: ("US", 12), HIGH_BIT: ("US", 11)}
+    assert np.array_equal(_read(tmp_path / "image.dcm", dicom(negative & 0x0FFF, twelve)), negative)
+
+
+@pytest.mark.parametrize("extra", [{}, HALF, ONE, {**ONE, **HALF}, {MODALITY: _table(FALLING)}])
+@pytest.mark.parametrize("level", [0, 4000, 4095])
+def test_padding_gets_the_darkest_other_value(extra, level: int, stored, tmp_path: Path) -> None:
+    inside = 1000 + stored % 2000
+    plain = _read(tmp_path / "image.dcm", dicom(inside, extra))
+    outside = np.hypot(*(np.indices(stored.shape) - np.array([[[8]], [[12]]]))) > 8
+    padded = np.where(outside, level, inside).astype(np.uint16)
+    read = _read(tmp_path / "image.dcm", dicom(padded, {**extra, PADDING: ("US", level)}))
+    kept, expected = read[~outside], plain[~outside]
+    assert np.array_equal(kept - kept.min(), expected - expected.min())
+    assert (read[outside] == kept.min()).all()
+
+
+def test_padding_may_be_a_range_and_negative(stored, tmp_path: Path) -> None:
+    pixels = (stored % 2000).astype(np.int16)
+    pixels[:4], pixels[4:6] = -2000, -1990
+    for kind, wrap in (("SS", 0), ("US", 2**16)):
+        extra = {PADDING: (kind, wrap - 2000), PADDING_LIMIT: (kind, wrap - 1990)}
+        read = _read(tmp_path / "image.dcm", dicom(pixels, extra))
+        assert np.array_equal(read, np.where(pixels < 0, pixels[pixels >= 0].min(), pixels))
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize(("rows", "sentence"), [(-10, "288 bytes of pixels instead of 768"), (3, "912 bytes")])
+def test_pixels_that_do_not_fill_the_image_are_refused(rows: int, sentence: str, syntax, stored, tmp_path) -> None:
+    """The element's length is right; what is missing was memory of the image read before."""
+    pixels = np.resize(stored, (16 + rows, 24))
+    with pytest.raises(InputError, match=rf"image\.dcm cannot be read \(it has {sentence}"):
+        _read(tmp_path / "image.dcm", dicom(pixels, {ROWS: ("US", 16)}, syntax))
+
+
+@pytest.mark.parametrize("name", ["jpeg.dcm", "jpeg2000.dcm"])
+def test_a_compressed_image_of_another_size_or_without_end_is_refused(name: str, tmp_path: Path) -> None:
+    ENCODINGS[name](np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8), tmp_path / name)
+    dataset = pydicom.dcmread(tmp_path / name)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    for rows, kept, sentence in ((50, None, "are of 30 x 40 instead of 30 x 50"), (40, -100, "are cut off")):
+        dataset.Rows, dataset.PixelData = rows, encapsulate([frame[:kept]])
+        content = io.BytesIO()
+        dataset.save_as(content)
+        with pytest.raises(InputError, match=rf"cannot be read \(its compressed pixels {sentence}"):
+            _read(tmp_path / name, content.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        ({PHOTOMETRIC: ("CS", "RGB")}, "its header names 1 values a pixel for RGB"),
+        ({PHOTOMETRIC: ("CS", "ARGB")}, "its header names 1 values a pixel for ARGB"),
+        ({(0x28, 0x02): ("US", 3)}, "its header names 3 values a pixel for MONOCHROME2"),
+        ({HIGH_BIT: ("US", 10)}, "its header names 12 bits up to number 10 of 16"),
+        ({ROWS: ("US", 0)}, "it is no two-dimensional image but 24 x 0"),
+        ({ROWS: ("US", None)}, "its header has no Rows"),
+        ({FRAMES: ("IS", 15)}, "it is no two-dimensional image but 24 x 16 x 15"),
+        ({SLOPE: ("DS", "0")}, "its rescale slope is 0"),
+        ({PADDING: ("US", 0), PADDING_LIMIT: ("US", 4095)}, "its pixels are padding alone"),
+        ({VOI: _table(FALLING[:9], told=4096)}, "a look-up table of it is cut off"),
+    ],
+)
+def test_a_header_that_contradicts_itself_is_refused(extra, sentence: str, stored, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"cannot be read \({sentence}\); replace it"):
+        _read(tmp_path / "image.dcm", dicom(stored, extra))
+
+
+def test_dicom_without_pixels_of_integers_says_what_it_is(stored, tmp_path: Path) -> None:
+    for kind, name in ((BasicTextSRStorage, "Basic Text SR Storage"), (ParametricMapStorage, "Parametric Map Storage")):
+        dataset = pydicom.dcmread(io.BytesIO(dicom(stored, {(0x08, 0x16): ("UI", kind)})))
+        del dataset.PixelData
+        if kind == ParametricMapStorage:
+            dataset.add_new((0x7FE0, 0x08), "OF", stored.astype("<f4").tobytes())
+        content = io.BytesIO()
+        dataset.save_as(content)
+        with pytest.raises(InputError, match=rf"\(it has no pixels of integers, being {name}\)"):
+            _read(tmp_path / "image.dcm", content.getvalue())
+
+
+@pytest.mark.parametrize("name", ["plain.dcm", "inverted.dcm"])
+def test_what_itk_gets_has_nothing_of_the_patient(name: str, tmp_path: Path) -> None:
+    ENCODINGS[name](np.zeros((8, 8), np.uint8), tmp_path / name)
+    with copy_for_itk(open_dicom(str(tmp_path / name))) as copy:
+        content = Path(copy).read_bytes()
+    assert not any(value.encode() in content for _, value in PATIENT.values())
+    assert not Path(copy).exists()
