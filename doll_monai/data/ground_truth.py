@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from doll_monai.data.datalist import read_table, relative_path
-from doll_monai.data.readers import open_picture
+from doll_monai.data.label_reader import InvertedMasks, read_label
 from doll_monai.data.run_lengths import RunLengths, read_run_lengths
 from doll_monai.findings import finding_index
 from doll_monai.utils.errors import InputError, explained
@@ -39,6 +39,7 @@ class GroundTruth:
     @explained
     def __init__(self, path: str | os.PathLike | None, dataset_dir: str | os.PathLike) -> None:
         self.dataset_dir = Path(dataset_dir)
+        self._inverted = InvertedMasks()
         self._regions: dict[str, list[tuple[int, Region]]] = {}
         if path is not None:
             regions = read_run_lengths(path) if Path(path).suffix.lower() == ".json" else self._read_csv(path)
@@ -98,13 +99,13 @@ class GroundTruth:
             mask[_extent(x, width, size[0]), _extent(y, height, size[1])] = True
             return mask
         if isinstance(region, RunLengths):
-            gray = Image.fromarray(region.mask().T.astype(np.uint8) * 255)
+            mask = region.mask()
         else:
-            try:
-                with open_picture(self.dataset_dir / region) as picture:
-                    gray = ImageOps.exif_transpose(picture).convert("L")
-            except Exception as error:  # Pillow's plug-ins raise whatever a damaged file makes them stumble over
-                raise InputError(f"The mask {self.dataset_dir / region} cannot be read; correct the file.") from error
+            path = self.dataset_dir / region
+            mask, _ = read_label(path, what="mask")
+            self._inverted.look_at(mask, path)
+            mask = mask.any(axis=0)
+        gray = Image.fromarray(mask.T.astype(np.uint8) * 255)
         covered = np.asarray(gray.resize((size[0], size[1]), Image.Resampling.BOX)).T > 127  # more than half
         return torch.from_numpy(covered)
 

@@ -29,7 +29,7 @@ from doll_monai.utils.errors import InputError
 MAX_PIXELS = 100_000_000
 """Pixels of an image at the most: detectors of today have up to about 30 million."""
 MAX_VALUES = 4 * MAX_PIXELS
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "PPM", "WEBP")
 """Pillow's names of what is taken for a picture; it hands some of the others to whatever program is installed."""
 GRAY_OR_RGB = ("1", "L", "LA", "I", "F", "RGB", "RGBA")
@@ -170,7 +170,7 @@ def _brightness(path: str, picture: Image.Image) -> np.ndarray:
         return np.asarray(ImageOps.exif_transpose(_deep_color(path, picture)))
     _check_filled(path, picture)
     if not deep and picture.mode not in GRAY_OR_RGB:
-        picture = picture.convert("RGB")
+        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
     values = np.asarray(ImageOps.exif_transpose(picture))
     return values.max() - values if deep and tags.get(PHOTOMETRIC_INTERPRETATION) == MIN_IS_WHITE else values
 

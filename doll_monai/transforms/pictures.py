@@ -22,7 +22,7 @@ def read_image(path: str | os.PathLike[str], side: int = PICTURE_SIZE) -> np.nda
 def read_mask(path: str | os.PathLike[str], channel: int | None = None) -> np.ndarray | None:
     """A label file in rows and columns: (H, W) of one channel, or all (T, H, W); None when it cannot be read."""
     try:
-        label = LoadLabeld()({"label": path})["label"].numpy().transpose(0, 2, 1)
+        label = LoadLabeld(ignore=True)({"label": path})["label"].numpy().transpose(0, 2, 1)
     except InputError:
         return None
     return label if channel is None else label[channel]

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import ScaleIntensityd
 
 from doll_monai.data.geometry import turn_of, turned, with_meta
-from doll_monai.data.readers import PICTURES, read_image
+from doll_monai.data.label_reader import InvertedMasks, Place, read_label
+from doll_monai.data.readers import read_image
 from doll_monai.transforms.keywise import KeywiseTransform
 from doll_monai.utils.errors import InputError
 
@@ -145,21 +147,38 @@ def read_radiograph(path: str | os.PathLike[str]) -> torch.Tensor:
 
 
 class LoadLabeld(KeywiseTransform):
-    """Read a label file, (T, W, H) ``uint8`` with 0, 1 and 255 (ignored).
+    """Read a label file, (T, W, H) ``uint8`` with 0, 1 and, of DoLLs, 255 (ignored).
 
-    A NIfTI of (W, H, 1, T) or a picture (one channel) of masks; a picture's 255 is foreground, as masks drawn by
-    people have it. An ``InputError`` when a file is missing, cannot be read or has not T = ``channels``, if given.
+    A NIfTI of (W, H, 1, T) or a picture (one channel) of masks; see ``read_label`` for what counts as foreground. It is
+    turned as its image lies, which ``LoadRadiographd`` read before. Says once that a mask may be black on white.
+
+    Args:
+        keys: of the labels.
+        channels: T, if that is to be checked.
+        ignore: whether they are DoLLs.
+        image_key: of the image.
+
+    Raises:
+        InputError: when a file is missing, cannot be read, is no mask, has not T channels or does not lie on its image.
     """
 
-    def __init__(self, keys: KeysCollection = "label", channels: int | None = None) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection = "label",
+        channels: int | None = None,
+        ignore: bool = False,
+        image_key: str = "image",
+    ) -> None:
         super().__init__(keys)
-        self.channels = channels
+        self.channels, self.ignore, self.image_key = channels, ignore, image_key
+        self._inverted = InvertedMasks()
 
     def convert(self, value: Any, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        values, affine = read_image(value, "label")
-        if self.channels not in (None, len(values)):
-            raise InputError(f"The label {value} has {len(values)} channels instead of {self.channels}.")
-        if str(value).lower().endswith(PICTURES):
-            values = values > values.max() / 2
-        turn = turn_of(value, affine)
-        return with_meta(*turned(values.astype(np.uint8), affine, turn), value, turn)
+        image = data.get(self.image_key)
+        place = Place.of(image) if isinstance(image, MetaTensor) else None
+        label, affine = read_label(value, place, self.ignore)
+        if self.channels not in (None, len(label)):
+            raise InputError(f"The label {value} has {len(label)} channels instead of {self.channels}.")
+        if not self.ignore:
+            self._inverted.look_at(label, value)
+        return with_meta(label, affine, value)

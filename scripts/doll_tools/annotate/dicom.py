@@ -15,6 +15,7 @@ import pydicom
 from highdicom.sr.coding import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.valuerep import DA, TM
 
 import doll_monai
 from doll_monai.utils.errors import InputError
@@ -35,6 +36,12 @@ CONCEPTS = {
     ),
 }
 """SNOMED CT codes of the classes: category and type."""
+REPEATED = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
+    *("StudyTime", "Modality", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
+)
+FORMS = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM, "PatientSex": hd.PatientSexValues}
+"""What reads a value of such an attribute; a ``ValueError`` for another."""
 _logger = logging.getLogger(__name__)
 
 
@@ -137,6 +144,7 @@ def make_seg(store: SafeDatastore, image_id: str) -> Dataset | None:
     drawn = [name for name in drawn_classes(mask) if name in known]
     if not drawn:
         return None
+    _complete(source)
     segments = [
         hd.seg.SegmentDescription(number, name, *CONCEPTS[name], hd.seg.SegmentAlgorithmTypeValues.MANUAL)
         for number, name in enumerate(drawn, start=1)
@@ -156,3 +164,15 @@ def make_seg(store: SafeDatastore, image_id: str) -> Dataset | None:
         device_serial_number="0",
         series_description="Annotation, research only",
     )
+
+
+def _complete(image: Dataset) -> None:
+    """Leave empty what a segmentation repeats of its image and a de-identified one lacks, or has in no valid form."""
+    for name in REPEATED:
+        value = image.get(name) or ""
+        try:
+            if value and name in FORMS:
+                FORMS[name](value)
+        except ValueError:
+            value = ""
+        setattr(image, name, value)

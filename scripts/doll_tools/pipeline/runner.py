@@ -43,6 +43,9 @@ class Runner:
     def __init__(self, output: Path, mlruns: Path, tracking_uri: str | None = None, quiet: bool = False) -> None:
         self.output, self.mlruns, self.quiet = output, mlruns, quiet
         self.tracking_uri = tracking_uri or f"sqlite:///{(mlruns / 'mlruns.db').absolute()}"
+        # threads that wait by computing take ten times as long where another process has one of their cores
+        given = any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"))
+        self._waiting = {} if given else {"OMP_WAIT_POLICY": "PASSIVE"}
         mlruns.mkdir(parents=True, exist_ok=True)
         self.client = open_store(self.tracking_uri)
 
@@ -67,6 +70,8 @@ class Runner:
         with lock_folder(self.output, PIPELINE):
             for experiment in {stage.bundle.name for stage in stages if stage.bundle is not None}:
                 find_experiment(self.client, experiment)
+            if self._waiting:
+                print("Stages run with OMP_WAIT_POLICY=PASSIVE, set another value to change that.", flush=True)
             parent = self._state(PIPELINE).get("run_id")
             parent = self._open_run(parent, PIPELINE, self.output.name, {NOTE: description})
             self._write_state(PIPELINE, {"run_id": parent})
@@ -138,13 +143,16 @@ class Runner:
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [*stage.command, *stage.tracked]
         command[0] = sys.executable if command[0] == "python" else command[0]
+        environment = {**os.environ, **self._waiting, "PYTHONUNBUFFERED": "1"}
+        if self.quiet:
+            environment["TQDM_DISABLE"] = "1"
         last = ""
         with open(log, "ab") as stream:
             process = subprocess.Popen(
                 command,
                 stdout=stream,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **({"TQDM_DISABLE": "1"} if self.quiet else {})},
+                env=environment,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
             try:

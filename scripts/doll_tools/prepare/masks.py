@@ -6,15 +6,12 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import ImageOps
 
-from doll_monai.data.readers import open_picture
+from doll_monai.data.label_reader import Place, read_label
 from doll_monai.utils.errors import InputError
 
 PATIENT_COLUMN = "patient"
 """Column of patients in a table of images and masks."""
-
-_LARGEST = {"|b1": 1, "|u1": 255, "<u2": 65535, ">u2": 65535, "<i4": 65535}
 
 
 def parse_classes(classes: str | Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -36,65 +33,42 @@ def parse_classes(classes: str | Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def label_array(
-    image: str | os.PathLike[str],
-    size: tuple[int, int],
-    masks: Sequence[Sequence[str | os.PathLike[str]]],
-    enlarge: int = 1,
+    image: str | os.PathLike[str], place: Place, masks: Sequence[Sequence[str | os.PathLike[str]]], enlarge: int = 1
 ) -> np.ndarray:
     """Label of one image.
 
     Args:
         image: the image, for errors.
-        size: its (W, H).
-        masks: for each class the picture files whose union it is; no file is an empty mask.
+        place: where it lies.
+        masks: for each class the files whose union it is; no file is an empty mask.
         enlarge: how many times smaller than its image a mask may be, whose pixels are repeated then.
 
     Returns:
-        (W, H, 1, C) uint8, 0 or 1, as in label files.
+        (C, W, H) uint8, 0 or 1.
 
     Raises:
         InputError: when a mask is missing, unreadable or of another size than the image.
     """
-    width, height = size
-    label = np.zeros((width, height, 1, len(masks)), dtype=np.uint8)
+    label = np.zeros((len(masks), *place.size), dtype=np.uint8)
     for channel, files in enumerate(masks):
         for file in files:
-            mask = read_mask(file)
-            if enlarge > 1 and mask.shape == (height / enlarge, width / enlarge):
+            mask = read_mask(file, place).T
+            if enlarge > 1 and mask.shape == tuple(length / enlarge for length in place.size):
                 mask = mask.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
-            if mask.shape != (height, width):
-                found = f"{mask.shape[1]} x {mask.shape[0]}"
-                raise InputError(f"the mask {file} has {found} pixels, its image {image} {width} x {height}.")
-            label[:, :, 0, channel] |= mask.T
+            if mask.shape != place.size:
+                found, expected = (" x ".join(map(str, shape)) for shape in (mask.shape, place.size))
+                raise InputError(f"the mask {file} has {found} pixels, its image {image} {expected}.")
+            label[channel] |= mask
     return label
 
 
-def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
-    """Foreground of a mask picture: above half of what its type can hold, or 1 where 1 is its maximum.
-
-    Returns:
-        (H, W) bool, as viewers show it. Of a colored mask the brightest color channel counts, its opacity does not.
+def read_mask(path: str | os.PathLike[str], image: Place | None = None) -> np.ndarray:
+    """Foreground of a mask, (H, W) bool, as viewers show it; see ``read_label``.
 
     Raises:
-        InputError: when the file is missing, unreadable, of an unusual type, or has values up to half of what its type
-            can hold, which are the numbers of classes rather than a mask.
+        InputError: when the file is missing, unreadable, of several channels, no mask, or does not lie on its image.
     """
-    try:
-        with open_picture(path) as stored:
-            picture = ImageOps.exif_transpose(stored)
-            values = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist.") from error
-    except Exception as error:  # Pillow's plug-ins raise whatever a damaged file makes them stumble over
-        raise InputError(f"{path} cannot be read as a picture.") from error
-    if values.ndim == 3:
-        values = values[:, :, : values.shape[2] - (values.shape[2] in (2, 4))].max(axis=2)
-    if values.dtype.str not in _LARGEST:
-        raise InputError(f"the mask {path} has values of type {values.dtype}; save it with 8 or 16 bit.")
-    highest, half = int(values.max()), _LARGEST[values.dtype.str] // 2
-    if 1 < highest <= half:
-        raise InputError(
-            f"the mask {path} has values up to {highest}, none above {half}; save it with 0 and 1, or 0 and "
-            f"{2 * half + 1}."
-        )
-    return values > (half if highest > 1 else 0)
+    label, _ = read_label(path, image, what="mask")
+    if len(label) > 1:
+        raise InputError(f"The mask {path} has {len(label)} channels; save each as a mask of its own.")
+    return np.asarray(label[0].T > 0)

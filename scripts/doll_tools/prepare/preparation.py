@@ -16,9 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from doll_monai.data.datalist import SECTIONS, write_datalist
+from doll_monai.data.geometry import turned_back
 from doll_monai.data.image_files import stem, walk
 from doll_monai.data.label_files import label_file
+from doll_monai.data.label_reader import InvertedMasks, Place
 from doll_monai.findings import CHANNEL_DEF, FINDINGS
 from doll_monai.transforms.reading import LoadRadiographd
 from doll_monai.utils.atomic import write_atomic
@@ -83,6 +87,7 @@ class Prepared:
         missing: a sentence for every image or mask that should be there and is not; their images are left out.
         files: names and contents of further files for the output, such as ``boxes.csv``.
         enlarge: how many times as large as its mask an image is, a whole number.
+        inverted: what says that masks may be black on white.
     """
 
     name: str
@@ -94,6 +99,7 @@ class Prepared:
     missing: Sequence[str] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     enlarge: int = 1
+    inverted: InvertedMasks = field(default_factory=InvertedMasks)
 
 
 def command(find: Callable[..., Prepared]) -> Callable[..., None]:
@@ -308,8 +314,11 @@ def _read(image: Radiograph, prepared: Prepared, reads: bool) -> bytes:
         return b""
     pixels: Any = LoadRadiographd("image")({"image": str(path)})["image"]
     masks = [[prepared.dataset_dir / file for file in (image.masks or {})[name]] for name in prepared.classes]
-    size = [int(pixels.shape[1 + axis]) for axis in pixels.meta["turn"][:, 0]]  # of the file's grid
-    return label_file(label_array(path, (size[0], size[1]), masks, prepared.enlarge), pixels.affine.numpy(), path)
+    label = label_array(path, Place.of(pixels), masks, prepared.enlarge)
+    if prepared.classes:
+        prepared.inverted.look_at(label, f"of {path}")
+    stored = np.moveaxis(turned_back(label, pixels.meta["turn"].numpy()), 0, -1)
+    return label_file(stored[:, :, np.newaxis], pixels.affine.numpy(), path)
 
 
 def _report(wrong: Sequence[str], images: int) -> None:

@@ -305,9 +305,8 @@ def test_a_label_file_of_another_program_is_read(shape, dtype, slope: float, tmp
     image.header.set_slope_inter(slope, 0.0)
     nib.save(image, tmp_path / "label.nii.gz")
     label = LoadLabeld("label")({"label": tmp_path / "label.nii.gz"})["label"]
-    values = np.asarray(nib.load(tmp_path / "label.nii.gz").dataobj).astype(np.uint8)
     assert label.dtype == torch.uint8
-    assert np.array_equal(label.numpy(), np.moveaxis(values.reshape(WIDTH, HEIGHT, -1), -1, 0))
+    assert np.array_equal(label.numpy(), np.moveaxis(stored.reshape(WIDTH, HEIGHT, -1), -1, 0))
 
 
 @pytest.mark.parametrize("foreground", [0, 1, 255])

@@ -291,3 +291,17 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_threads_wait_passively_unless_the_user_says_otherwise(mlruns, tmp_path, monkeypatch, capsys, given) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    if given:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    found = tmp_path / "stage" / "found"
+    work = f"import os, pathlib; p = pathlib.Path({str(found)!r}); p.parent.mkdir(); "
+    work += "p.write_text(os.environ['OMP_WAIT_POLICY'])"
+    _run(tmp_path, mlruns, [Stage("stage", ["python", "-c", work], [], found.parent, [found])])
+    assert found.read_text() == (given or "PASSIVE")
+    assert ("OMP_WAIT_POLICY=PASSIVE" in capsys.readouterr().out) == (given is None)
