@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom import dcmread
@@ -73,7 +74,7 @@ def open_dicom(path: str) -> FileDataset:
     if "PixelData" not in dataset:
         raise OSError(f"it has no pixels of integers, being {UID(kind).name}" if kind else "it is no DICOM file")
     if "TransferSyntaxUID" not in dataset.file_meta:
-        raw = dataset.get_item("PixelData")
+        raw: Any = dataset.get_item("PixelData")
         dataset.file_meta.TransferSyntaxUID = NATIVE[0 if raw.is_implicit_VR else 1 if raw.is_little_endian else 2]
     _check_image(dataset)
     return dataset

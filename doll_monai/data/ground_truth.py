@@ -95,16 +95,16 @@ class GroundTruth:
     def _draw(self, region: Region, size: tuple[int, ...]) -> torch.Tensor:
         if isinstance(region, tuple):
             x, y, width, height = region
-            mask = torch.zeros(size, dtype=torch.bool)
-            mask[_extent(x, width, size[0]), _extent(y, height, size[1])] = True
-            return mask
+            box = torch.zeros(size, dtype=torch.bool)
+            box[_extent(x, width, size[0]), _extent(y, height, size[1])] = True
+            return box
         if isinstance(region, RunLengths):
             mask = region.mask()
         else:
             path = self.dataset_dir / region
-            mask, _ = read_label(path, what="mask")
-            self._inverted.look_at(mask, path)
-            mask = mask.any(axis=0)
+            label, _ = read_label(path, what="mask")
+            self._inverted.look_at(label, path)
+            mask = label.any(axis=0)
         gray = Image.fromarray(mask.T.astype(np.uint8) * 255)
         covered = np.asarray(gray.resize((size[0], size[1]), Image.Resampling.BOX)).T > 127  # more than half
         return torch.from_numpy(covered)

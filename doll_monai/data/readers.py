@@ -152,7 +152,7 @@ def _spacing(picture: Image.Image) -> tuple[float, float]:
     return (down, across) if picture.getexif().get(ORIENTATION, 1) > 4 else (across, down)
 
 
-def _check_filled(path: str, picture: Image.Image) -> None:
+def _check_filled(path: str, picture: Any) -> None:
     """Refuse rows that Pillow leaves black since the file does not have them."""
     tiles = [tile[1] for tile in picture.tile] if picture.format == "TIFF" else []
     if tiles and sum((right - left) * (low - top) for left, top, right, low in tiles) < prod(picture.size):
