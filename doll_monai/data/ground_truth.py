@@ -104,7 +104,7 @@ class GroundTruth:
             path = self.dataset_dir / region
             label, _ = read_label(path, what="mask")
             self._inverted.look_at(label, path)
-            mask = label.any(axis=0)
+            mask = np.asarray(label.any(axis=0))
         gray = Image.fromarray(mask.T.astype(np.uint8) * 255)
         covered = np.asarray(gray.resize((size[0], size[1]), Image.Resampling.BOX)).T > 127  # more than half
         return torch.from_numpy(covered)
