@@ -17,25 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import dcmread
+from pydicom import dcmread, uid
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
-    JPEGLSTransferSyntaxes,
-    JPEGTransferSyntaxes,
-    RLELossless,
-    SecondaryCaptureImageStorage,
-)
 
-NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
-COMPRESSED = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes)
+NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
+COMPRESSED = (*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes, *uid.JPEG2000TransferSyntaxes)
 UNDEFINED_LENGTH, MANY = 0xFFFFFFFF, 2**16
 """The latter is what the number of a look-up table's entries means where it is 0."""
 SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1}
@@ -61,7 +49,7 @@ def open_dicom(path: str) -> FileDataset:
         OSError: when the file is cut off, no DICOM, no image of integers, or one whose header contradicts itself.
     """
     content = Path(path).read_bytes()
-    if DeflatedExplicitVRLittleEndian.encode() in content:  # which would be inflated to whatever length
+    if uid.DeflatedExplicitVRLittleEndian.encode() in content:  # which would be inflated to whatever length
         raise OSError("it is a deflated DICOM file; save it uncompressed")
     try:
         dataset = dcmread(BytesIO(content), force=True)
@@ -72,7 +60,7 @@ def open_dicom(path: str) -> FileDataset:
         if isinstance(element, RawDataElement) and len(element.value or b"") < element.length < UNDEFINED_LENGTH:
             raise OSError("an element of it is longer than the file")
     if "PixelData" not in dataset:
-        raise OSError(f"it has no pixels of integers, being {UID(kind).name}" if kind else "it is no DICOM file")
+        raise OSError(f"it has no pixels of integers, being {uid.UID(kind).name}" if kind else "it is no DICOM file")
     if "TransferSyntaxUID" not in dataset.file_meta:
         raw: Any = dataset.get_item("PixelData")
         dataset.file_meta.TransferSyntaxUID = NATIVE[0 if raw.is_implicit_VR else 1 if raw.is_little_endian else 2]
@@ -105,9 +93,9 @@ def copy_for_itk(dataset: FileDataset) -> Iterator[str]:
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
     copy = FileDataset("", Dataset(), bytes(128), meta, is_implicit_VR=False, is_little_endian=True)
-    copy.SOPClassUID, copy.SOPInstanceUID = SecondaryCaptureImageStorage, "2.25.1"
+    copy.SOPClassUID, copy.SOPInstanceUID = uid.SecondaryCaptureImageStorage, "2.25.1"
     for name in PLACE:
         if dataset.get(name):
             copy.add(dataset[name])
@@ -123,14 +111,10 @@ def copy_for_itk(dataset: FileDataset) -> Iterator[str]:
         copy.PhotometricInterpretation = photometric if dataset.SamplesPerPixel > 1 else "MONOCHROME2"
         copy.PixelData = encapsulate([_stream(dataset)])
         copy["PixelData"].is_undefined_length = True
-    elif photometric.startswith("YBR") or (syntax == RLELossless and dataset.HighBit != dataset.BitsStored - 1):
-        raise OSError(
-            f"its pixels are {photometric}, bits up to {dataset.HighBit}, as {syntax.name}, which is not read"
-        )
-    elif syntax in NATIVE:
+    elif syntax in NATIVE and not photometric.startswith("YBR"):
         _check_length(dataset)
-    elif syntax != RLELossless:
-        raise OSError(f"its pixels are stored as {syntax.name}, which is not read")
+    elif syntax != uid.RLELossless or photometric.startswith("YBR") or dataset.HighBit != dataset.BitsStored - 1:
+        raise OSError(f"its pixels are stored as {syntax.name} in {photometric}, which is not read")
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "image.dcm")
         copy.save_as(path)
@@ -142,7 +126,8 @@ def _check_length(dataset: FileDataset) -> None:
     bits = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated * frames(dataset)
     expected = math.ceil(bits / 8)
     length = len(dataset.PixelData)
-    if not expected <= length <= expected + 1 + expected // dataset.Rows:
+    in_parts = length > expected + 1 and dataset.PixelData.startswith(ITEM)  # as if they were compressed
+    if in_parts or not expected <= length <= expected + 1 + expected // dataset.Rows:
         raise OSError(f"it has {length} bytes of pixels instead of {expected}")
 
 
@@ -208,7 +193,7 @@ def _stored(dataset: FileDataset, decoded: np.ndarray) -> np.ndarray:
     kind = f"{'ui'[dataset.PixelRepresentation]}{allocated // 8}"
     if syntax in COMPRESSED:
         return (decoded[0].T if len(decoded) == 1 else decoded.T).astype(kind)
-    if syntax == RLELossless:
+    if syntax == uid.RLELossless:
         stored = dataset.pixel_array
     else:
         shape = dataset.Rows, dataset.Columns, dataset.SamplesPerPixel
@@ -227,7 +212,7 @@ def _stored(dataset: FileDataset, decoded: np.ndarray) -> np.ndarray:
 
 
 def _order(dataset: FileDataset) -> str:
-    return ">" if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "<"
+    return ">" if dataset.file_meta.TransferSyntaxUID == uid.ExplicitVRBigEndian else "<"
 
 
 def _modality(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:

@@ -134,6 +134,15 @@ def test_pixels_that_do_not_fill_the_image_are_refused(rows: int, sentence: str,
         _read(tmp_path / "image.dcm", dicom(pixels, {ROWS: ("US", 16)}, syntax))
 
 
+def test_pixels_in_parts_that_are_said_to_be_whole_are_refused(stored, tmp_path: Path) -> None:
+    """Their bytes, heads of the parts among them, are 16 more than those of the pixels."""
+    dataset = pydicom.dcmread(io.BytesIO(dicom(stored)))
+    dataset.PixelData = encapsulate([stored.tobytes()])
+    dataset.save_as(tmp_path / "image.dcm")
+    with pytest.raises(InputError, match=r"it has 7\d\d bytes of pixels instead of 768"):
+        read_image(tmp_path / "image.dcm")
+
+
 @pytest.mark.parametrize("name", ["jpeg.dcm", "jpeg2000.dcm"])
 def test_a_compressed_image_of_another_size_or_without_end_is_refused(name: str, tmp_path: Path) -> None:
     ENCODINGS[name](np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8), tmp_path / name)
