@@ -122,6 +122,8 @@ def read_mask(
     except Exception as error:
         raise InputError(f"The mask {name} cannot be read; send a PNG.") from error
     if values.ndim == 3 and values.shape[2] <= 4:
+        if values.shape[2] in (2, 4) and np.ptp(values[..., -1]) > 0:
+            raise InputError(f"The mask {name} is transparent in part; send one channel of whole numbers.")
         colors = values[..., :3] if values.shape[2] > 2 else values[..., :1]
         if (colors != colors[..., :1]).any():
             raise InputError(f"The mask {name} is in color; send one channel of whole numbers.")

@@ -85,6 +85,12 @@ def test_mask_of_equal_colors_is_taken(tmp_path: Path) -> None:
         (MASK, "PNG", (30, 20), "The mask mask.png is 20 x 30 pixels, its image is 30 x 20; draw on the image."),
         (MASK * 85, "PNG", (20, 30), "The mask mask.png has the value 85; values are whole numbers from 0 to 15."),
         (np.full((30, 20, 3), [1, 2, 3]), "PNG", (20, 30), "The mask mask.png is in color; send one channel"),
+        (
+            np.dstack([MASK, MASK, MASK, MASK * 85]),
+            "PNG",
+            (20, 30),
+            "The mask mask.png is transparent in part;",
+        ),
         (MASK, "JPEG", (20, 30), r"The mask mask\.png cannot be read; send a PNG"),
         (MASK, None, (20, 30), r"The mask mask\.png cannot be read"),
     ],

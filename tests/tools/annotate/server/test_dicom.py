@@ -98,6 +98,15 @@ def test_folder_of_dicom(grey: np.ndarray, run_folder: Path, tmp_path: Path) -> 
         answer = server.ask("GET", f"/doll/seg?image={name}")
         assert answer.status_code == 200, answer.text
         _check_seg(pydicom.dcmread(io.BytesIO(answer.content)), written[name], mask)
+        bare = "CR_MONOCHROME2_14"  # de-identified: attributes are missing, or in no valid form
+        for attribute in PATIENT.dir():
+            delattr(written[bare], attribute)
+        written[bare].StudyDate, written[bare].PatientSex = "0000", "U"
+        written[bare].save_as(images / f"{bare}.DCM", write_like_original=False)
+        assert server.save(bare, mask, classes=["lungs", "heart"]).status_code == 200
+        seg = pydicom.dcmread(io.BytesIO(server.ask("GET", f"/doll/seg?image={bare}").content))
+        assert not any(seg[attribute].value for attribute in PATIENT.dir() if attribute[:2] in ("Pa", "St", "Ac"))
+        assert np.array_equal(seg.pixel_array[1] > 0, (mask & 2) > 0)
         assert "no final label yet" in server.ask("GET", "/doll/seg?image=CR_MONOCHROME1_12").json()["detail"]
         texts = [path for folder in (server.output, images) for path in folder.rglob("*.json")]
         _check_private([tmp_path / "output.log", *server.output.rglob("*.log"), *texts])
