@@ -136,7 +136,7 @@ def test_every_image_has_a_label_where_its_folder_is_mirrored(reference, images,
         loaded = load_datalist(output / "dataset.json", section, images, output)
         assert [record["image"] for record in loaded] == [record["image"] for record in records]
         for record, raw in zip(loaded, records, strict=True):
-            label = LoadLabeld("label", channels=14)(record)["label"]
+            label = LoadLabeld("label", channels=14, ignore=True)(record)["label"]
             assert label.shape == (14, 32, 24)
             for channel, value in enumerate(raw["label"]):
                 values = set(label[channel].unique().tolist())
@@ -158,7 +158,7 @@ def test_table_has_a_row_for_each_positive_observation(reference, images, sectio
         logit = torch.stack([network.eval()(image)[0, 1] for network in _networks()]).mean()
     assert row["probability"] == pytest.approx(float(torch.sigmoid(logit)), abs=1e-4)
     path = tmp_path / "reference" / "labels" / row["image"].replace(".png", ".nii.gz")
-    share = (LoadLabeld()({"label": str(path)})["label"][1] == FOREGROUND).float().mean()
+    share = (LoadLabeld(ignore=True)({"label": str(path)})["label"][1] == FOREGROUND).float().mean()
     assert row["foreground_share"] == pytest.approx(float(share), abs=1e-4)
     unlocalized = table["observation"] == "No Finding"
     assert (table["n_steps"] == (~unlocalized) * 2).all()

@@ -90,7 +90,7 @@ def test_second_proposal_is_better_than_the_first_and_corrected_by_clicks(server
     first = score()
     for image in images[:9]:
         assert server.save(image, truth[1][image], classes=["lungs"]).status_code == 200
-    assert server.train(iterations=60)["status"] == "DONE"
+    assert server.train()["status"] == "DONE"
     assert score() > first
     stats = server.get("/info/")["train_stats"][LUNGS]
     assert (stats["images"], stats["version"], stats["members"]) == (9, 2, 2)
