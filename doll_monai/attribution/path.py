@@ -62,9 +62,7 @@ def path_through(network: Network, images: torch.Tensor) -> Path:
     convolution of the image is taken as a whole; so is, and one line is logged, one that ``torch.fx`` cannot take
     apart, or whose output or gradient is another one then (hooks, weights used in two ways, randomness).
 
-    Args:
-        network: (N, 1, H, W) -> (N, T).
-        images: (B, 1, H, W), as they will come: their size and device are those of the comparison.
+    ``images``, (B, 1, H, W), are as they will come: their size and device are those of the comparison.
     """
     whole = Path(untouched(network), untouched(network))
     if not isinstance(network, nn.Module):

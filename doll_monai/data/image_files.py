@@ -68,9 +68,7 @@ def find_image_files(folder: str | os.PathLike[str]) -> list[str]:
 def walk(folder: str | os.PathLike[str], passed: Counter[str] | None = None) -> Iterator[tuple[str, list[str]]]:
     """Folders, links to folders followed but not in circles, each with its files; nothing that is hidden.
 
-    Args:
-        folder: where to begin.
-        passed: counts what is passed over; given, folders of labels are as well.
+    ``passed`` counts what is passed over; where it is given, folders of labels are as well.
     """
     above = {os.fspath(folder): frozenset([os.path.realpath(folder)])}
     for place, folders, names in os.walk(folder, followlinks=True):

@@ -28,7 +28,6 @@ def label_file(
     ``LoadImaged(ensure_channel_first=True)`` gives a label back as (T, W, H, 1).
 
     Args:
-        label: the values.
         affine: (4, 4), such that the label overlays its image; identity by default.
         image: the file on whose grid it lies; when that is a NIfTI, all that it says of its place is repeated instead.
     """

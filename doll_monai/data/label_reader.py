@@ -54,7 +54,6 @@ def read_label(
     """A label or mask of any file type that images have.
 
     Args:
-        path: the file.
         image: where its image lies, on whose grid the label is turned; without one a NIfTI is set upright.
         ignore: whether it is a DoLL, whose 255 are pixels that do not count; else 255 is foreground.
         what: what it is, for the errors.

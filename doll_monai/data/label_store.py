@@ -46,7 +46,6 @@ class LabelStore:
     one of them can be read. A second thread writes; what it was given is written even after an interrupt.
 
     Args:
-        output_dir: the folder.
         dataset_dir: folder of the images; label files mirror it below ``output_dir/labels``.
         sections: section name to records, as ``load_sections`` gives them.
         chunk_size: records in a chunk; must be the batch size.

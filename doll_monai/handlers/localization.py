@@ -77,7 +77,6 @@ class LocalizationScorer(PairTable):
         ground_truth: masks or boxes; all of them make up the prior, whichever images are scored.
         sources: name of a source in the table to its key in the post-processed output, (T, W, H) maps >= 0.
         shares: shares of the image's pixels to take as foreground.
-        path: CSV file to write.
     """
 
     def __init__(

@@ -28,7 +28,6 @@ class OverlayWriter:
         output_dir: folder, in which the images' own folders are repeated.
         data_root_dir: folder of the images.
         classes: names of the channels of ``pred``, which is 0 and 1 in the image's own geometry.
-        size: longer side of the pictures, in pixels.
     """
 
     def __init__(
@@ -96,7 +95,6 @@ class OverlaySheet:
         return result
 
     def clear(self) -> None:
-        """Forget all images."""
         self._images.clear()
 
     def write(self) -> None:

@@ -67,7 +67,6 @@ class TrackedRun(MLFlowHandler):
 
     Args:
         tracking_uri: the store, for models as well; unlike in MONAI's handler, the environment does not change it.
-        experiment_name: its experiment.
         parameters: what the run depends on, logged under their ids; a continued run keeps those that it has.
         classes: names of the channels. Metrics with details by channel (such as MONAI's ``MeanDice``) are logged as
             ``dice_lungs``, beside their mean.
@@ -76,7 +75,6 @@ class TrackedRun(MLFlowHandler):
         description: what the run is, for its description in MLflow.
         checkpoint: file that is kept as an artifact when the engine has finished, below ``model``.
         registered_model: name in the model registry under which the checkpoint becomes a new version; None for none.
-        kwargs: of ``MLFlowHandler``.
 
     Raises:
         InputError: when the store cannot be used, or the experiment was deleted.

@@ -36,7 +36,6 @@ class BestModelSaver:
         self.path, self.network = path, network
 
     def attach(self, engine: Engine) -> None:
-        """Attach to the validation evaluator."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Any) -> None:
@@ -54,7 +53,6 @@ class TrainingState:
     first writes and all read.
 
     Args:
-        path: file to write.
         objects: name to object with a state dict: network, optimizer, scheduler.
         seed: seed of the run.
         evaluator: validation engine whose best metric is kept.
@@ -144,7 +142,6 @@ class AdapterSaver:
         self.path, self.network, self.pretrained = path, network, pretrained
 
     def attach(self, engine: Engine) -> None:
-        """Attach to the trainer."""
         trains = f"Tuning '{self.network.tuning}' trains {count_parameters(self.network)}."
         engine.add_event_handler(Events.STARTED, lambda: engine.logger.info(trains))
         engine.add_event_handler(Events.COMPLETED, self)

@@ -16,10 +16,7 @@ from doll_monai.handlers.engine import batch_of, output_of
 class UnreadableImages:
     """Takes images with an ``error``, see ``ImageDataset``, out of batch and output, and reports them at the end.
 
-    Attach it before the handlers that write. Batch and output must be decollated.
-
-    Args:
-        output_dir: folder for ``failures.csv``, image and reason.
+    Attach it before the handlers that write. Batch and output must be decollated. ``output_dir`` gets ``failures.csv``.
 
     Raises:
         InputError: at the end, when not one image could be read.
@@ -31,13 +28,11 @@ class UnreadableImages:
         self._count = 0
 
     def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator."""
         engine.add_event_handler(Events.STARTED, self.clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.report)
 
     def clear(self) -> None:
-        """Forget all images."""
         self._failures, self._count = {}, 0
 
     def __call__(self, engine: Engine) -> None:

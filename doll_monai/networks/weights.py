@@ -73,7 +73,6 @@ def load_backbone(network: nn.Module, path: PathLike | None, member: int | None 
     (``num_batches_tracked``), which old checkpoints lack, may be missing.
 
     Args:
-        network: a network with a ``backbone``, such as ``PSPNet``.
         path: checkpoint of a classifier (MONAI's or torchvision's ResNet), of a committee (then of its ``member``), or
             of a segmentation network with such a backbone; None leaves the network as it is.
 

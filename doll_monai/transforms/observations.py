@@ -48,7 +48,6 @@ class ObservationTargetsd(Randomizable, MapTransform):
     ``default`` is for the rest.
 
     Args:
-        keys: keys of the raw labels.
         uncertain: policy for -1.
         unmentioned: policy for blanks.
         smoothed_range: bounds of the uniform distribution of ``smoothed``.

@@ -153,10 +153,8 @@ class LoadLabeld(KeywiseTransform):
     turned as its image lies, which ``LoadRadiographd`` read before. Says once that a mask may be black on white.
 
     Args:
-        keys: of the labels.
         channels: T, if that is to be checked.
         ignore: whether they are DoLLs.
-        image_key: of the image.
 
     Raises:
         InputError: when a file is missing, cannot be read, is no mask, has not T channels or does not lie on its image.

@@ -24,7 +24,6 @@ class SuperpixelAveraged(MapTransform):
 
     Args:
         keys: gradients, (T, W, H); a channel of zeros, which was not explained, is left alone.
-        image_key: the image that was explained, (1, W, H).
         n_segments: number of superpixels that SLIC aims at, at least 1.
         compactness: weight of nearness against likeness of gray, above 0; large gives squares. SLIC sees the gray
             values stretched to 0 ... 1.
