@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import numpy as np
 from monai.data import Dataset
 from monai.transforms import Compose
 
+from doll_monai.data.datalist import csv_file
 from doll_monai.data.geometry import with_meta
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError, explained, sentence_of
@@ -79,18 +78,9 @@ def report_failures(folder: Path, failures: Mapping[str, str], count: int) -> No
     path = folder / "failures.csv"
     path.unlink(missing_ok=True)
     if failures:
-        write_table(path, ("image", "reason"), failures.items())
+        write_atomic(path, csv_file(("image", "reason"), failures.items()))
         first = f"first {next(iter(failures))}; see {path}"
         logger.warning(f"{len(failures):,} of {count:,} images could not be read and have no result, {first}.")
     if len(failures) == count:
         reason = next(iter(failures.values()), "")
         raise InputError(f"None of the images could be read; {path} has why. {reason}".strip())
-
-
-def write_table(path: Path, columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file atomically."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(lines)
-    write_atomic(path, buffer.getvalue().encode())

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 import doll_monai
-from doll_monai.data.datalist import write_datalist
-from doll_monai.data.image_dataset import report_failures, write_table
+from doll_monai.data.datalist import csv_file, write_datalist
+from doll_monai.data.image_dataset import report_failures
 from doll_monai.data.image_files import stem
 from doll_monai.data.label_files import write_label
 from doll_monai.data.label_maps import kept_images, map_sheet
@@ -171,7 +171,7 @@ class LabelStore:
                 write_atomic(self.output_dir / self.map_path(image), map_sheet(values, observations))
             lines = [[*(row[column] for column in COLUMNS), None] for row in rows]
             lines += [[image, *[None] * (len(COLUMNS) - 1), reason] for image, reason in failures.items()]
-            write_table(self._rows_path(chunk), (*COLUMNS, "reason"), lines)
+            write_atomic(self._rows_path(chunk), csv_file((*COLUMNS, "reason"), lines))
 
         self._begun = True
         while self._writing and (len(self._writing) > WAITING or self._writing[0].done()):
@@ -197,7 +197,7 @@ class LabelStore:
         if not all(part.is_file() for part in parts):
             return
         contents = [read_chunk(part) for part in parts]
-        write_table(self.output_dir / "labels.csv", COLUMNS, [row for rows, _ in contents for row in rows])
+        write_atomic(self.output_dir / "labels.csv", csv_file(COLUMNS, [row for rows, _ in contents for row in rows]))
         failures = {image: reason for _, failed in contents for image, reason in failed.items()}
         report_failures(self.output_dir, failures, sum(map(len, self.chunks)))
         sections = {

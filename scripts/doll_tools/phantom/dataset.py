@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from doll_monai.data.datalist import csv_file
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
 from doll_tools.phantom.anatomy import draw_person
 from doll_tools.phantom.image import Radiograph, draw_image, draw_lateral
-from doll_tools.prepare.preparation import csv_file
 
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
 STRUCTURES = ("right_lung", "left_lung", "heart", "clavicles", "infection")

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from doll_monai.data.datalist import csv_file
 from doll_monai.data.ground_truth import BOX
 from doll_monai.data.run_lengths import OTHER_NAMES, read_run_lengths
 from doll_monai.findings import FINDINGS, finding_index
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
-from doll_tools.prepare.preparation import Count, csv_file
+from doll_tools.prepare.preparation import Count
 
 MASKS = ("gt_segmentations_val.json", "gt_segmentations_test.json")
 POINTS = "hb_salient_pt_test.json"

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from doll_monai.data.datalist import read_table
+from doll_monai.data.datalist import csv_file, read_table
 from doll_monai.data.ground_truth import BOX
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
-from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command, csv_file, find_files
+from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command, find_files
 from doll_tools.prepare.sections import in_several_pools
 
 TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")

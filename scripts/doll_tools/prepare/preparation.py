@@ -5,13 +5,11 @@ A data set's own module finds its images and masks (``Prepared``); nothing of th
 
 from __future__ import annotations
 
-import csv
 import functools
 import inspect
-import io
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -237,13 +235,6 @@ def join_masks(
             own = {name: [masks[at][key] for at in group if key in masks[at]] for name, group in classes.items()}
             found.append(Radiograph(path, patient(path), pool, masks=own))
     return found, missing
-
-
-def csv_file(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """The content of a CSV file."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
-    return stream.getvalue().encode()
 
 
 def raw_label(cell: str, where: str) -> float | None:
