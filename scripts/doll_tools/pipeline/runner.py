@@ -43,7 +43,7 @@ class Runner:
     def __init__(self, output: Path, mlruns: Path, tracking_uri: str | None = None, quiet: bool = False) -> None:
         self.output, self.mlruns, self.quiet = output, mlruns, quiet
         self.tracking_uri = tracking_uri or f"sqlite:///{(mlruns / 'mlruns.db').absolute()}"
-        # threads that wait by computing take ten times as long where another process has one of their cores
+        # threads that wait by computing slow a stage down many times over where another process has one of their cores
         given = any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"))
         self._waiting = {} if given else {"OMP_WAIT_POLICY": "PASSIVE"}
         mlruns.mkdir(parents=True, exist_ok=True)
