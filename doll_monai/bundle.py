@@ -35,6 +35,7 @@ join_processes = explained(processes.join_processes)
 leave_processes = processes.leave_processes
 load_backbone = explained(weights.load_backbone)
 load_datalist = explained(datalist.load_datalist)
+load_imagenet = explained(weights.load_imagenet)
 load_pretrained = explained(weights.load_pretrained)
 load_sections = explained(datalist.load_sections)
 load_weights = explained(weights.load_weights)
@@ -49,6 +50,7 @@ records_with_ground_truth = explained(ground_truth.records_with_ground_truth)
 share_network = processes.share_network
 switch = explained(errors.switch)
 with_label_shares = localization.with_label_shares
+with_masks = explained(datalist.with_masks)
 
 
 @explained

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from doll_monai.data.image_files import IMAGE_SUFFIXES, find_image_files
+from doll_monai.data.image_files import IMAGE_SUFFIXES, find_image_files, output_path
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
@@ -89,6 +89,31 @@ def load_sections(
 ) -> dict[str, list[dict]]:
     """Records of several sections, by name; see ``load_datalist``."""
     return {section: load_datalist(datalist, section, dataset_dir) for section in sections}
+
+
+def with_masks(
+    sections: Mapping[str, Sequence[dict]],
+    mask_dir: str | os.PathLike[str] | None,
+    dataset_dir: str | os.PathLike[str],
+    ending: str,
+    key: str = "organs",
+) -> Mapping[str, Sequence[dict]]:
+    """Records of several sections, each with the mask of its image as ``key``; None as ``mask_dir`` adds none.
+
+    Masks lie below ``mask_dir`` as inference writes them, in the images' folders and with ``ending`` for the suffix. An
+    ``InputError`` names the first that is missing.
+    """
+    if mask_dir is None:
+        return sections
+    found = {}
+    for name, records in sections.items():
+        found[name] = [
+            {**record, key: str(output_path(record["image"], dataset_dir, mask_dir, ending))} for record in records
+        ]
+        for record in found[name]:
+            if not os.path.isfile(record[key]):
+                raise InputError(f"The mask {record[key]} does not exist; segment all images of the datalist first.")
+    return found
 
 
 def find_images(

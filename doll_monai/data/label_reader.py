@@ -63,7 +63,8 @@ def read_label(
 
     Raises:
         InputError: see ``read_image``; when it is no mask: numbers of several classes, another shape in its opacity
-            than in its colors, values that are no numbers from 0; or does not lie on its image.
+            than in its colors, values that are no numbers from 0; or does not lie on its image, or has another ratio of
+            width to height.
     """
     values, affine = read_image(path, what)
     try:
@@ -81,6 +82,11 @@ def read_label(
             label, affine = turned(label, affine, image.turn)
         elif not says_nothing(image.affine):
             label, affine = _on_image(label, affine, image)
+        if image is not None and not ignore:  # DoLLs are square whatever their image is
+            expected, found = image.size[0] / image.size[1], label.shape[1] / label.shape[2]
+            if abs(found / expected - 1) > TOLERANCE:
+                sizes = (" x ".join(map(str, size)) for size in (label.shape[1:], image.size))
+                raise ValueError("has {} pixels, its image has {}; save it on the image's grid".format(*sizes))
     except ValueError as error:
         raise InputError(f"The {what} {path} {error}.") from error
     return label, affine

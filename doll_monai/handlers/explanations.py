@@ -24,6 +24,8 @@ from doll_monai.handlers.engine import output_of
 from doll_monai.utils.errors import InputError, explained
 
 UNLOCALIZED = ("No Finding",)
+WIDTH = 2
+"""Axis of a batch, (B, C, W, H), along which an image is mirrored."""
 Explanation = tuple[torch.Tensor, Mapping[str, torch.Tensor]]
 """Maps (B, T, H, W), zero where not wanted, and what else is known of them by name, (B, T) each."""
 
@@ -45,6 +47,9 @@ class Explainer:
         self.output_prefix = output_prefix
         self.unlocalized = [finding_index(name) for name in unlocalized]
 
+    mirrored = False
+    """Whether the maps are means with those of the mirrored image."""
+
     def attach(self, engine: Engine) -> None:
         """Explain after each forward pass of the engine, before it post-processes."""
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
@@ -64,6 +69,9 @@ class Explainer:
         for number, network in enumerate(networks):
             with eval_mode(network):
                 explanation = self.explain(number, network, image, wanted)
+                if self.mirrored:
+                    maps, _ = self.explain(number, network, image.flip(WIDTH), wanted)
+                    explanation = (explanation[0] + maps.flip(WIDTH)) / 2, explanation[1]
             if not bool(explanation[0].isfinite().all()):
                 raise InputError(
                     f"The explanation of member {number} holds values that are no numbers; train it again."
@@ -84,6 +92,7 @@ class IntegratedGradientsHandler(Explainer):
     Args:
         networks, unlocalized: see ``Explainer``.
         inferer: runs the networks, for example an ``AutocastInferer``; must give logits.
+        mirrored: whether to take the mean with the mirrored image's, for classifiers that were trained on both.
         options: of ``path_gradient``: ``n_steps``, ``method``, ``baselines`` and so on.
     """
 
@@ -92,10 +101,11 @@ class IntegratedGradientsHandler(Explainer):
         networks: Sequence[nn.Module],
         inferer: Inferer | None = None,
         unlocalized: Sequence[str] = UNLOCALIZED,
+        mirrored: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(networks, "attribution", unlocalized)
-        self.inferer = inferer or SimpleInferer()
+        self.inferer, self.mirrored = inferer or SimpleInferer(), mirrored
         self.options = options
         self._paths: dict[nn.Module, Path] = {}
         self._errors: list[torch.Tensor] = []

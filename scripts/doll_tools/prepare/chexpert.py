@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path, PurePosixPath
 
 from doll_monai.data.datalist import read_table, relative_path
 from doll_monai.findings import FINDINGS
 from doll_monai.utils.errors import InputError
+from doll_tools.arguments import list_argument
 from doll_tools.prepare.chexlocalize import ground_truth_files
 from doll_tools.prepare.preparation import Count, Prepared, Radiograph, command, raw_label
 from doll_tools.prepare.sections import in_several_pools
@@ -41,7 +42,13 @@ _PATIENT = re.compile(r"patient\d+")
 
 
 @command
-def prepare_chexpert(dataset_dir: str, chexlocalize: str | None = None, patient_overlap: str = "error") -> Prepared:
+def prepare_chexpert(
+    dataset_dir: str,
+    chexlocalize: str | None = None,
+    patient_overlap: str = "error",
+    parts: str | Sequence[str] = ".",
+    held_out: str | None = None,
+) -> Prepared:
     """Frontal images of CheXpert, of CheXlocalize's part of it, or of any data set in the same layout.
 
     train.csv is split by patient into training and validation, valid.csv is test. CheXlocalize's val_labels.csv and
@@ -57,17 +64,25 @@ def prepare_chexpert(dataset_dir: str, chexlocalize: str | None = None, patient_
         chexlocalize: folder of gt_segmentations_val.json and gt_segmentations_test.json; truth.json and, where there
             are points, points.csv are written beside dataset.json.
         patient_overlap: error, or drop: of a patient in two tables only the test images are kept.
+        parts: folders below dataset_dir, with commas between, each with train.csv and valid.csv of its own; a patient
+            has the same name in each of them.
+        held_out: CSV file with a column Path of images whose patients are for test alone.
     """
     if patient_overlap not in ("error", "drop"):
         raise InputError(f"patient_overlap is '{patient_overlap}'; it must be error or drop.")
     folder = Path(dataset_dir)
-    localized = [name for name in ("val_labels.csv", "test_labels.csv") if (folder / name).is_file()]
     images: list[Radiograph] = []
     counts: list[Count] = []
-    for name in localized if localized and _table(folder, "train.csv") is None else ("train.csv", "valid.csv"):
-        found, numbers = read_chexpert(folder, name)
-        images += found
-        counts += numbers
+    for part in list_argument(parts):
+        place = folder / part
+        localized = [name for name in ("val_labels.csv", "test_labels.csv") if (place / name).is_file()]
+        for name in localized if localized and _table(place, "train.csv") is None else ("train.csv", "valid.csv"):
+            found, numbers = read_chexpert(place, name)
+            images += [image._replace(image=PurePosixPath(part, image.image).as_posix()) for image in found]
+            counts += numbers if part == "." else [count._replace(what=f"{part}/{count.what}") for count in numbers]
+    if held_out is not None:
+        apart = {patient_of(row[PATH]) for _, row in read_table(Path(held_out), [PATH])}
+        images = [image for image in images if image.pool == "test" or image.patient not in apart]
     shared = set(in_several_pools([image.patient for image in images], [image.pool for image in images]))
     if shared and patient_overlap == "error":
         raise InputError(

@@ -207,3 +207,17 @@ def test_a_file_without_a_position_lies_on_the_other(nothing: np.ndarray, tmp_pa
     drawn = LoadRadiographd()({"image": picture(tmp_path / "image.png", EIGHT)})
     label = nifti(tmp_path / "label.nii.gz", MASK.astype(np.uint8))
     assert np.array_equal(LoadLabeld("label")({**drawn, "label": label})["label"][0], drawn["image"][0] > 0)
+
+
+@pytest.mark.parametrize("suffix", ["png", "nii.gz"])
+def test_a_label_of_another_shape_is_refused_and_a_smaller_one_is_not(suffix: str, tmp_path: Path) -> None:
+    image = LoadRadiographd()({"image": picture(tmp_path / "image.png", EIGHT)})
+    for rows, fits in ((SHAPE[0], True), (SHAPE[0] // 2, False)):
+        values = EIGHT[:rows:2, ::2] if fits else EIGHT[:rows]
+        path = tmp_path / f"{rows}.{suffix}"
+        (picture if suffix == "png" else nifti)(path, values, *([] if suffix == "png" else [np.eye(4)]))
+        if fits:
+            assert LoadLabeld("label")({**image, "label": path})["label"].shape == (1, 40, 30)
+            continue
+        with pytest.raises(InputError, match="has 80 x 30 pixels, its image has 80 x 60"):
+            LoadLabeld("label")({**image, "label": path})

@@ -89,6 +89,16 @@ def test_every_member_has_its_attribution_and_the_run_its_median_completeness_er
     assert evaluator.state.metrics["completeness_error"] == pytest.approx(float(torch.cat(errors).median()), rel=1e-3)
 
 
+def test_the_mean_with_the_mirrored_image_is_the_same_for_both(records) -> None:
+    network = _resnet()
+    mirrored = [{**record, "image": record["image"].flip(1)} for record in records]
+    options = {"n_steps": 3, "mirrored": True}
+    maps = _maps(records, IntegratedGradientsHandler([network], **options))
+    torch.testing.assert_close(maps, _maps(mirrored, IntegratedGradientsHandler([network], **options)).flip(2))
+    plain = [_maps(images, IntegratedGradientsHandler([network], n_steps=3)) for images in (records, mirrored)]
+    torch.testing.assert_close(maps, (plain[0] + plain[1].flip(2)) / 2)
+
+
 def test_the_next_run_sees_the_weights_that_changed_in_between(records) -> None:
     network = _resnet().eval()
     for handler, key in (

@@ -220,3 +220,20 @@ def test_a_mistake_in_the_ground_truth_is_one_sentence(
     (localized / f"{file}.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=sentence):
         prepare_chexpert(dataset, chexlocalize=localized)
+
+
+def test_several_folders_of_one_layout_are_one_set_and_held_out_patients_are_for_test_alone(tmp_path: Path) -> None:
+    for part in ("old", "new"):
+        chexpert(tmp_path / part)
+        for name in ("train.csv", "valid.csv"):
+            text = (tmp_path / part / name).read_text()
+            (tmp_path / part / name).write_text(text.replace("CheXpert-v1.0-small", part))
+    write_csv(tmp_path / "boxes.csv", [[image(3, prefix="old/")], [image(90, "valid", prefix="new/")]], ["Path"])
+    prepare_chexpert(tmp_path, output=tmp_path / "out", parts="old,new", held_out=str(tmp_path / "boxes.csv"))
+    training, validation, test = images_of(tmp_path / "out")
+    assert {path.split("/")[0] for path in training} == {"old", "new"}
+    patients = [{patient_of(path) for path in section} for section in (training, validation, test)]
+    assert not patients[0] & patients[1]
+    assert len(patients[0] | patients[1]) == 39
+    assert "patient00003" not in patients[0] | patients[1]
+    assert len(test) == 6, "patients of valid.csv stay"
