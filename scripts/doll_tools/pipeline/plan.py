@@ -70,11 +70,19 @@ class Plan:
         ]
 
     def _write_networks(self) -> None:
-        backbone = committee_definition(self.members)["members"][self.preset["backbone_member"]]
-        task = {"network_def::network::backbone": backbone}
-        if "adapter_reduction" in self.preset:
-            task["network_def::reduction"] = self.preset["adapter_reduction"]
-        for name, content in {"pretraining": {"network_def::backbone": backbone}, "task": task}.items():
+        member = committee_definition(self.members)["members"][self.preset["backbone_member"]]
+        backbone = member.get("backbone", member)  # a pyramid classifier has one, others are one
+        for name, bundle, key in (
+            ("pretraining", PRETRAINING, "network_def::backbone"),
+            ("task", self.task.bundle, "network_def::network::backbone"),
+        ):
+            content: dict[str, Any] = {}
+            if "network" in self.preset:
+                path = bundles_folder() / bundle / "configs" / "networks" / f"{self.preset['network']}.json"
+                content |= read_json_object(path)
+            content[key] = backbone
+            if name == "task" and "adapter_reduction" in self.preset:
+                content["network_def::reduction"] = self.preset["adapter_reduction"]
             write_atomic(self._network(name), (json.dumps(content, indent=4) + "\n").encode())
 
     def _network(self, name: str) -> Path:

@@ -30,7 +30,7 @@ LABELS: list[tuple[str, dict[str, Any]]] = [
     ("integrated_gradients", {"multiply_by_inputs": True}),
     ("integrated_gradients", {"min_probability": {"Edema": 1.0, "default": 0.0}}),
 ]
-HEADS = {"segresnet": "conv_final", "flexible_unet": "segmentation_head", "swin_unetr": "out"}
+HEADS = {"segresnet": "conv_final", "flexible_unet": "segmentation_head", "pspnet": "head", "swin_unetr": "out"}
 
 
 @pytest.fixture(scope="module")
