@@ -9,7 +9,6 @@ from doll_monai.handlers.overlays import OverlaySheet, OverlayWriter
 from doll_monai.handlers.progress import ProgressHandler
 from doll_monai.handlers.tracking import TrackedRun
 from doll_monai.handlers.training_state import AdapterSaver, BestModelSaver, TrainingState
-from doll_monai.handlers.transfer_probe import TransferProbe
 from doll_monai.handlers.unreadable import UnreadableImages
 
 __all__ = [
@@ -27,6 +26,5 @@ __all__ = [
     "ProgressHandler",
     "TrackedRun",
     "TrainingState",
-    "TransferProbe",
     "UnreadableImages",
 ]

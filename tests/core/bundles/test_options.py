@@ -1,4 +1,4 @@
-"""What can be put on top of a bundle: other sources of labels, losses, networks, correction, selection by transfer."""
+"""What can be put on top of a bundle: other sources of labels, losses, networks, label correction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
-from doll_monai.handlers.transfer_probe import last_convolution
 from doll_monai.networks.adapters import AdaptedNetwork
 from doll_monai.networks.weights import load_pretrained
 from few_images import on_images, run, write_images, write_weights
@@ -81,18 +80,12 @@ def test_another_loss_is_used_and_logged(name: str, images: Path, tmp_path: Path
     assert set(metrics) == {"label_iou"}
 
 
-def test_correction_and_selection_by_transfer_work_together(images: Path, tmp_path: Path) -> None:
-    probe = {"probe_datalist": str(images / "1.json"), "probe_dataset_dir": str(images / "images")}
-    probe |= {"probe_label_dir": str(images), "max_epochs": 2}
-    parser, metrics = _train(images, tmp_path, OPTIONS["label_correction"], OPTIONS["transfer_probe"], **probe)
+def test_label_correction_watches_each_epoch_and_is_kept_with_the_training(images: Path, tmp_path: Path) -> None:
+    parser, _ = _train(images, tmp_path, OPTIONS["label_correction"], max_epochs=2)
     corrector = parser.get_parsed_content("label_corrector")
     assert len(corrector.curves) == 2
     state = torch.load(tmp_path / "training_state.pt", weights_only=True)
     assert state["label_corrector"] == corrector.state_dict()
-    evaluator = parser.get_parsed_content("validate::evaluator")
-    assert set(metrics) == {"transfer_iou", "label_iou"}
-    assert evaluator.state.key_metric_name == "transfer_iou"
-    assert evaluator.state.best_metric == pytest.approx(state["best"][0])
 
 
 def _build(name: str, **values: Any) -> nn.Module:
@@ -106,7 +99,6 @@ def test_another_network_is_trained_and_all_but_its_head_loaded_for_a_task(name,
     assert 0 <= metrics["label_iou"] <= 1
     pretrained, head = torch.load(tmp_path / "model.pt", weights_only=True), HEADS[name]
     network = _build(name, out_channels=1)
-    assert last_convolution(network) is last_convolution(network.get_submodule(head))
     adapted = AdaptedNetwork(network, tuning="head", head=head)
     own = {key: value.clone() for key, value in adapted.state_dict().items()}
     load_pretrained(adapted, tmp_path / "model.pt")
