@@ -18,6 +18,11 @@ cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).map(str.s
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
 damage = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4)
 """Places and new values of bytes."""
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
 
 
 @contextmanager

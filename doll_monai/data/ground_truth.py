@@ -14,26 +14,24 @@ from PIL import Image
 
 from doll_monai.data.datalist import read_table, relative_path
 from doll_monai.data.label_reader import InvertedMasks, read_label
-from doll_monai.data.run_lengths import RunLengths, read_run_lengths
 from doll_monai.findings import finding_index
 from doll_monai.utils.errors import InputError, explained
 
-Region = str | tuple[float, ...] | RunLengths
+Region = Path | tuple[float, ...]
 BOX = ("x", "y", "width", "height")
 _PATIENT = re.compile(r"patient\d+|(?<![^/])\d{8}(?=_\d{3}\.)")
 
 
 class GroundTruth:
-    """Masks or boxes of findings, from a CSV with one row a region, or from a JSON file of CheXlocalize.
+    """Masks or boxes of findings, from a CSV with one row a region.
 
     The CSV's columns are ``Path`` (as in CheXpert's own CSV files, with or without the data set's folder in front),
-    ``finding``, and either ``mask`` (a picture below ``dataset_dir``) or ``x, y, width, height`` (fractions of width
-    and height). Rows of one image and finding are united. CheXlocalize (Saporta et al. 2022) names images by the last
-    three parts of their path, ``patient64541_study1_view1_frontal``; see ``read_run_lengths``. Without a file there is
-    no ground truth of any image.
+    ``finding``, and either ``mask`` (a picture below ``dataset_dir``; or, where there is none, below the CSV's own
+    folder) or ``x, y, width, height`` (fractions of width and height). Rows of one image and finding are united.
+    Without a file there is no ground truth of any image.
 
     Raises:
-        InputError: when the file is missing, lacks a column or names an unknown finding.
+        InputError: when the file is missing or no CSV, lacks a column or names an unknown finding.
     """
 
     @explained
@@ -42,16 +40,19 @@ class GroundTruth:
         self._inverted = InvertedMasks()
         self._regions: dict[str, list[tuple[int, Region]]] = {}
         if path is not None:
-            regions = read_run_lengths(path) if Path(path).suffix.lower() == ".json" else self._read_csv(path)
-            for image, channel, region in regions:
+            for image, channel, region in self._read(path):
                 self._regions.setdefault(image, []).append((channel, region))
 
-    def _read_csv(self, path: str | os.PathLike) -> Iterator[tuple[str, int, Region]]:
+    def _read(self, path: str | os.PathLike) -> Iterator[tuple[str, int, Region]]:
+        if Path(path).suffix.lower() == ".json":
+            raise InputError(
+                f"{path} is no CSV; write CheXlocalize's as one with doll prepare chexpert --chexlocalize."
+            )
         for line, row in read_table(path, ("Path", "finding")):
             where = f"{path}, line {line}"
             if "mask" not in row and not set(BOX) <= set(row):
                 raise InputError(f"{path} needs a column mask, or the columns {', '.join(BOX)}.")
-            region: Region = relative_path(row["mask"], where) if "mask" in row else ()
+            region: Region = self._mask_file(relative_path(row["mask"], where), path) if "mask" in row else ()
             try:
                 region = region or tuple(float(row[name]) for name in BOX)
                 channel = finding_index(row["finding"])
@@ -63,18 +64,20 @@ class GroundTruth:
                 image = inside.as_posix()
             yield image, channel, region
 
+    def _mask_file(self, mask: str, path: str | os.PathLike) -> Path:
+        inside, beside = self.dataset_dir / mask, Path(path).parent / mask
+        return beside if beside.is_file() and not inside.is_file() else inside
+
     @property
     def images(self) -> list[str]:
-        """Images that have ground truth: paths below ``dataset_dir``, or CheXlocalize's names."""
+        """Images that have ground truth: paths below ``dataset_dir``."""
         return list(self._regions)
 
     def __contains__(self, image: str | os.PathLike) -> bool:
         return bool(self._of(image))
 
     def _of(self, image: str | os.PathLike) -> list[tuple[int, Region]]:
-        path = self.relative(image)
-        name = "_".join(Path(path).with_suffix("").parts[-3:])
-        return self._regions.get(path) or self._regions.get(name) or []
+        return self._regions.get(self.relative(image), [])
 
     def channels(self, image: str | os.PathLike) -> set[int]:
         """Observations with ground truth in an image; no mask is read."""
@@ -98,14 +101,9 @@ class GroundTruth:
             box = torch.zeros(size, dtype=torch.bool)
             box[_extent(x, width, size[0]), _extent(y, height, size[1])] = True
             return box
-        if isinstance(region, RunLengths):
-            mask = region.mask()
-        else:
-            path = self.dataset_dir / region
-            label, _ = read_label(path, what="mask")
-            self._inverted.look_at(label, path)
-            mask = np.asarray(label.any(axis=0))
-        gray = Image.fromarray(mask.T.astype(np.uint8) * 255)
+        label, _ = read_label(region, what="mask")
+        self._inverted.look_at(label, region)
+        gray = Image.fromarray(label.any(axis=0).T.astype(np.uint8) * 255)
         covered = np.asarray(gray.resize((size[0], size[1]), Image.Resampling.BOX)).T > 127  # more than half
         return torch.from_numpy(covered)
 

@@ -61,7 +61,7 @@ def evaluate_labels(
         chexpert: folder of the images, in CheXpert's layout.
         checkpoint: the committee's model.pt.
         output: folder for evaluation.csv, evaluation.json, evaluation.md, pairs.csv and MLflow.
-        ground_truth: truth.csv or boxes.csv, or CheXlocalize's JSON of masks; the first that is in chexpert by default.
+        ground_truth: CSV of masks or boxes; the first of truth.csv and boxes.csv that is in chexpert by default.
         datalist: the images' dataset.json; that in chexpert by default.
         committee: configuration with network_def, see doll package committee; the bundle's own by default.
         image_size: one number or two, as in label generation.

@@ -61,8 +61,8 @@ def prepare_chexpert(
 
     Args:
         dataset_dir: folder with train.csv and valid.csv, with the four batches of the full set, or CheXlocalize's.
-        chexlocalize: folder of gt_segmentations_val.json and gt_segmentations_test.json; truth.json and, where there
-            are points, points.csv are written beside dataset.json.
+        chexlocalize: folder of gt_segmentations_val.json and gt_segmentations_test.json; truth.csv with its masks/ and,
+            where there are points, points.csv are written beside dataset.json.
         patient_overlap: error, or drop: of a patient in two tables only the test images are kept.
         parts: folders below dataset_dir, with commas between, each with train.csv and valid.csv of its own; a patient
             has the same name in each of them.

@@ -177,7 +177,7 @@ def finish(
         write_atomic(path.parent / name, content)
     labels = dict[Any, str](enumerate(prepared.classes)) or CHANNEL_DEF
     write_datalist(path, sections, name=prepared.name, labels=labels)
-    print(*(path.parent / name for name in prepared.files), path, sep="\n")
+    print(*(path.parent / name for name in prepared.files if "/" not in name), path, sep="\n")
 
 
 def find_files(folder: Path, pattern: str, inside: str = ".") -> dict[str, str]:

@@ -12,11 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from any_content import cells, csv_text, damage, damaged, masks, quick, written
+from any_content import cells, csv_text, damage, damaged, json_values, quick, written
 from doll_monai.data.datalist import load_datalist, read_table, relative_path
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.data.label_files import label_file, write_label
-from doll_monai.data.run_lengths import RunLengths, read_run_lengths
 from doll_monai.transforms.reading import LoadLabeld
 from doll_monai.utils.errors import InputError
 
@@ -27,11 +26,6 @@ tables = st.lists(names.filter(bool), min_size=1, max_size=4, unique=True).flatm
     lambda header: st.tuples(
         st.just(header), st.lists(st.lists(cells, min_size=len(header), max_size=len(header)), max_size=5)
     )
-)
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
 )
 
 
@@ -101,45 +95,6 @@ def test_any_label_is_read_or_refused(changes: list[tuple[int, int]], cut: int, 
     content = damaged(content if packed else gzip.decompress(content), changes, cut)
     with written("label.nii.gz" if packed else "label.nii", content) as path, suppress(InputError):
         assert LOAD({"label": path})["label"].ndim == 3
-
-
-def _coco(runs: list[int]) -> str:
-    """COCO's compressed string of run lengths, as the format's description says."""
-    text = ""
-    for index, run in enumerate(runs):
-        value = run - runs[index - 2] if index > 2 else run
-        while True:
-            group, value = value & 31, value >> 5
-            last = value == (-1 if group & 16 else 0)
-            text += chr(48 + group + (0 if last else 32))
-            if last:
-                break
-    return text
-
-
-@quick
-@given(masks)
-def test_run_lengths_come_back(mask: np.ndarray) -> None:
-    flat = mask.reshape(-1)
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    runs = np.diff([0, *edges, flat.size]).tolist()
-    place = RunLengths.from_coco(_coco([0, *runs] if flat[0] else runs), mask.shape)
-    assert np.array_equal(place.mask(), mask)
-
-
-sizes = st.lists(st.integers(-3, 9) | st.floats(), max_size=3) | json_values
-entries = st.fixed_dictionaries({"size": sizes, "counts": st.text("0123PQ`no", max_size=6) | json_values}) | json_values
-
-
-@settings(quick, max_examples=150)
-@given(st.dictionaries(st.sampled_from(["Edema", "Airspace Opacity", "Freckles"]), entries, max_size=2) | json_values)
-@example({"Edema": {"size": [float("inf"), 1], "counts": "0"}})
-@example({"Edema": {"size": [-1, -2], "counts": "02"}})
-@example({"Edema": {"size": [2**31, 2**31], "counts": _coco([0, 2**62])}})
-def test_any_run_lengths_are_read_or_refused(findings: object) -> None:
-    with written("truth.json", json.dumps({"image": findings})) as path, suppress(InputError):
-        for _, _, place in read_run_lengths(path):
-            assert place.mask().shape == place.size
 
 
 @quick

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from preparing import (
     HEADER,
     LABELS,
@@ -172,10 +173,13 @@ def test_masks_and_points_are_the_ground_truth_of_images_that_are_used(
 ) -> None:
     out = tmp_path / "out"
     prepare_chexpert(dataset, output=out, chexlocalize=localized.parent)
-    assert set(tree(out)) == {"dataset.json", "truth.json", "points.csv"}
-    assert set(json.loads((out / "truth.json").read_text())) == set(NAMES)
+    masks = {f"masks/{NAMES[0]}/Lung_Opacity.png", f"masks/{NAMES[1]}/Edema.png"}
+    assert set(tree(out)) == {"dataset.json", "truth.csv", "points.csv", *masks}
+    with Image.open(out / min(masks)) as mask:
+        assert (mask.mode, mask.size) == ("1", (8, 4))
     images = [dataset / f"valid/patient{patient:05d}/study1/view1_frontal.jpg" for patient in (91, 92)]
-    truth = GroundTruth(out / "truth.json", dataset)
+    truth = GroundTruth(out / "truth.csv", dataset)
+    assert [dataset / image for image in truth.images] == images
     opacity, edema = finding_index("Lung Opacity"), finding_index("Edema")
     assert list(truth.masks(images[0], (8, 4))) == [opacity]
     assert truth.masks(images[0], (8, 4))[opacity].nonzero()[:, 0].unique().tolist() == [0, 1, 2, 3]
@@ -211,6 +215,7 @@ def test_the_images_of_chexlocalize_are_a_data_set_alone(
         ("hb_salient_pt_test", {NAMES[1]: {"Freckle": [[1, 1]]}}, r"'Freckle' is no known finding, or its points"),
         ("hb_salient_pt_test", {NAMES[1]: {"Edema": [1, 2]}}, r"'Edema' is no known finding, or its points"),
         ("gt_segmentations_val", {NAMES[0]: {"Freckle": LEFT}}, r"'Freckle' is no known finding, or its size"),
+        ("gt_segmentations_val", {NAMES[0]: [LEFT]}, r"must hold an object of its findings"),
         ("gt_segmentations_val", [], r"must hold one JSON object; download CheXlocalize again"),
     ],
 )
