@@ -48,19 +48,6 @@ def turn_of(path: str | os.PathLike[str], affine: np.ndarray) -> np.ndarray:
     return upright_turn(affine) if is_nifti(path) and not says_nothing(affine) else AS_STORED
 
 
-def turn_onto(affine: np.ndarray, image: MetaTensor) -> np.ndarray:
-    """The turn that brings a mask with an affine, or one that says nothing, onto the grid of its image as it was read.
-
-    Raises:
-        ValueError: when they lie in different planes.
-    """
-    target = np.asarray(image.meta["original_affine"])
-    if says_nothing(affine) or says_nothing(target):
-        return np.asarray(image.meta["turn"])
-    found, expected = (nib.io_orientation(axes)[:2] for axes in (affine, target))
-    return np.asarray(nib.orientations.ornt_transform(found, expected), dtype=int)
-
-
 def nifti_affine(image: Any) -> np.ndarray:
     """The affine of nibabel's NIfTI image, the identity where both its codes are 0."""
     placed = image.header["sform_code"] > 0 or image.header["qform_code"] > 0

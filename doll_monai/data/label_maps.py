@@ -6,12 +6,9 @@ import hashlib
 import heapq
 import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, PngImagePlugin
-
-from doll_monai.utils.errors import InputError
 
 SIDE = 64
 """Longer side of one map, in cells."""
@@ -51,18 +48,3 @@ def map_sheet(maps: np.ndarray, observations: Sequence[str]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(sheet.round().astype(np.uint8)).save(buffer, "PNG", optimize=True, pnginfo=text)
     return buffer.getvalue()
-
-
-def read_map_sheet(path: Path, sources: int) -> dict[str, np.ndarray]:
-    """Observation to maps, (sources, H, W) ``uint8``, rows first, of a file that ``map_sheet`` made the content of.
-
-    ``sources`` are the mean of the members, and the members; an ``InputError`` when it is no such file.
-    """
-    try:
-        with Image.open(path) as picture:
-            names = str(picture.info["observations"]).split(",")
-            sheet = np.asarray(picture.convert("L"))
-        tiles = sheet.reshape(len(names), sheet.shape[0] // len(names), sources, sheet.shape[1] // sources)
-    except (OSError, KeyError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} is no sheet of maps of {sources - 1} members; make the labels again.") from error
-    return dict(zip(names, tiles.transpose(0, 2, 1, 3), strict=True))

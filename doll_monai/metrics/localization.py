@@ -10,8 +10,6 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 from skimage.transform import resize
 
-DEFAULT_SHARE = 0.1  # of an image's pixels that is foreground
-
 
 def brightest(values: np.ndarray, share: float) -> np.ndarray:
     """The brightest share of a map's pixels as a mask, by rank; equal values keep the order of the pixels.

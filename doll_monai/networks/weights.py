@@ -7,7 +7,7 @@ import importlib.util
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ ADAPTER_FILE = ("model", "pretrained_sha256", "tuning", "settings")
 checkpoint (empty without one), and the arguments that decide which weights are trained."""
 LAST_LAYERS = ("fc", "_conv_head", "_bn1", "_fc")
 """What comes after the features in a ResNet and in an EfficientNet-Lite."""
-FIRST_WEIGHTS = ("conv1.weight", "_conv_stem.weight")
 _MEMBER = re.compile(r"members\.(\d+)\.")
 
 
@@ -177,19 +176,6 @@ def load_pretrained(network: nn.Module, path: PathLike | None, head: str = "head
     own = {name: state[name] for name in state.keys() - set(names.values())}
     _load_strictly(network, {**own, **weights}, path)
     return network
-
-
-def is_classifier(path: PathLike) -> bool:
-    """Whether a checkpoint is a classifier's or a committee's, whose backbone a segmentation network can take."""
-    return any(name in FIRST_WEIGHTS or _MEMBER.match(name) for name in _plain_weights(path))
-
-
-def assemble_committee(checkpoints: Sequence[PathLike], path: PathLike) -> None:
-    """Write the committee's checkpoint from those of its members, in their order."""
-    weights = {}
-    for number, checkpoint in enumerate(checkpoints):
-        weights.update({f"members.{number}.{name}": value for name, value in read_weights(checkpoint).items()})
-    save_weights(weights, path)
 
 
 def save_adapter(network: AdaptedNetwork, path: PathLike, pretrained: PathLike | None) -> None:

@@ -1,11 +1,10 @@
-"""Drawing on radiographs: outlines and tints of masks, captions, and pictures as files.
+"""Drawing on radiographs: outlines of masks, captions, and pictures as files.
 
 A picture is (H, W, 3) ``uint8``: rows first, as Pillow and viewers have it, where MONAI puts the width first.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 
@@ -45,7 +44,7 @@ def gray_picture(values: np.ndarray, side: int = PICTURE_SIZE) -> np.ndarray:
 
 def outline(image: np.ndarray, mask: np.ndarray, color: Color, dashed: bool = False) -> np.ndarray:
     """A picture with a mask (h, w), enlarged to its size, outlined; dashed where two outlines may coincide."""
-    edge = find_boundaries(np.pad(_fit(mask, image), 1))[1:-1, 1:-1]
+    edge = find_boundaries(np.pad(fitted(mask, image), 1))[1:-1, 1:-1]
     if dashed:
         row, column = np.indices(edge.shape)
         edge &= (row + column) % 12 < 7
@@ -66,13 +65,6 @@ def compared(image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray
     if truth is not None:
         image = outlines(image, truth.transpose(0, 2, 1), TRUTH_COLOR)
     return outlines(image, prediction.transpose(0, 2, 1), LABEL_COLOR, dashed=True)
-
-
-def tint(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A picture with a mask (h, w) of any size tinted and outlined in the labels' color."""
-    tinted, inside = image.copy(), _fit(mask, image)
-    tinted[inside] = (0.6 * image[inside] + 0.4 * np.array(LABEL_COLOR)).astype(np.uint8)
-    return outline(tinted, mask, LABEL_COLOR)
 
 
 def captioned(image: np.ndarray, lines: Sequence[tuple[str, Color]]) -> np.ndarray:
@@ -107,12 +99,7 @@ def encoded(picture: np.ndarray, kind: str = "PNG", **options: int | bool) -> by
     return buffer.getvalue()
 
 
-def data_uri(picture: np.ndarray) -> str:
-    """A picture as a JPEG inside a ``data:`` address."""
-    content = encoded(picture, "JPEG", quality=82, subsampling=0, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(content).decode()
-
-
-def _fit(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
+def fitted(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """A mask (h, w) of any size, as large as a picture, bool."""
     gray = Image.fromarray(mask.astype(np.uint8) * 255)
     return np.asarray(gray.resize((image.shape[1], image.shape[0]), Image.Resampling.BILINEAR)) > 127

@@ -17,7 +17,7 @@ import numpy as np
 from monai.data import ITKWriter, MetaTensor
 from PIL import Image
 
-from doll_monai.data.geometry import AS_STORED, is_nifti, nifti_affine, turn_of, turn_onto, turned, turned_back
+from doll_monai.data.geometry import AS_STORED, is_nifti, nifti_affine, says_nothing, turn_of, turned, turned_back
 from doll_monai.data.label_files import label_file
 from doll_monai.data.readers import open_picture, read_image
 from doll_monai.utils.errors import InputError
@@ -117,7 +117,7 @@ def read_mask(
                 values = np.asarray(picture, dtype=np.float64)
         else:
             values, affine = read_image(path)
-            turn = AS_STORED if image is None else turn_onto(affine, image)
+            turn = AS_STORED if image is None else _turn_onto(affine, image)
             values = turned(values, affine, turn)[0].transpose(2, 1, 0)
     except Exception as error:
         raise InputError(f"The mask {name} cannot be read; send a PNG.") from error
@@ -142,3 +142,16 @@ def read_mask(
     table = np.arange(256, dtype=np.uint8)
     table[1 : len(names) + 1] = [meanings[name] for name in names]
     return table[values.astype(np.uint8)]
+
+
+def _turn_onto(affine: np.ndarray, image: MetaTensor) -> np.ndarray:
+    """The turn that brings a mask with an affine, or one that says nothing, onto the grid of its image as it was read.
+
+    Raises:
+        ValueError: when they lie in different planes.
+    """
+    target = np.asarray(image.meta["original_affine"])
+    if says_nothing(affine) or says_nothing(target):
+        return np.asarray(image.meta["turn"])
+    found, expected = (nib.io_orientation(axes)[:2] for axes in (affine, target))
+    return np.asarray(nib.orientations.ornt_transform(found, expected), dtype=int)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from doll_monai.networks.weights import is_classifier
+from doll_monai.networks.weights import read_weights
 from doll_monai.utils.errors import InputError
 
 BACKBONE, NETWORK = "backbone", "network"
@@ -18,6 +18,9 @@ KNOWN: dict[str, tuple[str | None, str | None]] = {
     "doll": (NETWORK, "pretrained"),
 }
 """Name to the part that is taken, and the option that names its checkpoint."""
+FIRST_WEIGHTS = ("conv1.weight", "_conv_stem.weight")
+"""Of a ResNet and of an EfficientNet-Lite."""
+MEMBER = re.compile(r"members\.\d+\.")
 
 
 class Initialization(NamedTuple):
@@ -47,7 +50,7 @@ def parse_initializations(
             raise InputError(f"The initialization '{name}' occurs twice; give each another name.")
         if equals:
             source = Path(file).resolve()
-            backbone = name.endswith("_backbone") or is_classifier(source)
+            backbone = name.endswith("_backbone") or _is_classifier(source)
             found[name] = Initialization(BACKBONE if backbone else NETWORK, source)
         elif name not in KNOWN:
             raise InputError(f"There is no initialization '{name}'; there are: {', '.join(KNOWN)} and NAME=FILE.")
@@ -57,3 +60,9 @@ def parse_initializations(
                 raise InputError(f"The initialization '{name}' needs a checkpoint; give --{option}.")
             found[name] = Initialization(part, options[option], member if name == "classifier" else None)
     return found
+
+
+def _is_classifier(path: Path) -> bool:
+    """Whether a checkpoint is a classifier's or a committee's, whose backbone a segmentation network can take."""
+    names = (name.removeprefix("network.") for name in read_weights(path))
+    return any(name in FIRST_WEIGHTS or MEMBER.match(name) for name in names)

@@ -9,9 +9,10 @@ import pandas as pd
 
 from doll_monai.findings import FINDINGS
 from doll_monai.handlers.localization import CHANCE, CONSENSUS, LOCATION_PRIOR
-from doll_monai.metrics.localization import DEFAULT_SHARE
 
 PAIR = ["image", "observation"]
+DEFAULT_SHARE = 0.1
+"""Of an image's pixels that is foreground."""
 MIN_TABLE_PAIRS = 30
 """With fewer (image, observation) pairs for validation, nothing is chosen: all take ``DEFAULT_SHARE``."""
 MIN_OBSERVATION_PAIRS = 5

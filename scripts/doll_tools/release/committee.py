@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doll_monai.networks.weights import assemble_committee
+from doll_monai.networks.weights import read_weights, save_weights
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
@@ -28,7 +28,10 @@ def write_committee(members: str | Sequence[str], output: str, checkpoints: str 
         paths = list_argument(checkpoints)
         if len(paths) != len(names):
             raise InputError(f"There are {len(names)} members and {len(paths)} checkpoints; give one for each.")
-        assemble_committee(paths, folder / "model.pt")
+        weights = {}
+        for number, checkpoint in enumerate(paths):
+            weights.update({f"members.{number}.{name}": value for name, value in read_weights(checkpoint).items()})
+        save_weights(weights, folder / "model.pt")
     write_atomic(folder / "committee.json", definition.encode())
     print(folder)
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from doll_monai.findings import FINDINGS, FOREGROUND, IGNORE
-from doll_monai.transforms.pictures import read_image, read_mask
+from doll_monai.transforms.pictures import read_image
 from doll_monai.visualize.pictures import encoded
+from doll_tools.report.drawing import read_mask
 from doll_tools.report.labels import LabeledImage, Labels
 
 Progress = Callable[[list[LabeledImage]], Iterable[LabeledImage]]

@@ -13,12 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from doll_monai.findings import FINDINGS, FOREGROUND, IGNORE
-from doll_monai.transforms.pictures import read_image, read_mask
+from doll_monai.transforms.pictures import read_image
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
-from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR, outline, tint
+from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR, outline
 from doll_tools.compare.curves import UNSTABLE, draw_curves, rendered
 from doll_tools.report.comparisons import find_comparisons, first_cells, read_curves, read_sheet
+from doll_tools.report.drawing import read_mask, tint
 from doll_tools.report.labels import LabeledImage, Labels, Pair
 from doll_tools.report.pictures import task_rows
 from doll_tools.report.run_folder import RunFolder

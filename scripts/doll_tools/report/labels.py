@@ -9,10 +9,11 @@ import numpy as np
 
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.data.image_files import stem
-from doll_monai.data.label_maps import image_hash, read_map_sheet
+from doll_monai.data.label_maps import image_hash
 from doll_monai.findings import FOREGROUND, finding_index
 from doll_monai.metrics.localization import iou
 from doll_monai.utils.errors import InputError
+from doll_tools.report.drawing import read_map_sheet
 from doll_tools.report.run_folder import RunFolder, finite
 
 TABLE = "labels/labels.csv"

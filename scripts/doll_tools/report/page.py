@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shlex
 from functools import partial
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from doll_monai.data.datalist import SECTIONS, datalist_hash
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
-from doll_monai.visualize.pictures import data_uri
+from doll_monai.visualize.pictures import encoded
 from doll_tools.compare.page import clear_of_zero
 from doll_tools.markdown import interval
 from doll_tools.pipeline.record import duration
@@ -72,7 +74,7 @@ def write_report(
     loader = jinja2.PackageLoader("doll_tools.report", ".")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"figure": figure, "duration": _duration, "verbatim": Markup, "words": _words}
-    environment.filters |= {"interval": interval, "clear_of_zero": clear_of_zero, "data_uri": data_uri}
+    environment.filters |= {"interval": interval, "clear_of_zero": clear_of_zero, "data_uri": _data_uri}
     values = {"run": folder.root, "output": path, "comparisons": comparisons, "images": images}
     options = [text for name, value in values.items() if value is not None for text in (f"--{name}", str(value))]
     labels, summary = Labels(folder), summarize(folder)
@@ -123,3 +125,9 @@ def _words(name: Any) -> str:
     """A stage's or task's name with blanks and a capital."""
     text = str(name).replace("_", " ")
     return text[:1].upper() + text[1:]
+
+
+def _data_uri(picture: np.ndarray) -> str:
+    """A picture as a JPEG inside a ``data:`` address."""
+    content = encoded(picture, "JPEG", quality=82, subsampling=0, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode()

@@ -11,8 +11,9 @@ import numpy as np
 
 from doll_monai.data.image_files import stem
 from doll_monai.findings import FOREGROUND
-from doll_monai.transforms.pictures import read_image, read_mask
-from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR, outline, outlines, tint
+from doll_monai.transforms.pictures import read_image
+from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR, outline, outlines
+from doll_tools.report.drawing import read_mask, tint
 from doll_tools.report.labels import Labels, Pair
 from doll_tools.report.run_folder import RunFolder, figure, relative_to
 

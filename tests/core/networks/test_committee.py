@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from monai.networks.nets import DenseNet
 from torch import nn
 
 from doll_monai.networks.committee import Committee, consensus_keys, member_keys
-from doll_monai.networks.weights import assemble_committee, load_weights
 from small_pspnet import small_resnet
 
 
@@ -40,13 +37,3 @@ def test_keys_number_the_members_and_a_lone_one_is_named_twice_for_the_consensus
 def test_an_empty_committee_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one member"):
         Committee([])
-
-
-def test_assembled_checkpoint_loads_strictly_and_keeps_the_order(committee: Committee, tmp_path: Path) -> None:
-    paths = [tmp_path / f"{number}.pt" for number in range(3)]
-    for path, member in zip(paths, committee.members, strict=True):
-        torch.save(member.state_dict(), path)
-    assemble_committee(paths, tmp_path / "committee" / "model.pt")
-    loaded = load_weights(Committee([small_resnet(), _densenet(), small_resnet()]), tmp_path / "committee" / "model.pt")
-    state = loaded.state_dict()
-    assert all(torch.equal(state[name], value) for name, value in committee.state_dict().items())

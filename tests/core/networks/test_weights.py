@@ -14,7 +14,6 @@ from doll_monai.networks.adapters import AdaptedNetwork
 from doll_monai.networks.pspnet import PSPNet
 from doll_monai.networks.weights import (
     file_hash,
-    is_classifier,
     load_adapter,
     load_backbone,
     load_pretrained,
@@ -111,7 +110,6 @@ def test_pretrained_weights_are_loaded_but_for_adapters_and_head(tuning, wrapped
     for name, value in network.state_dict().items():
         plain = name.removeprefix("network.").replace(".base.", ".")
         assert torch.equal(value, own[name] if ".adapter." in name or "head." in name else source[plain]), name
-    assert not is_classifier(path)
 
 
 OPTIONS = {"spatial_dims": 2, "conv1_t_stride": 2, "bias_downsample": False}
@@ -128,7 +126,6 @@ def test_a_resnet_of_color_images_becomes_the_backbone_in_gray(counters: bool, t
     gray = {**weights, "conv1.weight": weights["conv1.weight"].sum(1, keepdim=True)}
     expected = {**before, **{f"backbone.{name}": value for name, value in gray.items() if not name.startswith("fc.")}}
     _assert_same(network.state_dict(), expected)
-    assert is_classifier(path)
     image = torch.rand(1, 1, 32, 32)
     color = nn.functional.conv2d(image.expand(-1, 3, -1, -1), weights["conv1.weight"], stride=2, padding=3)
     torch.testing.assert_close(network.backbone.conv1(image), color)
@@ -158,7 +155,6 @@ def test_a_committees_member_must_be_named_and_the_network_have_a_backbone(membe
         load_backbone(small_pspnet(), path, member)
     with pytest.raises(InputError, match="network_def has no backbone"):
         load_backbone(nn.Conv2d(1, 1, 1), path, 0)
-    assert is_classifier(path)
 
 
 def test_the_same_weights_give_the_same_bytes_in_a_folder_that_is_made(tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from small_run import (
     write_json,
 )
 
-from doll_monai.transforms.pictures import read_image, read_mask
+from doll_monai.transforms.pictures import read_image
 from doll_monai.utils.errors import InputError
-from doll_monai.visualize.pictures import tint
 from doll_tools.cli import main
+from doll_tools.report.drawing import read_mask, tint
 from doll_tools.report.page import report, write_report
 from doll_tools.report.pictures import task_rows
 from doll_tools.report.run_folder import RunFolder
