@@ -1,7 +1,7 @@
 """Ignite handlers that the bundles declare and MONAI does not have."""
 
 from doll_monai.handlers.early_learning import EarlyLearningCorrection
-from doll_monai.handlers.explanations import CaptumHandler, GradCAMHandler, IntegratedGradientsHandler
+from doll_monai.handlers.explanations import GradCAMHandler, GradientShapHandler, IntegratedGradientsHandler
 from doll_monai.handlers.label_writer import LabelWriter
 from doll_monai.handlers.localization import LocalizationScorer
 from doll_monai.handlers.mask_writer import MaskWriter
@@ -14,9 +14,9 @@ from doll_monai.handlers.unreadable import UnreadableImages
 __all__ = [
     "AdapterSaver",
     "BestModelSaver",
-    "CaptumHandler",
     "EarlyLearningCorrection",
     "GradCAMHandler",
+    "GradientShapHandler",
     "IntegratedGradientsHandler",
     "LabelWriter",
     "LocalizationScorer",

@@ -1,4 +1,4 @@
-"""Explanations of a classifier's decisions while an evaluator runs it: Integrated Gradients, Grad-CAM, captum's."""
+"""Explanations of a classifier while an evaluator runs it: Integrated Gradients, Grad-CAM, gradient SHAP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import GradientShap, IntegratedGradients, LayerAttribution, LayerGradCam, NoiseTunnel
+from captum.attr import GradientShap, LayerAttribution, LayerGradCam
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
@@ -167,74 +167,48 @@ class GradCAMHandler(Explainer):
         return maps, {}
 
 
-class CaptumHandler(Explainer):
-    """Adds each member's gradient, averaged over random points, and ``n_steps_k`` to the engine's output.
+class GradientShapHandler(Explainer):
+    """Adds captum's gradient SHAP (Lundberg and Lee 2017) of each member, and ``n_steps_k``, to the engine's output.
 
-    Like the path-averaged gradient of Integrated Gradients it is not yet multiplied by (input - baseline).
-    ``gradient_shap`` (Lundberg and Lee 2017) takes a random point of the path from the baseline to the noisy image for
-    each sample; ``noise_tunnel`` (SmoothGrad, Smilkov et al. 2017) averages the Integrated Gradients of noisy images.
-    Random numbers depend on ``seed``, the image's values and the member alone, not on batches or interruptions.
+    It is the mean of gradients, each at a random point of the path from the baseline to the noisy image; like that of
+    Integrated Gradients it is not yet multiplied by (input - baseline). Random numbers depend on ``seed``, the image's
+    values and the member alone, not on batches or interruptions.
 
     Args:
         networks, unlocalized: see ``Explainer``.
-        method: ``gradient_shap`` or ``noise_tunnel``.
         inferer: runs the networks, for example an ``AutocastInferer``; must give logits.
         n_samples: random samples of each image, which is explained alone.
         stdevs: standard deviation of the noise, in units of the normalized image.
         baselines: gray value of the uniform baseline image.
-        n_steps: Gauss-Legendre steps of Integrated Gradients for ``noise_tunnel``.
-        internal_batch_size: samples times steps in one forward pass of ``noise_tunnel``.
     """
 
     @explained
     def __init__(
         self,
         networks: Sequence[nn.Module],
-        method: str,
         inferer: Inferer | None = None,
         unlocalized: Sequence[str] = UNLOCALIZED,
         n_samples: int = 16,
         stdevs: float = 0.1,
         baselines: float = 0.0,
-        n_steps: int = 24,
-        internal_batch_size: int = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(networks, "attribution", unlocalized)
-        if method not in ("gradient_shap", "noise_tunnel"):
-            raise InputError(f"The method must be 'gradient_shap' or 'noise_tunnel', not '{method}'.")
         if n_samples < 1 or stdevs < 0:
             raise InputError(f"There must be noise samples of a width from 0 on, not {n_samples} of {stdevs}.")
-        self.method, self.inferer, self.seed = method, inferer or SimpleInferer(), seed
-        self.n_samples, self.n_steps, self.internal_batch_size = n_samples, n_steps, internal_batch_size
-        self.stdevs, self.baselines = float(stdevs), float(baselines)
+        self.inferer, self.seed = inferer or SimpleInferer(), seed
+        self.n_samples, self.stdevs, self.baselines = n_samples, float(stdevs), float(baselines)
 
     def explain(self, number: int, network: nn.Module, image: torch.Tensor, wanted: torch.Tensor) -> Explanation:
+        explainer = GradientShap(lambda x: self.inferer(x, network), multiply_by_inputs=False)
         maps = image.new_zeros((*wanted.shape, *image.shape[2:]))
         for index, target in wanted.nonzero().tolist():
             one = image[index : index + 1].detach()
+            baseline = torch.full_like(one, self.baselines)
             with _random_state(one, f"{self.seed}:{number}:"), torch.enable_grad():
-                maps[index, target] = self._gradient(network, one, target)[0, 0].detach()
-        steps = self.n_samples * (self.n_steps if self.method == "noise_tunnel" else 1)
-        return maps, {"n_steps": steps * wanted.long()}
-
-    def _gradient(self, network: nn.Module, image: torch.Tensor, target: int) -> torch.Tensor:
-        def run(x: torch.Tensor) -> Any:
-            return self.inferer(x, network)
-
-        if self.method == "gradient_shap":
-            baseline = torch.full_like(image, self.baselines)
-            return GradientShap(run, False).attribute(image, baseline, self.n_samples, self.stdevs, target)
-        return NoiseTunnel(IntegratedGradients(run, False)).attribute(
-            image,
-            nt_samples=self.n_samples,
-            nt_samples_batch_size=max(self.internal_batch_size // self.n_steps, 1),
-            stdevs=self.stdevs,
-            baselines=self.baselines,
-            target=target,
-            n_steps=self.n_steps,
-            internal_batch_size=self.internal_batch_size,
-        )
+                found = explainer.attribute(one, baseline, self.n_samples, self.stdevs, target)
+            maps[index, target] = found[0, 0].detach()
+        return maps, {"n_steps": self.n_samples * wanted.long()}
 
 
 @contextmanager

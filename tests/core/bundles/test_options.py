@@ -24,7 +24,6 @@ SOURCES, OPTIONS, NETWORKS = (
 LABELS: list[tuple[str, dict[str, Any]]] = [
     ("gradcam", {}),
     ("gradient_shap", {"noise_samples": 2}),
-    ("noise_tunnel", {"noise_samples": 2}),
     ("integrated_gradients", {"superpixels": 12}),
     ("integrated_gradients", {"multiply_by_inputs": True}),
     ("integrated_gradients", {"min_probability": {"Edema": 1.0, "default": 0.0}}),

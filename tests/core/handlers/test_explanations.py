@@ -17,7 +17,7 @@ from torch import nn
 
 from doll_monai.attribution.integrated_gradients import path_gradient
 from doll_monai.findings import finding_index
-from doll_monai.handlers.explanations import CaptumHandler, GradCAMHandler, IntegratedGradientsHandler
+from doll_monai.handlers.explanations import GradCAMHandler, GradientShapHandler, IntegratedGradientsHandler
 from doll_monai.utils.errors import InputError
 
 EDEMA, FRACTURE, NO_FINDING = finding_index("Edema"), finding_index("Fracture"), finding_index("No Finding")
@@ -116,8 +116,7 @@ each_handler = pytest.mark.parametrize(
     [
         lambda network, **options: IntegratedGradientsHandler([network], n_steps=2, **options),
         lambda network, **options: GradCAMHandler([network], ["layer4"], "attribution", **options),
-        lambda network, **options: CaptumHandler([network], "gradient_shap", n_samples=2, **options),
-        lambda network, **options: CaptumHandler([network], "noise_tunnel", n_samples=2, n_steps=2, **options),
+        lambda network, **options: GradientShapHandler([network], n_samples=2, **options),
     ],
 )
 
@@ -178,10 +177,9 @@ def test_grad_cam_is_monais(records) -> None:
         torch.testing.assert_close(found[index, target], torch.as_tensor(expected), rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("method", ["gradient_shap", "noise_tunnel"])
-def test_noise_depends_on_image_seed_and_member_alone(records, method: str) -> None:
-    network, options = _densenet(), {"n_samples": 3, "n_steps": 2}
-    handler = CaptumHandler([network], method, **options)
+def test_noise_depends_on_image_seed_and_member_alone(records) -> None:
+    network, options = _densenet(), {"n_samples": 3}
+    handler = GradientShapHandler([network], **options)
     together = _maps(records, handler)
     torch.manual_seed(123)
     np.random.seed(123)  # noqa: NPY002 - the global state must not matter
@@ -191,10 +189,10 @@ def test_noise_depends_on_image_seed_and_member_alone(records, method: str) -> N
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
     assert torch.equal(_maps(records[::-1], handler, batch_size=2).flip(0), together)
-    assert not torch.equal(_maps(records, CaptumHandler([network], method, seed=1, **options)), together)
-    _, seen = _evaluate(records, CaptumHandler([network, network], method, **options))
+    assert not torch.equal(_maps(records, GradientShapHandler([network], seed=1, **options)), together)
+    _, seen = _evaluate(records, GradientShapHandler([network, network], **options))
     assert not torch.equal(torch.as_tensor(seen[0]["attribution_0"]), torch.as_tensor(seen[0]["attribution_1"]))
-    assert set(seen[0]["n_steps_0"].tolist()) == {0, 6 if method == "noise_tunnel" else 3}
+    assert set(seen[0]["n_steps_0"].tolist()) == {0, 3}
 
 
 def test_gradient_shap_is_captums(records) -> None:
@@ -202,24 +200,16 @@ def test_gradient_shap_is_captums(records) -> None:
     network, image = _densenet().eval(), records[2]["image"][None]
     explainer = GradientShap(network, multiply_by_inputs=False)
     expected = explainer.attribute(image, torch.zeros_like(image), n_samples=512, stdevs=0.05, target=FRACTURE)[0, 0]
-    handler = CaptumHandler([network], "gradient_shap", n_samples=512, stdevs=0.05)
+    handler = GradientShapHandler([network], n_samples=512, stdevs=0.05)
     found = _maps(records, handler)[2, FRACTURE]
     assert float(torch.corrcoef(torch.stack([found.flatten(), expected.flatten()]))[0, 1]) > 0.95
-
-
-def test_noise_of_width_zero_is_integrated_gradients(records) -> None:
-    network = _densenet().eval()
-    expected = path_gradient(network, *_images(records), baselines=0.2, n_steps=5).gradient
-    handler = CaptumHandler([network], "noise_tunnel", n_samples=3, stdevs=0, n_steps=5, baselines=0.2)
-    torch.testing.assert_close(_maps(records, handler), expected, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda networks: CaptumHandler(networks, "lime"), "'gradient_shap' or 'noise_tunnel', not 'lime'"),
-        (lambda networks: CaptumHandler(networks, "noise_tunnel", n_samples=0), "not 0 of"),
-        (lambda networks: CaptumHandler(networks, "gradient_shap", stdevs=-0.1), "of -0.1"),
+        (lambda networks: GradientShapHandler(networks, n_samples=0), "not 0 of"),
+        (lambda networks: GradientShapHandler(networks, stdevs=-0.1), "of -0.1"),
         (lambda networks: GradCAMHandler(networks, ["layer4"]), "2 networks but 1 target layers"),
         (lambda networks: GradCAMHandler(networks, ["layer4", "layer9"]), "Member 1 has no layer 'layer9'"),
     ],
