@@ -117,9 +117,9 @@ def with_masks(
 
 
 def find_images(
-    folder: str | os.PathLike, datalist: str | os.PathLike | None = None, section: str = "test"
+    folder: str | os.PathLike, datalist: str | os.PathLike | None = None, section: str | Sequence[str] = "test"
 ) -> list[dict[str, str]]:
-    """Records (``image``) of the images in a folder and below, sorted by path; or those of a datalist's section.
+    """Records (``image``) of the images in a folder and below, sorted by path; or those of a datalist's sections.
 
     See ``find_image_files`` for what is taken for an image.
 
@@ -127,7 +127,8 @@ def find_images(
         InputError: when the folder does not exist or holds no image, or the datalist has no such section.
     """
     if datalist is not None:
-        return [{"image": record["image"]} for record in load_datalist(datalist, section, folder)]
+        sections = load_sections(datalist, [section] if isinstance(section, str) else section, folder)
+        return [{"image": record["image"]} for records in sections.values() for record in records]
     if not Path(folder).is_dir():
         raise InputError(f"The folder {folder} does not exist; give dataset_dir, a folder of radiographs.")
     images = find_image_files(folder)

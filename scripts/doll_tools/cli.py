@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("doll_tools.run:run", "all stages, from radiographs to a segmentation network"),
     "check": ("doll_tools.check.command:check", "a bundle and values for it, before it runs"),
     "evaluate": ("doll_tools.evaluate.command:evaluate_labels", "label quality check against ground truth"),
+    "evaluate table": ("doll_tools.evaluate.label_table:write_label_table", "one row for each way to make labels"),
     "compare": ("doll_tools.compare.command:compare", "few-shot benchmark of initializations"),
     "compare summarize": ("doll_tools.compare.few_shot:summarize_comparisons", "tables of several benchmarks"),
     "benchmark attribution": ("doll_tools.evaluate.attribution_benchmark:benchmark", "speed beside captum"),

@@ -37,6 +37,7 @@ def run(
     output: str,
     task: str = "lungs",
     preset: str = "small",
+    organ_data: str | None = None,
     mlruns: str | None = None,
     quiet: bool = False,
 ) -> None:
@@ -46,14 +47,16 @@ def run(
         chexpert: data set in CheXpert's layout: train.csv, valid.csv and images.
         task_data: folder with index.csv: images and their masks.
         output: folder for everything that is made.
-        task: the segmentation task: lungs, jsrt or infection.
+        task: the segmentation task: lungs, lungs_heart, jsrt or infection.
         preset: demo, small, full, or a JSON file like those.
+        organ_data: folder like task_data with masks of lungs and heart, of which a few are enough: labels are made
+            again, each restricted to the organ in which the finding lies, and the network is pre-trained on these.
         mlruns: folder of MLflow's database and artifacts; the checkout's mlruns, or mlruns here, by default.
         quiet: show no progress.
     """
     folder, images, masks = (Path(path).resolve() for path in (output, chexpert, task_data))
     values = read_preset(preset)
-    stages = Plan(folder, images, task, masks, values).stages()
+    stages = Plan(folder, images, task, masks, values, path_argument(organ_data)).stages()
     checkout = bundles_folder().parent / "mlruns"
     store = path_argument(mlruns) or (checkout if checkout.is_dir() else Path("mlruns").resolve())
     runner = Runner(folder, store, quiet=quiet)
@@ -97,7 +100,7 @@ def demo(output: str = "output/demo", task: str = "lungs", mlruns: str | None = 
     for path, count, seed in ((images, 600, 0), (masks, 120, 1)):
         if not (path / "train.csv").is_file():
             write_dataset(path, count=count, seed=seed, size=256)
-    run(str(images), str(masks), str(folder), task, "demo", mlruns, quiet)
+    run(str(images), str(masks), str(folder), task, "demo", None, mlruns, quiet)
     print(f"Open {folder / 'report.html'}; to segment your own radiographs with what it learnt from drawn ones:")
     print(f"  doll segment IMAGES --task {task} --run {shlex.quote(output)} --output MASKS")
 
@@ -110,7 +113,7 @@ def segment(
     Args:
         images: folder of radiographs: PNG, JPEG, TIFF, DICOM, NIfTI, MetaImage, NRRD.
         output: folder for the masks, each named after its image.
-        task: lungs, jsrt or infection.
+        task: lungs, lungs_heart, jsrt or infection.
         run: folder of a finished doll run or doll demo whose network is used.
         checkpoint: a model.pt of the bundle's own network instead.
         values: any value of the bundle, such as image_size.

@@ -12,7 +12,7 @@ from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
 from doll_tools.arguments import bundles_folder
-from doll_tools.pipeline.stages import Stage, bundle_run, find_task
+from doll_tools.pipeline.stages import Stage, Task, bundle_run, find_task
 from doll_tools.release.committee import committee_definition
 
 PRESETS = Path(__file__).with_name("presets")
@@ -32,11 +32,22 @@ def read_preset(name: str) -> dict[str, Any]:
 class Plan:
     """The stages of one run, of images in CheXpert's layout and a folder of ``index.csv`` and masks; see ``TASKS`` and
     ``read_preset``. ``InputError`` when there is no such task or folder.
+
+    With ``organ_data``, a folder like ``task_data`` with masks of lungs and heart, labels are made twice: the network
+    that was pre-trained on the first ones learns to segment these organs, to which the second ones are restricted.
     """
 
-    def __init__(self, output: Path, chexpert: Path, task: str, task_data: Path, preset: Values) -> None:
-        self.task = find_task(task)
-        for folder in (chexpert, task_data):
+    def __init__(
+        self,
+        output: Path,
+        chexpert: Path,
+        task: str,
+        task_data: Path,
+        preset: Values,
+        organ_data: Path | None = None,
+    ) -> None:
+        self.task, self.organ_data = find_task(task), organ_data
+        for folder in (chexpert, task_data, *([organ_data] if organ_data else [])):
             if not folder.is_dir():
                 raise InputError(f"The folder {folder} does not exist.")
         self.output, self.chexpert, self.task_data, self.preset = output, chexpert, task_data, preset
@@ -52,8 +63,9 @@ class Plan:
         ``InputError`` when a member does not exist, or the task's table or one of its columns.
         """
         self._write_networks()
-        classifier, labels = self.output / "classifier", self.output / "labels"
-        files = [labels / "dataset.json", labels / "labels.csv"]
+        classifier, organs = self.output / "classifier", self._segment_organs()
+        if organs:
+            self.label_values |= {"organ_dir": organs[-1].folder}
         return [
             self._prepare_images(),
             *map(self._train_member, self.members),
@@ -61,10 +73,11 @@ class Plan:
             self._committee_stage(
                 "evaluate_classifier", CLASSIFIER, ["train", "evaluate"], [classifier / "metrics.csv"], {}
             ),
-            self._committee_stage("generate_labels", LABELS, ["inference"], files, self.label_values),
+            *organs,
+            self._generate_labels("generate_labels", self.output / "labels", self.label_values),
             *self._localize(),
-            self._pretrain(),
-            self._prepare_task(),
+            self._pretrain("pretrain", self.output / "labels", self.pretrained),
+            self._prepare_task("prepare_task", self.task, self.task_data, self.output / "task"),
             *(stage for tuning in ("adapter", "scratch") for stage in self._tune(tuning)),
             self._predict(),
         ]
@@ -146,7 +159,36 @@ class Plan:
         overlay = self.committee.with_name("committee.json")
         values = {**self.images, "checkpoint": self.committee, **values}
         inputs = [self.datalist, self.committee]
+        if "organ_dir" in values:
+            inputs.append(self.output / "organs" / "model" / "model.pt")
         return self._bundle_stage(name, bundle, [*configs, overlay], inputs, outputs, values)
+
+    def _generate_labels(self, name: str, folder: Path, values: Values) -> Stage:
+        outputs = [folder / "dataset.json", folder / "labels.csv"]
+        return self._committee_stage(name, LABELS, ["inference"], outputs, values)
+
+    def _segment_organs(self) -> list[Stage]:
+        """Masks of lungs and heart of all images, by a network that was pre-trained on labels without them."""
+        if self.organ_data is None:
+            return []
+        folder, task = self.output / "organs", find_task("lungs_heart")
+        labels, pretrained, model = (
+            folder / "labels",
+            folder / "pretraining" / "model.pt",
+            folder / "model" / "model.pt",
+        )
+        masks, datalist = folder / "masks", folder / "task" / "dataset.json"
+        stages = [
+            self._generate_labels("generate_first_labels", labels, self.label_values),
+            self._pretrain("pretrain_for_organs", labels, pretrained),
+            self._prepare_task("prepare_organs", task, self.organ_data, datalist.parent),
+        ]
+        values = {"pretrained": pretrained, "ckpt_dir": model.parent, "label_dir": datalist.parent}
+        values |= {**self.preset["fine_tuning"], **self.preset["adapter"]}
+        stages.append(self._task_stage("fine_tune_organs", ["train"], [pretrained], [model], values, "lungs_heart"))
+        values = {**self.images, "section": ["training", "validation", "test"], "checkpoint": model}
+        stages.append(self._task_stage("segment_organs", ["inference"], [model], [masks], values, "lungs_heart"))
+        return stages
 
     def _localize(self) -> list[Stage]:
         """Labels against ground truth, where the data set has any."""
@@ -165,30 +207,41 @@ class Plan:
                 stages[-1].inputs.append(truth)
         return stages
 
-    def _pretrain(self) -> Stage:
-        labels, classifier = self.output / "labels", self._member(self.members[self.preset["backbone_member"]])
+    def _pretrain(self, name: str, labels: Path, model: Path) -> Stage:
+        classifier = self._member(self.members[self.preset["backbone_member"]])
         inputs = [*(labels / name for name in ("dataset.json", "labels.csv", "provenance.json")), classifier]
         values = {"dataset_dir": self.chexpert, "label_dir": labels, "classifier": classifier}
-        values |= {"ckpt_dir": self.pretrained.parent, **self.preset["pretraining"]}
+        values |= {"ckpt_dir": model.parent, **self.preset["pretraining"]}
         configs: list[str | Path] = ["train", self._network("pretraining")]
-        return self._bundle_stage("pretrain", PRETRAINING, configs, inputs, [self.pretrained], values)
+        return self._bundle_stage(name, PRETRAINING, configs, inputs, [model], values)
 
-    def _prepare_task(self) -> Stage:
-        index, datalist = self.task_data / "index.csv", self.output / "task" / "dataset.json"
+    def _prepare_task(self, name: str, task: Task, data: Path, folder: Path) -> Stage:
+        index, datalist = data / "index.csv", folder / "dataset.json"
         if not index.is_file():
-            raise InputError(f"{index} does not exist; task_data is a folder with index.csv and its masks.")
+            raise InputError(f"{index} does not exist; it is a folder with index.csv and its masks.")
         _, first = next(read_table(index, ()), (0, {}))
-        options = {"csv": index, "output": datalist.parent, "classes": self.task.mask_classes(first, str(index))}
+        options = {"csv": index, "output": folder, "classes": task.mask_classes(first, str(index))}
         options |= self.preset["task_images"]
-        return self._tool_stage("prepare_task", "prepare masks", options, [index], [datalist], watched=self.task_data)
+        return self._tool_stage(name, "prepare masks", options, [index], [datalist], watched=data)
 
     def _task_stage(
-        self, name: str, configs: Sequence[str], inputs: Sequence[Path], outputs: list[Path], values: Values
+        self,
+        name: str,
+        configs: Sequence[str],
+        inputs: Sequence[Path],
+        outputs: list[Path],
+        values: Values,
+        task: str | None = None,
     ) -> Stage:
-        """A stage that runs the task's bundle."""
-        inputs = [self.output / "task" / "dataset.json", *inputs]
+        """A stage that runs the bundle of the task, or of another, on its data."""
+        chosen, datalist = self.task, self.output / "task" / "dataset.json"
         values = {"dataset_dir": self.task_data, **values}
-        return self._bundle_stage(name, self.task.bundle, [*configs, self._network("task")], inputs, outputs, values)
+        if task is not None:
+            chosen, datalist = find_task(task), self.output / "organs" / "task" / "dataset.json"
+            values = {"dataset_dir": self.organ_data, **values}
+        values |= {"classes": list(chosen.classes)}
+        paths = [*configs, self._network("task")]
+        return self._bundle_stage(name, chosen.bundle, paths, [datalist, *inputs], outputs, values)
 
     def _tune(self, tuning: str) -> list[Stage]:
         """Training and evaluation with an adapter on the pre-trained network, or of everything from scratch."""

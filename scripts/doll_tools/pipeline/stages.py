@@ -99,6 +99,7 @@ LUNGS = ("right_lung", "left_lung", "lungs")
 CLAVICLES = ("right_clavicle", "left_clavicle", "clavicles")
 TASKS = {
     "lungs": Task("lung_cxr_segmentation", {"lungs": LUNGS}),
+    "lungs_heart": Task("jsrt_cxr_segmentation", {"lungs": LUNGS, "heart": ("heart",)}),
     "jsrt": Task("jsrt_cxr_segmentation", {"lungs": LUNGS, "heart": ("heart",), "clavicles": CLAVICLES}),
     "infection": Task("covid_cxr_segmentation", {"infection": ("infection",)}),
 }

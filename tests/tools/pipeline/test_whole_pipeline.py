@@ -21,12 +21,12 @@ from tiny_preset import PRESET
 
 
 def _run(folder: Path, quiet: bool = False) -> list[dict[str, Any]]:
-    plan = Plan(folder / "run", folder / "phantom", "lungs", folder / "phantom", PRESET)
+    plan = Plan(folder / "run", folder / "phantom", "lungs", folder / "phantom", PRESET, folder / "phantom")
     return Runner(folder / "run", folder / "mlruns", quiet=quiet).run(plan.stages(), "a test")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_pipeline_runs_from_images_to_a_segmentation_model_and_only_once(tmp_path: Path) -> None:
     phantom, run = tmp_path / "phantom", tmp_path / "run"
     write_dataset(phantom, count=60, seed=0, size=64)
@@ -59,6 +59,11 @@ def test_the_pipeline_runs_from_images_to_a_segmentation_model_and_only_once(tmp
                 assert has_foreground == (value == 1 and FINDINGS[channel] != "No Finding")
     assert {row["observation"] for row in csv.DictReader((labels / "labels.csv").open())} <= set(FINDINGS)
     assert (run / "localization" / "test" / "localization.csv").is_file()
+    masks = sorted(path.relative_to(run / "organs" / "masks") for path in run.glob("organs/masks/**/*_heart.nii.gz"))
+    assert len(masks) == sum(map(len, (images[section] for section in ("training", "validation", "test"))))
+    assert json.loads((labels / "provenance.json").read_text())["region_floor"] == 0.1
+    first = json.loads((run / "organs" / "labels" / "provenance.json").read_text())
+    assert first["regions"] is None
     task = json.loads((run / "task" / "dataset.json").read_text())
     assert len(list((run / "lungs" / "adapter" / "predictions").rglob("*.nii.gz"))) == len(task["test"])
 
@@ -66,7 +71,7 @@ def test_the_pipeline_runs_from_images_to_a_segmentation_model_and_only_once(tmp
     runs = [client.get_run(record["run_id"]) for record in tracked]
     assert len(runs) >= 8
     assert {child.info.status for child in runs} == {"FINISHED"}
-    (pretraining,) = (child for child in runs if str(child.info.run_name).startswith("pretrain_"))
+    pretraining = next(child for child in runs if str(child.info.run_name).startswith("pretrain_"))
     assert 0 <= pretraining.data.metrics["label_iou"] <= 1
 
     assert _run(tmp_path, quiet=True) == records  # a stage that runs again takes longer
