@@ -2,6 +2,7 @@
 
 PRESET = {
     "members": ["resnet10_narrow", "densenet_tiny"],
+    "network": "pspnet",
     "backbone_member": 0,
     "gradcam_layers": ["layer4", "features.denseblock3"],
     "image_size": [48, 48],

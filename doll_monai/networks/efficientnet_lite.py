@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from doll_monai.networks.pspnet import convolution
-from doll_monai.utils.errors import InputError
+from doll_monai.utils.errors import InputError, explained
 
 STAGES = (
     *((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80)),
@@ -152,6 +152,7 @@ class FeaturePyramid(nn.Module):
         channels: width of the pyramid.
     """
 
+    @explained
     def __init__(
         self, backbone: LiteBackbone | EfficientNetLite, out_channels: int, channels: int = 64, dropout: float = 0.1
     ) -> None:
@@ -160,6 +161,10 @@ class FeaturePyramid(nn.Module):
             features = LiteBackbone(*backbone.options)
             features.load_state_dict({name: backbone.state_dict()[name] for name in features.state_dict()})
             backbone = features
+        if not isinstance(backbone, LiteBackbone):
+            raise InputError(
+                f"A FeaturePyramid's backbone must be an EfficientNet-Lite, not {type(backbone).__name__}."
+            )
         self.backbone = backbone
         self.pyramid = nn.ModuleList(convolution(before, channels, 1) for before in reversed(backbone.channels))
         self.decoder = convolution(channels, channels, 3)

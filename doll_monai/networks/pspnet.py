@@ -10,17 +10,21 @@ import torch.nn.functional as F  # noqa: N812
 from monai.networks.nets import ResNet
 from torch import nn
 
+from doll_monai.utils.errors import InputError, explained
+
 
 class DilatedResNet(nn.Sequential):
     """The convolutional part of a MONAI 2-D ResNet at output stride 8: (B, C, H, W) -> (B, out_channels, H/8, W/8).
 
     Its ``state_dict`` has the keys of the classifier's without ``fc.*``, so that a classifier's weights load strictly.
-    ``resnet`` has ``conv1_t_stride=2`` and is taken over, not copied; any other network is a ``ValueError``.
+    ``resnet`` has ``conv1_t_stride=2`` and is taken over, not copied; any other network is an ``InputError``.
     """
 
     def __init__(self, resnet: nn.Module) -> None:
         if not isinstance(resnet, ResNet) or not isinstance(resnet.conv1, nn.Conv2d):
-            raise ValueError(f"The backbone must be a two-dimensional MONAI ResNet, not {type(resnet).__name__}.")
+            raise InputError(
+                f"A PSPNet's backbone must be a two-dimensional MONAI ResNet, not {type(resnet).__name__}."
+            )
         parts = ("conv1", "bn1", "act", "maxpool", "layer1", "layer2", "layer3", "layer4")
         super().__init__(OrderedDict((name, getattr(resnet, name)) for name in parts))
         self.out_channels = int(resnet.in_planes)
@@ -76,6 +80,7 @@ class PSPNet(nn.Module):
         bins: regions a side in the pyramid.
     """
 
+    @explained
     def __init__(
         self,
         backbone: nn.Module,

@@ -136,3 +136,8 @@ def test_networks_keep_the_size_and_are_scriptable(network):
 def test_the_first_convolution_is_taken_out_of_the_path():
     for network in (EfficientNetLite(14), PyramidClassifier(LiteBackbone(), 14)):
         assert path_through(network.eval(), torch.rand(1, 1, 64, 64)).stem is not None
+
+
+def test_another_backbone_is_refused():
+    with pytest.raises(InputError, match="EfficientNet-Lite, not DenseNet121"):
+        FeaturePyramid(DenseNet121(2, 1, 14), 3)
