@@ -22,9 +22,8 @@ class DilatedResNet(nn.Sequential):
 
     def __init__(self, resnet: nn.Module) -> None:
         if not isinstance(resnet, ResNet) or not isinstance(resnet.conv1, nn.Conv2d):
-            raise InputError(
-                f"A PSPNet's backbone must be a two-dimensional MONAI ResNet, not {type(resnet).__name__}."
-            )
+            kind = type(resnet).__name__
+            raise InputError(f"The backbone of a PSPNet must be a two-dimensional MONAI ResNet, not {kind}.")
         parts = ("conv1", "bn1", "act", "maxpool", "layer1", "layer2", "layer3", "layer4")
         super().__init__(OrderedDict((name, getattr(resnet, name)) for name in parts))
         self.out_channels = int(resnet.in_planes)

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("doll_tools.evaluate.command:evaluate_labels", "label quality check against ground truth"),
     "evaluate table": ("doll_tools.evaluate.label_table:write_label_table", "one row for each way to make labels"),
     "compare": ("doll_tools.compare.command:compare", "few-shot benchmark of initializations"),
+    "compare controls": ("doll_tools.compare.controls:write_control_labels", "labels that do not know the image"),
     "compare summarize": ("doll_tools.compare.few_shot:summarize_comparisons", "tables of several benchmarks"),
     "benchmark attribution": ("doll_tools.evaluate.attribution_benchmark:benchmark", "speed beside captum"),
     "report": ("doll_tools.report.page:report", "report.html of a run"),
