@@ -50,7 +50,7 @@ def write_label_table(data: str, tables: str | Sequence[str], output: str) -> No
 
 
 def scores(table: pd.DataFrame, source: str, where: str) -> dict[str, float]:
-    """A row, but for ``data`` and ``method``, of a source; ``InputError`` where the table has not its shares."""
+    """A row but for ``data`` and ``method``, of a source; an ``InputError`` where the table lacks its shares."""
     found = {}
     for name in (source, LOCATION_PRIOR):
         part = table[table["source"] == name]

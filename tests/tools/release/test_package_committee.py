@@ -46,5 +46,5 @@ def test_the_checkpoint_loads_strictly_into_the_network_declared_and_keeps_the_o
 def test_members_and_checkpoints_must_belong_together(bundles: Path) -> None:
     with pytest.raises(InputError, match="There are 2 members and 1 checkpoints; give one for each"):
         release.write_committee(NAMES, str(bundles / "out"), "a.pt")
-    with pytest.raises(InputError, match="There is no member 'other'; there are: .*densenet_tiny"):
+    with pytest.raises(InputError, match=r"There is no member 'other'; there are: .*densenet_tiny"):
         release.committee_definition(["other"])
