@@ -21,7 +21,7 @@ import torch
 import doll_monai
 from doll_monai.data.datalist import csv_file, write_datalist
 from doll_monai.data.image_dataset import report_failures
-from doll_monai.data.image_files import stem
+from doll_monai.data.image_files import refuse_twins, stem
 from doll_monai.data.label_files import write_label
 from doll_monai.data.label_maps import kept_images, map_sheet
 from doll_monai.data.provenance import claim_folder
@@ -87,11 +87,8 @@ class LabelStore:
             "datalist_sha256": hashlib.sha256(json.dumps(listed, default=str).encode()).hexdigest(),
             **provenance,
         }
-        self.rank = rank
-        self.world_size = world_size
-        self.on_error = on_error
-        self.kept_maps = kept_maps
-        self.transform = transform
+        self.rank, self.world_size = rank, world_size
+        self.on_error, self.kept_maps, self.transform = on_error, kept_maps, transform
         self._begun = False
         self._writer = ThreadPoolExecutor(1, "writer")  # its thread starts after a DataLoader has forked its workers
         self._writing: deque[Future[None]] = deque()
@@ -101,11 +98,7 @@ class LabelStore:
 
         An ``InputError`` when the folder holds labels that were made otherwise, or two images have one label file.
         """
-        first: dict[str, str] = {}
-        for image in self._images():
-            other = first.setdefault(self.label_path(image), image)
-            if image != other:
-                raise InputError(f"{other} and {image} have the same label file, {self.label_path(image)}; rename one.")
+        refuse_twins(self._images())
         claim_folder(self._provenance_path, self.provenance)
         images = [record["image"] for record in self.pending()]
         paths = [path(image) for image in images for path in (self.label_path, self.map_path)]

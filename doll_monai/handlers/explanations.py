@@ -40,15 +40,15 @@ class Explainer:
         networks: the K classifiers to explain, (B, 1, H, W) -> (B, T) logits; left as they were.
         output_prefix: name of the maps.
         unlocalized: observations that have no place in an image and are not explained.
+        mirrored: whether the maps are means with those of the mirrored image, for classifiers trained on both.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], output_prefix: str, unlocalized: Sequence[str]) -> None:
-        self.networks = list(networks)
+    def __init__(
+        self, networks: Sequence[nn.Module], output_prefix: str, unlocalized: Sequence[str], mirrored: bool = False
+    ) -> None:
+        self.networks, self.mirrored = list(networks), mirrored
         self.output_prefix = output_prefix
         self.unlocalized = [finding_index(name) for name in unlocalized]
-
-    mirrored = False
-    """Whether the maps are means with those of the mirrored image."""
 
     def attach(self, engine: Engine) -> None:
         """Explain after each forward pass of the engine, before it post-processes."""
@@ -90,9 +90,8 @@ class IntegratedGradientsHandler(Explainer):
     epoch. The median completeness error of an epoch is the metric ``completeness_error``.
 
     Args:
-        networks, unlocalized: see ``Explainer``.
+        networks, unlocalized, mirrored: see ``Explainer``.
         inferer: runs the networks, for example an ``AutocastInferer``; must give logits.
-        mirrored: whether to take the mean with the mirrored image's, for classifiers that were trained on both.
         options: of ``path_gradient``: ``n_steps``, ``method``, ``baselines`` and so on.
     """
 
@@ -104,9 +103,8 @@ class IntegratedGradientsHandler(Explainer):
         mirrored: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(networks, "attribution", unlocalized)
-        self.inferer, self.mirrored = inferer or SimpleInferer(), mirrored
-        self.options = options
+        super().__init__(networks, "attribution", unlocalized, mirrored)
+        self.inferer, self.options = inferer or SimpleInferer(), options
         self._paths: dict[nn.Module, Path] = {}
         self._errors: list[torch.Tensor] = []
 

@@ -16,7 +16,7 @@ from monai.utils import CommonKeys
 from doll_monai.data.image_files import output_path
 from doll_monai.findings import FOREGROUND, IGNORE
 from doll_monai.handlers.engine import batch_of, output_of, refuse_same_names
-from doll_monai.transforms.pictures import read_image
+from doll_monai.transforms.reading import read_picture
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.visualize.pictures import PICTURE_SIZE, captioned, compared, draw_overlay, encoded, side_by_side
 
@@ -44,7 +44,7 @@ class OverlayWriter:
     def __call__(self, engine: Engine) -> None:
         for image, result in zip(batch_of(engine), output_of(engine), strict=True):
             path = image[CommonKeys.IMAGE].meta["filename_or_obj"]
-            picture = read_image(path, self.size)
+            picture = read_picture(path, self.size)
             if picture is not None:
                 masks = np.asarray(result[CommonKeys.PRED].cpu()).transpose(0, 2, 1) > 0.5
                 file = output_path(path, self.data_root_dir, self.output_dir, "_overlay.png")
@@ -99,12 +99,12 @@ class OverlaySheet:
 
     def write(self) -> None:
         """Write the picture; black without images."""
-        panels = [np.zeros((PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)]
-        for number, (name, (iou, path, prediction, truth)) in enumerate(self.chosen().items()):
-            image = read_image(path)
-            picture = panels[0] if image is None else compared(image, truth, prediction)
-            panels[number:] = [captioned(picture, [(f"{name}: IoU {iou:.3f}", (255, 255, 255))])]
-        write_atomic(self.path, encoded(side_by_side(panels)))
+        black, panels = np.zeros((PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8), []
+        for name, (iou, path, prediction, truth) in self.chosen().items():
+            image = read_picture(path)
+            picture = black if image is None else compared(image, truth, prediction)
+            panels.append(captioned(picture, [(f"{name}: IoU {iou:.3f}", (255, 255, 255))]))
+        write_atomic(self.path, encoded(side_by_side(panels or [black])))
 
 
 def mean_iou(prediction: np.ndarray, label: np.ndarray) -> float:

@@ -76,21 +76,15 @@ class PSPNet(nn.Module):
         backbone: a MONAI 2-D ResNet classifier; everything but its last layer is used.
         out_channels: number of (overlapping) classes T.
         decoder_channels: width between pyramid and head, where there is ``dropout``.
-        bins: regions a side in the pyramid.
     """
 
     @explained
     def __init__(
-        self,
-        backbone: nn.Module,
-        out_channels: int,
-        decoder_channels: int = 128,
-        bins: Sequence[int] = (1, 2, 3, 6),
-        dropout: float = 0.1,
+        self, backbone: nn.Module, out_channels: int, decoder_channels: int = 128, dropout: float = 0.1
     ) -> None:
         super().__init__()
         self.backbone = DilatedResNet(backbone)
-        self.pyramid = PyramidPooling(self.backbone.out_channels, bins)
+        self.pyramid = PyramidPooling(self.backbone.out_channels)
         self.decoder = convolution(self.pyramid.out_channels, decoder_channels, 3)
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(decoder_channels, out_channels, kernel_size=1)

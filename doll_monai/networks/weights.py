@@ -172,7 +172,8 @@ def load_pretrained(network: nn.Module, path: PathLike | None, head: str = "head
         head, names = network.head, {plain: name for name, plain in network.pretrained_names.items()}
     else:
         names = {name: name for name in state if not within(name, head)}
-    weights = {names.get(name, name): value for name, value in _plain_weights(path).items() if not within(name, head)}
+    plain = {name.removeprefix("network."): value for name, value in read_weights(path).items()}
+    weights = {names.get(name, name): value for name, value in plain.items() if not within(name, head)}
     own = {name: state[name] for name in state.keys() - set(names.values())}
     _load_strictly(network, {**own, **weights}, path)
     return network
@@ -228,11 +229,6 @@ def _refuse_nan(weights: StateDict, path: PathLike) -> None:
             f"The checkpoint {path} holds weights that are not a number, the first in '{wrong[0]}'; its training "
             "diverged, train again with a lower learning_rate."
         )
-
-
-def _plain_weights(path: PathLike) -> StateDict:
-    """A checkpoint's weights by their names in the network that an ``AdaptedNetwork`` holds."""
-    return {name.removeprefix("network."): value for name, value in read_weights(path).items()}
 
 
 def _different(first: StateDict, second: StateDict) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.utils import CommonKeys
 
 from doll_monai.findings import BACKGROUND, FOREGROUND, IGNORE, IGNORED_TARGET, finding_index
 from doll_monai.transforms.keywise import KeywiseTransform
@@ -77,15 +78,16 @@ class AttributionToLabeld(KeywiseTransform):
     one is ignored everywhere; so is one that has no place in the image (``unlocalized``), a positive one that the
     committee does not see itself (``min_probability``), and one without any evidence.
 
+    The targets are ``label``, (T,) in [0, 1], negative where ignored, positive from 0.5 on; ``min_probability`` needs
+    ``logits``, (T,), of the committee.
+
     Args:
         keys: consensus attributions >= 0, (T, W, H); replaced by the label, (T, W, H) ``uint8``.
-        target_key: (T,) targets in [0, 1], negative where ignored; positive from 0.5 on.
         foreground_share: share of the pixels, one for all or by observation, with ``default`` for the rest.
         ignore_share: likewise.
         unlocalized: observations that have no place.
         min_probability: a positive observation whose probability is below is ignored; one number or by observation,
             with ``default`` for the rest; 0 lets everything pass.
-        logits_key: (T,) logits of the committee, whose sigmoid is the probability; needed for ``min_probability`` only.
 
     Raises:
         InputError: when a share, the sum of both or a probability is not in [0, 1]; ``KeyError``: unknown observation.
@@ -95,16 +97,12 @@ class AttributionToLabeld(KeywiseTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        target_key: str = "label",
         foreground_share: float | Mapping[str, float] = 0.1,
         ignore_share: float | Mapping[str, float] = 0.1,
         unlocalized: Sequence[str] = ("No Finding",),
         min_probability: float | Mapping[str, float] = 0.0,
-        logits_key: str = "logits",
     ) -> None:
         super().__init__(keys)
-        self.target_key = target_key
-        self.logits_key = logits_key
         self.foreground: list[float] = by_observation(foreground_share, 0.1)
         self.ignored: list[float] = by_observation(ignore_share, 0.1)
         self.min_probability: list[float] = by_observation(min_probability, 0.0)
@@ -117,9 +115,9 @@ class AttributionToLabeld(KeywiseTransform):
                 raise InputError(f"min_probability must lie in [0, 1], not {probability}.")
 
     def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        target = torch.as_tensor(data[self.target_key])
+        target = torch.as_tensor(data[CommonKeys.LABEL])
         if any(self.min_probability):
-            probability = torch.as_tensor(data[self.logits_key]).float().sigmoid().to(target.device)
+            probability = torch.as_tensor(data["logits"]).float().sigmoid().to(target.device)
             seen = probability >= probability.new_tensor(self.min_probability)  # not where it is no number
             target = torch.where((target >= 0.5) & ~seen, torch.full_like(target, IGNORED_TARGET), target)
         label = torch.full(value.shape, BACKGROUND, dtype=torch.uint8)

@@ -54,7 +54,7 @@ class ObservationTargetsd(Randomizable, MapTransform):
         negative: policy for 0. ``ones`` is for explanations alone: where would the classifier look for it?
 
     Raises:
-        InputError: for an unknown policy; when called, for anything but 14 labels, with the image's name.
+        InputError: for an unknown policy; when called, for anything but 14 labels or none, with the image's name.
         KeyError: for an unknown observation.
     """
 
@@ -72,10 +72,10 @@ class ObservationTargetsd(Randomizable, MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
-        for key in self.key_iterator(result):
-            label, image = result[key], result.get(CommonKeys.IMAGE)
-            if isinstance(label, str) or not isinstance(label, Sequence) or len(label) != len(FINDINGS):
-                given = label if isinstance(label, str) or not isinstance(label, Sequence) else len(label)
+        for key in self.keys:
+            label, image = result.get(key), result.get(CommonKeys.IMAGE)
+            if not isinstance(label, list | tuple) or len(label) != len(FINDINGS):
+                given = len(label) if isinstance(label, list | tuple) else label
                 name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else image
                 raise InputError(f"The image {name} needs {len(FINDINGS)} labels of observations, not {given!r}.")
             result[key] = torch.tensor([self._target(channel, value) for channel, value in enumerate(label)])
@@ -101,11 +101,6 @@ def check_observations(
             record has no labels.
     """
     targets = ObservationTargetsd("label", uncertain=uncertain, unmentioned=unmentioned)
-    for record in records:
-        if "label" not in record:
-            raise InputError(
-                f"The image {record.get('image')} has no labels of observations; add them to the datalist."
-            )
     known = torch.stack([targets(record)["label"] for record in records])
     if not ((known >= 0.5).any(0) & ((known >= 0) & (known < 0.5)).any(0)).any():
         raise InputError(

@@ -17,6 +17,7 @@ from doll_monai.data.label_reader import InvertedMasks, Place, read_label
 from doll_monai.data.readers import read_image
 from doll_monai.transforms.keywise import KeywiseTransform
 from doll_monai.utils.errors import InputError
+from doll_monai.visualize.pictures import PICTURE_SIZE, gray_picture
 
 MAX_CHANNELS = 4
 """Colors and opacity."""
@@ -144,6 +145,14 @@ def read_radiograph(path: str | os.PathLike[str]) -> torch.Tensor:
         item = transform(item)
     image: torch.Tensor = item["image"]
     return image
+
+
+def read_picture(path: str | os.PathLike[str], side: int = PICTURE_SIZE) -> np.ndarray | None:
+    """A radiograph as a picture, (H, W, 3) ``uint8`` whose longer side is ``side``; None when it cannot be read."""
+    try:
+        return gray_picture(read_radiograph(path)[0].numpy(), side)
+    except InputError:
+        return None
 
 
 class LoadLabeld(KeywiseTransform):

@@ -27,8 +27,7 @@ class RestrictToRegiond(KeywiseTransform):
         regions: finding to its region: ``organs``, the union of which it is; ``dilation``, by which each is grown, as
             a share of the image's width; ``rows``, a part of the height of each organ, such as [0, 0.5] for its upper
             half; ``rim``, how far inside an organ's edge, as a share of the width, the region ends.
-        organs: classes of the masks in the order of their channels.
-        organs_key: masks, (C, W, H), of the image.
+        organs: classes of the masks ``organs``, (C, W, H), in the order of their channels.
         floor: from 0 to 1; 1 restricts nothing.
 
     Raises:
@@ -38,34 +37,28 @@ class RestrictToRegiond(KeywiseTransform):
 
     @explained
     def __init__(
-        self,
-        keys: KeysCollection,
-        regions: Mapping[str, Mapping[str, Any]],
-        organs: Sequence[str],
-        organs_key: str = "organs",
-        floor: float = 0.1,
+        self, keys: KeysCollection, regions: Mapping[str, Mapping[str, Any]], organs: Sequence[str], floor: float = 0.1
     ) -> None:
         super().__init__(keys)
         if not 0 <= floor <= 1:
             raise InputError(f"The floor outside a finding's region must lie in [0, 1], not {floor}.")
+        self.regions: dict[int, tuple[list[int], dict[str, Any]]] = {}
+        self.floor = floor
         for finding, region in regions.items():
             if unknown := sorted(set(region) - PROPERTIES):
                 raise InputError(f"The region of {finding} has {unknown[0]}; it may have {', '.join(PROPERTIES)}.")
             if not region.get("organs") or not set(region["organs"]) <= set(organs):
                 raise InputError(f"The region of {finding} needs organs among {', '.join(organs)}.")
-        self.regions = {finding_index(finding): region for finding, region in regions.items()}
-        self.organs = list(organs)
-        self.organs_key, self.floor = organs_key, floor
+            options = dict(region)
+            numbers = [list(organs).index(organ) for organ in options.pop("organs")]
+            self.regions[finding_index(finding)] = numbers, options
 
     def convert(self, value: torch.Tensor, data: Mapping[Hashable, Any]) -> torch.Tensor:
-        masks = torch.as_tensor(data[self.organs_key]).cpu().numpy() > 0
+        masks = torch.as_tensor(data["organs"]).cpu().numpy() > 0
         weights = torch.ones(value.shape)
-        for channel in value.flatten(1).any(dim=1).nonzero().flatten().tolist():
-            if (region := self.regions.get(channel)) is not None:
-                found = [masks[self.organs.index(organ)] for organ in region["organs"]]
-                place = np.any(
-                    [region_of(mask, **{k: v for k, v in region.items() if k != "organs"}) for mask in found], 0
-                )
+        for channel, (numbers, options) in self.regions.items():
+            if value[channel].any():
+                place = np.any([region_of(masks[number], **options) for number in numbers], axis=0)
                 if place.any():
                     weights[channel] = torch.from_numpy(np.where(place, 1.0, self.floor))
         return value * weights.to(value.device)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from doll_monai.findings import FINDINGS, FOREGROUND, IGNORE
-from doll_monai.transforms.pictures import read_image
+from doll_monai.transforms.reading import read_picture
 from doll_monai.visualize.pictures import encoded
 from doll_tools.report.drawing import read_mask
 from doll_tools.report.labels import LabeledImage, Labels
@@ -55,7 +55,7 @@ def label_browser(labels: Labels, count: int = IMAGES, progress: Progress = iter
 
 def _image(labels: Labels, image: LabeledImage) -> dict[str, Any] | None:
     """One image's pictures, each a base64 text; None when image or label cannot be read."""
-    picture, label = read_image(labels.folder.chexpert / image.image), read_mask(labels.label(image.image))
+    picture, label = read_picture(labels.folder.chexpert / image.image), read_mask(labels.label(image.image))
     if picture is None or label is None:
         return None
     truth = labels.score(image, label)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from doll_monai.findings import FINDINGS, FOREGROUND, IGNORE
-from doll_monai.transforms.pictures import read_image
+from doll_monai.transforms.reading import read_picture
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR, outline
@@ -187,7 +187,7 @@ def _note(data: Path) -> str:
 def _pictures(labels: Labels, image: LabeledImage, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """An image (H, W, 3), and with the label of a pair: foreground tinted, ignored pixels dashed."""
     path, file = labels.folder.chexpert / image.image, labels.label(image.image)
-    picture, label = read_image(path, SIDE), read_mask(file, pair.channel)
+    picture, label = read_picture(path, SIDE), read_mask(file, pair.channel)
     if picture is None or label is None:
         raise InputError(f"{path if picture is None else file} cannot be read; give the run's own images and labels.")
     return picture, outline(tint(picture, label == FOREGROUND), label == IGNORE, LABEL_COLOR, dashed=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from doll_monai.data.image_files import stem
 from doll_monai.findings import FOREGROUND
-from doll_monai.transforms.pictures import read_image
+from doll_monai.transforms.reading import read_picture
 from doll_monai.visualize.pictures import LABEL_COLOR, TRUTH_COLOR, outline, outlines
 from doll_tools.report.drawing import read_mask, tint
 from doll_tools.report.labels import Labels, Pair
@@ -51,7 +51,7 @@ def label_rows(labels: Labels, count: int = 12) -> list[ImageRow]:
 
 
 def _label_row(labels: Labels, image: str, pair: Pair) -> ImageRow | None:
-    picture, label = read_image(labels.folder.chexpert / image), read_mask(labels.label(image), pair.channel)
+    picture, label = read_picture(labels.folder.chexpert / image), read_mask(labels.label(image), pair.channel)
     if picture is None or label is None:
         return None
     name = pair.observation
@@ -85,7 +85,7 @@ def task_rows(folder: RunFolder) -> list[ImageRow]:
 
 
 def _task_row(folder: RunFolder, image: str, label: Any, caption: str) -> ImageRow | None:
-    picture = read_image(folder.task_data / image)
+    picture = read_picture(folder.task_data / image)
     predictions = folder.root / folder.task / "adapter" / "predictions"
     found = sorted(predictions.glob(f"{glob.escape(stem(image))}_*.nii.gz"))
     if picture is None or not found:

@@ -72,6 +72,8 @@ def test_unknown_policies_observations_and_lengths_are_refused() -> None:
         ObservationTargetsd("label")({"image": "a.png", "label": _raw(0.0)[:13]})
     with pytest.raises(InputError, match=r"not 'label\.png'"):
         ObservationTargetsd("label")({"image": "a.png", "label": "label.png"})
+    with pytest.raises(InputError, match=r"The image a\.png needs 14 labels of observations, not None"):
+        check_observations([{"image": "a.png"}])
 
 
 def test_ignored_pixels_are_zero_in_prediction_and_label() -> None:

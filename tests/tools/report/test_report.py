@@ -25,7 +25,7 @@ from small_run import (
     write_json,
 )
 
-from doll_monai.transforms.pictures import read_image
+from doll_monai.transforms.reading import read_picture
 from doll_monai.utils.errors import InputError
 from doll_tools.cli import main
 from doll_tools.report.drawing import read_mask, tint
@@ -122,7 +122,7 @@ def test_the_page_has_pictures_and_curves_with_alternative_texts(run: Path) -> N
 
 
 def test_the_overlay_lies_where_the_label_is(run: Path) -> None:
-    image = read_image(run.parent / "data" / IMAGES[0])
+    image = read_picture(run.parent / "data" / IMAGES[0])
     label = read_mask((run / "labels/labels" / IMAGES[0]).with_suffix(".nii.gz"), OPACITY)
     assert image is not None
     assert label is not None
