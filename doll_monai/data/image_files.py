@@ -21,9 +21,9 @@ IMAGE_SUFFIXES = (
 )
 """File names that are taken for images; a file of another name is one if it is DICOM."""
 HIDDEN = (".", "__MACOSX")
-OUTPUT_FOLDERS = ("labels", "maps")
+OUTPUT_FOLDERS = ("labels", "maps", "masks")
 OUTPUT_RECORDS = ("dataset.json", "provenance.json", "datastore_v2.json")
-"""Files beside which a folder of labels or maps is an output of ours, or of MONAI Label."""
+"""Files beside which such a folder is an output of ours, or of MONAI Label."""
 ANNOTATED = ("final", "original")
 """Folders of MONAI Label's in its folder of labels."""
 logger = logging.getLogger(__name__)

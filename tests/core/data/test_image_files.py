@@ -73,7 +73,7 @@ def test_what_is_no_image_is_counted_with_its_reason(folder: Path, caplog: pytes
         Image.fromarray(GRAY).save(folder / name)
     for name in ("a_lungs.nii.gz", "sub/b_lungs_heart_clavicles.nii.gz", "sub/z_doll.nii.gz"):
         _nifti(folder / name, mask)
-    for place in (".ipynb_checkpoints", "labels/final", "sub/labels/x", "x.png"):
+    for place in (".ipynb_checkpoints", "labels/final", "sub/labels/x", "sub/masks/x", "x.png"):
         (folder / place).mkdir(parents=True)
         Image.fromarray(GRAY).save(folder / place / "d.png")
     (folder / "sub" / "dataset.json").write_text("{}")
@@ -84,7 +84,7 @@ def test_what_is_no_image_is_counted_with_its_reason(folder: Path, caplog: pytes
     (line,) = caplog.messages
     assert line == (
         f"Passed over in {folder}: DICOM files without an image (2), folders named like images (1), folders of labels "
-        "(2), hidden files (1), hidden folders (1), masks of an earlier run (3), overlays of an earlier run (2)."
+        "(3), hidden files (1), hidden folders (1), masks of an earlier run (3), overlays of an earlier run (2)."
     )
 
 
