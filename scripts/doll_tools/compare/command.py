@@ -37,6 +37,7 @@ def compare(
     test_data: str | None = None,
     test_classes: str | Sequence[str] | None = None,
     cell_values: str | None = None,
+    fold: str | None = None,
     tracking_uri: str | None = None,
     quiet: bool = False,
     **values: Any,
@@ -70,6 +71,7 @@ def compare(
         test_classes: its classes, as in classes; by default those of the task that it has columns of.
         cell_values: JSON file, INITIALIZATION/TUNING (* is anything) to values of those cells alone, such as
             {"*/lora": {"learning_rate": 0.003}}.
+        fold: images with this value in the column fold of index.csv are for test, and no others.
         tracking_uri: of MLflow; SQLite in output by default.
         quiet: show no progress.
         values: any value of the bundle for all cells, such as learning_rate.
@@ -97,7 +99,7 @@ def compare(
     folder = Path(str(task_data)).resolve()
     data = read_images(folder, mask_columns(folder, classes, setup.classes))
     setup.classes = list(data.columns)
-    sections = sections_of(data.images)
+    sections = sections_of(data.images, fold)
     first_shots(sections["training"], max(counts), 0)
     elsewhere = None if test_data is None else _elsewhere(Path(str(test_data)).resolve(), test_classes, setup.classes)
     apart = {name: (folder, images) for name, images in sections.items()}
@@ -109,7 +111,7 @@ def compare(
         setup.initialized(initial[cell.initialization], cell)
     cells = grid(list(initial), names, counts, seeds)
     whole = Path(str(output)).resolve()
-    plan = Plan(whole, str(task or folder.name), setup, data, sections, elsewhere, initial, cells, iterations)
+    plan = Plan(whole, str(task or folder.name), setup, data, sections, elsewhere, initial, cells, iterations, fold)
     print(Comparison(plan, tracking_uri, quiet).run())
 
 

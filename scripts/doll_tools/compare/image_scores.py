@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,15 +52,14 @@ def class_scores(prediction: torch.Tensor, truth: torch.Tensor) -> dict[str, flo
 
     Returns:
         ``dice`` and ``iou``: of an empty truth 1 when the prediction is empty too, else 0. ``hd95``: the 95th
-        percentile of the Hausdorff distance as a share of the image's diagonal; 0 when both are empty, 1 (the whole
-        diagonal) when one is.
+        percentile of the Hausdorff distance as a share of the image's width; 0 when both are empty, 1 when one is.
     """
     pair = (prediction > 0.5).float()[None, None], (truth > 0.5).float()[None, None]
     empty = [not bool(mask.any()) for mask in pair]
     distance = 0.0 if all(empty) else 1.0
     if not any(empty):
         pixels = float(compute_hausdorff_distance(*pair, include_background=True, percentile=95))
-        distance = pixels / math.hypot(*truth.shape)
+        distance = pixels / truth.shape[0]
     dice, iou = (float(score(*pair, ignore_empty=False)) for score in (compute_dice, compute_iou))
     return {"dice": dice, "iou": iou, "hd95": distance}
 

@@ -37,6 +37,7 @@ class Plan:
     initial: Mapping[str, Initialization]
     cells: Sequence[Cell]
     iterations: int
+    fold: str | None = None
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -50,6 +51,7 @@ class Plan:
             "classes": {name: "+".join(columns) for name, columns in self.data.columns.items()},
             "configurations": {path.name: file_hash(path) for path in sorted(configs)},
             "split": {"salt": split.SALT, **split.SHARES},
+            "fold": self.fold,
             "images": {section: len(images) for section, images in self.sections.items()},
             "task_data": split.data_hash(self.data),
             "test_data": split.data_hash(self.elsewhere) if self.elsewhere else None,

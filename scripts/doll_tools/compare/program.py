@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from doll_monai.data.provenance import claim_folder
-from doll_monai.networks.parameters import count_parameters
+from doll_monai.networks.parameters import count_parameters, describe_network
 from doll_monai.networks.weights import file_hash
 from doll_monai.utils.atomic import write_atomic
 from doll_tools.compare.cells import CURVE, RECORD, SCORES, Cell, epochs, values_of
@@ -93,8 +93,10 @@ class Comparison:
     def _finish(self, cell: Cell, folder: Path, training: dict[str, Any]) -> None:
         """Write a cell's curve and record, the tables, and its scores into its MLflow run."""
         plan, run_id, client = self.plan, training["run_id"], self.runner.client
-        trainable, total = count_parameters(plan.bundle.build(cell))
+        network = plan.bundle.build(cell)
+        trainable, total = count_parameters(network)
         record = {"task": plan.task, **cell._asdict(), "values": values_of(cell, plan.bundle.cell_values)}
+        record |= {"fold": plan.fold, "network": describe_network(network)}
         record |= {"trainable_parameters": trainable, "total_parameters": total, "run_id": run_id}
         record |= {key: training[key] for key in ("seconds", "command")}
         # scores on valid images by iteration, as the bundle's validation tracked them

@@ -24,7 +24,7 @@ CHOSEN = "best on valid"
 """Says of a pair that each initialization has the tuning that is best on valid images."""
 RESULTS, IMAGES, CURVES = "results.csv", "images.csv", "curves.csv"
 SUMMARY, DIFFERENCES = "summary.csv", "differences.csv"
-COLUMNS = ["task", *SEEDED, "class", *METRICS, "trainable_parameters", "total_parameters", "seconds"]
+COLUMNS = ["task", "fold", "network", *SEEDED, "class", *METRICS, "trainable_parameters", "total_parameters", "seconds"]
 COLUMNS += ["iterations_to_95", "split"]
 """Columns of ``results.csv``."""
 

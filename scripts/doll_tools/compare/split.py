@@ -17,6 +17,7 @@ SALT = 240108469
 SHARES = {"training": 0.4, "validation": 0.2, "test": 0.4}
 """Share of the patients in each section, met on average; many to test on, since there are few to learn from. Ours."""
 INDEX = "index.csv"
+FOLD_COLUMN = "fold"
 HALVES = {"lungs": ("right_lung", "left_lung")}
 """Columns that a class is made of where a table has no column of its name."""
 Columns = dict[str, tuple[str, ...]]
@@ -28,6 +29,7 @@ class Radiograph(NamedTuple):
     image: str
     patient: str
     masks: tuple[str, ...]
+    fold: str = ""
 
 
 class ImageTable(NamedTuple):
@@ -65,15 +67,29 @@ def read_images(folder: Path, columns: Columns) -> ImageTable:
         patient = row.get(PATIENT_COLUMN, image)
         if not patient:
             raise InputError(f"{where}: {PATIENT_COLUMN} is blank.")
-        images.append(Radiograph(image, patient, tuple(relative_path(row[name], where) for name in names if row[name])))
+        masks = tuple(relative_path(row[name], where) for name in names if row[name])
+        images.append(Radiograph(image, patient, masks, row.get(FOLD_COLUMN, "")))
     if not images:
         raise InputError(f"{index} has no rows.")
     return ImageTable(folder, columns, images)
 
 
-def sections_of(images: Sequence[Radiograph]) -> dict[str, list[Radiograph]]:
-    """The images of each section (``InputError`` when one is empty), in order; a patient is in one section alone."""
-    section = {image.patient: patient_section(image.patient, SHARES, SALT) for image in images}
+def sections_of(images: Sequence[Radiograph], fold: str | None = None) -> dict[str, list[Radiograph]]:
+    """The images of each section, in order; a patient is in one section alone.
+
+    Test images are those of a ``fold`` of the table; the others are split as far as they are not for test.
+    ``InputError`` when a section is empty, the fold is unknown, or a patient is in it and in another.
+    """
+    shares = SHARES if fold is None else {name: share for name, share in SHARES.items() if name != "test"}
+    total = sum(shares.values())
+    shares = {name: share / total for name, share in shares.items()}
+    section = {image.patient: patient_section(image.patient, shares, SALT) for image in images}
+    if fold is not None:
+        inside = {image.patient for image in images if image.fold == fold}
+        if not inside or inside & {image.patient for image in images if image.fold != fold}:
+            known = ", ".join(sorted({image.fold for image in images if image.fold})) or "none"
+            raise InputError(f"No fold '{fold}' has patients of its own; the column {FOLD_COLUMN} has: {known}.")
+        section |= dict.fromkeys(inside, "test")
     result = {name: [image for image in images if section[image.patient] == name] for name in SHARES}
     for name, members in result.items():
         if not members:

@@ -31,6 +31,7 @@ from doll_tools.compare.initializations import Initialization
 from doll_tools.compare.results import COLUMNS
 from doll_tools.phantom.dataset import write_dataset
 from doll_tools.release.committee import committee_definition
+from narrow import ROOT
 
 BUNDLE = "lung_cxr_segmentation"
 
@@ -42,7 +43,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dataset(folder / "images", count=16, seed=0, size=64)
     write_dataset(folder / "others", count=10, seed=1, size=64)
     (backbone,) = committee_definition(["resnet10_narrow"])["members"]
+    pspnet = json.loads((ROOT / "bundles" / BUNDLE / "configs" / "networks" / "pspnet.json").read_text())
     narrow = {"network_def::network::backbone": backbone, "network_def::network::decoder_channels": 8}
+    narrow = {**pspnet, **narrow}
     (folder / "network.json").write_text(json.dumps(narrow))
     network = TaskBundle(BUNDLE, folder / "network.json").initialized(Initialization(), Cell("scratch", "full", 1, 7))
     save_weights(network.state_dict(), folder / "pretrained.pt")
@@ -178,7 +181,7 @@ def test_a_killed_comparison_goes_on_and_another_tuning_joins_it(
         ({"learning_rat": 0.1}, "The bundle lung_cxr_segmentation has no value 'learning_rat'"),
         ({"max_epochs": 3}, "The value 'max_epochs' is set for each cell; leave it out."),
         ({"cell_values": "cells.json"}, "cells.json does not exist"),
-        ({"cell_values": "network.json"}, "'network_def::network::backbone' cannot be read; write objects of values"),
+        ({"cell_values": "network.json"}, "'network_def' cannot be read; write objects of values"),
         ({"pretrained": "network.json"}, "is not a checkpoint that can be read safely"),
         ({"pretrained": "other.pt"}, "belongs to another network than network_def"),
     ],

@@ -24,8 +24,8 @@ def _mask(columns: slice | None) -> torch.Tensor:
     ("prediction", "truth", "expected"),
     [
         (slice(10, 20), slice(10, 20), (1, 1, 0)),
-        (slice(10, 20), slice(15, 25), (1 / 2, 1 / 3, 5 / 50)),
-        (slice(0, 10), slice(20, 30), (0, 0, 20 / 50)),
+        (slice(10, 20), slice(15, 25), (1 / 2, 1 / 3, 5 / 30)),
+        (slice(0, 10), slice(20, 30), (0, 0, 20 / 30)),
         (None, None, (1, 1, 0)),
         (slice(10, 20), None, (0, 0, 1)),
         (None, slice(10, 20), (0, 0, 1)),

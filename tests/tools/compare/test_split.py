@@ -52,6 +52,18 @@ def test_shots_are_nested_and_depend_on_the_seed() -> None:
         first_shots(IMAGES, 41, 0)
 
 
+def test_a_fold_is_tested_and_the_others_are_learnt_from() -> None:
+    folds = [image._replace(fold="odd" if number // 2 % 2 else "even") for number, image in enumerate(IMAGES)]
+    sections = sections_of(folds, "odd")
+    assert {image.fold for image in sections["test"]} == {"odd"}
+    assert len(sections["test"]) == 20
+    assert {image.fold for name in ("training", "validation") for image in sections[name]} == {"even"}
+    with pytest.raises(InputError, match=r"No fold 'third' .* has: even, odd"):
+        sections_of(folds, "third")
+    with pytest.raises(InputError, match="No fold 'odd'"):
+        sections_of([*folds[:-1], folds[-1]._replace(fold="even")], "odd")
+
+
 def test_a_section_without_images_is_refused() -> None:
     with pytest.raises(InputError, match="1 images of 1 patients leave none for"):
         sections_of(IMAGES[:1])
