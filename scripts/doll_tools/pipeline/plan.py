@@ -132,8 +132,12 @@ class Plan:
         return stage
 
     def _prepare_images(self) -> Stage:
-        options = {"dataset_dir": self.chexpert, "output": self.datalist}
-        tables = [self.chexpert / "train.csv", self.chexpert / "valid.csv"]
+        options = {"dataset_dir": self.chexpert, "output": self.datalist, **self.preset.get("images", {})}
+        folders = [self.chexpert / part for part in str(options.get("parts", ".")).split(",")]
+        tables = [folder / name for folder in folders for name in ("train.csv", "valid.csv")]
+        if "held_out" in options:
+            options["held_out"] = self.chexpert / options["held_out"]
+            tables.append(options["held_out"])
         return self._tool_stage("prepare_images", "prepare chexpert", options, tables, [self.datalist])
 
     def _member(self, name: str) -> Path:
@@ -234,12 +238,11 @@ class Plan:
         task: str | None = None,
     ) -> Stage:
         """A stage that runs the bundle of the task, or of another, on its data."""
-        chosen, datalist = self.task, self.output / "task" / "dataset.json"
-        values = {"dataset_dir": self.task_data, **values}
-        if task is not None:
-            chosen, datalist = find_task(task), self.output / "organs" / "task" / "dataset.json"
-            values = {"dataset_dir": self.organ_data, **values}
-        values |= {"classes": list(chosen.classes)}
+        chosen, data, datalist = self.task, self.task_data, self.output / "task" / "dataset.json"
+        if task is not None and self.organ_data is not None:
+            chosen, data = find_task(task), self.organ_data
+            datalist = self.output / "organs" / "task" / "dataset.json"
+        values = {"dataset_dir": data, "classes": list(chosen.classes), **values}
         paths = [*configs, self._network("task")]
         return self._bundle_stage(name, chosen.bundle, paths, [datalist, *inputs], outputs, values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -216,7 +217,7 @@ def test_bundle_command_is_one_that_a_user_can_type() -> None:
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"task": "liver"}, "There is no task 'liver'; there are: lungs, jsrt, infection"),
+        ({"task": "liver"}, "There is no task 'liver'; there are: lungs, lungs_heart, jsrt, infection"),
         ({"chexpert": Path("/absent")}, "The folder /absent does not exist"),
         ({}, r"index\.csv does not exist"),
     ],
@@ -225,6 +226,31 @@ def test_a_plan_with_a_mistake_is_refused(changed: dict, sentence: str, tmp_path
     arguments = {"chexpert": tmp_path, "task": "lungs", "task_data": tmp_path, **changed}
     with pytest.raises(InputError, match=sentence):
         Plan(tmp_path / "output", **arguments, preset=read_preset("demo")).stages()
+
+
+def test_organs_are_learnt_from_their_own_images_and_found_in_all(tmp_path: Path) -> None:
+    for name, columns in (("images", "image"), ("task", "image,lungs"), ("organs", "image,lungs,heart")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.csv").write_text(f"{columns}\n{columns}\n")
+    preset = read_preset("demo") | {"images": {"parts": "a,b", "held_out": "a/boxes.csv"}}
+    folders = [tmp_path / name for name in ("images", "task", "organs")]
+    plan = Plan(tmp_path / "run", folders[0], "lungs", folders[1], preset, folders[2])
+    stages = {stage.name: stage for stage in plan.stages()}
+    given = {name: dict(itertools.pairwise(one.command)) for name, one in stages.items()}
+    assert list(stages)[5:11] == [
+        *("generate_first_labels", "pretrain_for_organs", "prepare_organs", "fine_tune_organs", "segment_organs"),
+        "generate_labels",
+    ]
+    assert [given[name]["--dataset_dir"] for name in ("fine_tune_organs", "segment_organs", "fine_tune_adapter")] == [
+        *(str(folders[2]), str(folders[0]), str(folders[1]))
+    ]
+    assert given["fine_tune_organs"]["--classes"] == '["lungs", "heart"]'
+    masks = str(stages["segment_organs"].folder)
+    assert [given[name].get("--organ_dir") for name in ("generate_first_labels", "generate_labels")] == [None, masks]
+    model = tmp_path / "run" / "organs" / "model" / "model.pt"
+    assert model in stages["generate_labels"].inputs, "labels are made again when the organs are others"
+    tables = [folders[0] / part / name for part in "ab" for name in ("train.csv", "valid.csv")]
+    assert stages["prepare_images"].inputs == [*tables, folders[0] / "a" / "boxes.csv"]
 
 
 def test_a_preset_is_one_of_ours_or_a_file(tmp_path: Path) -> None:
