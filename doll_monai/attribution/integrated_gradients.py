@@ -13,14 +13,13 @@ import torch
 from captum.attr import IntegratedGradients
 
 from doll_monai.attribution.group import Group
-from doll_monai.attribution.nested import completeness_error, nested
 from doll_monai.attribution.path import Network, Path, Run, path_through, untouched
 from doll_monai.utils.errors import InputError
 
 ENGINES = ("doll", "captum")
 """The implementation here, and captum's, which is the reference."""
-METHODS = ("nested", "gausslegendre")
-"""Quadrature rules: that of the module ``nested``, and one with fixed nodes."""
+EPSILON = 1e-3
+"""Smallest change of a logit that a completeness error is relative to."""
 
 
 @dataclass
@@ -29,7 +28,7 @@ class PathGradient:
 
     Attributes:
         gradient: (B, T, H, W) float32, signed, averaged along the path; times ``x - b`` it is the attribution (eq. 1).
-        completeness_error: (B, T), see ``nested``; NaN where a target was not asked for.
+        completeness_error: (B, T), see the function; NaN where a target was not asked for.
         n_steps: (B, T) int64, steps of the quadrature.
     """
 
@@ -44,17 +43,11 @@ def path_gradient(
     target: torch.Tensor,
     baselines: torch.Tensor | float = 0.0,
     n_steps: int = 50,
-    method: str = "gausslegendre",
     internal_batch_size: int = 64,
     engine: str = "doll",
-    tolerance: float = 0.02,
-    max_steps: int = 64,
     run: Run = lambda x, network: network(x),
 ) -> PathGradient:
-    """Average, along the straight path from baseline to image, of the gradient of each wanted target.
-
-    With ``nested``, ``n_steps`` steps are taken for all, and more for each (image, target) whose completeness error is
-    still above the tolerance: the intervals of the path that contribute most to it are halved.
+    """Average of the gradient of each wanted target along the straight path from baseline to image (Gauss-Legendre).
 
     Args:
         network: in evaluation mode, (N, 1, H, W) -> (N, T) logits; its images must not influence each other. Give its
@@ -62,20 +55,16 @@ def path_gradient(
         inputs: (B, 1, H, W), one channel.
         target: (B, T) bool, the targets wanted of each image.
         baselines: a number or (B, 1, H, W).
-        n_steps: steps of the quadrature, of ``nested`` the fewest.
-        method: ``nested`` or ``gausslegendre``.
+        n_steps: steps of the quadrature.
         internal_batch_size: images times steps in one forward pass; bounds the memory.
-        engine: ``doll``, or ``captum`` (one call a target, ``gausslegendre`` for ``nested``).
-        tolerance, max_steps: completeness error that ``nested`` is content with, and the most steps that it takes.
+        engine: ``doll``, or ``captum`` (one call a target).
         run: how to run a network, such as a MONAI inferer that treats every image as a whole.
 
     Raises:
-        ValueError: for an unknown engine or method, no steps, or shapes that do not fit.
+        ValueError: for an unknown engine, no steps, or shapes that do not fit.
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, not '{engine}'.")
-    if method not in METHODS:
-        raise InputError(f"method must be one of {', '.join(METHODS)}, not '{method}'.")
     if n_steps < 1:
         raise InputError(f"n_steps must be at least 1, not {n_steps}.")
     if inputs.ndim != 4 or inputs.shape[1] != 1 or target.shape[0] != inputs.shape[0]:
@@ -106,15 +95,16 @@ def path_gradient(
             group = Group(path, run, inputs[images], baseline[images], targets, internal_batch_size)
             rows = images[rows]
             with torch.enable_grad():
-                if method == "nested":
-                    average, taken = nested(group, change[rows, columns].cpu(), n_steps, tolerance, max_steps)
-                    steps[rows, columns] = taken.to(steps.device)
-                else:
-                    average = group.average(((nodes + 1) / 2).tolist(), (weights / 2).tolist())
+                average = group.average(((nodes + 1) / 2).tolist(), (weights / 2).tolist())
             gradient[rows, columns] = path.back(average, *inputs.shape[2:])
     total = (gradient * (inputs - baseline)).sum(dim=(2, 3))
     error = completeness_error(total, change).masked_fill(~wanted, float("nan"))
     return PathGradient(gradient, error, steps.masked_fill(~wanted, 0))
+
+
+def completeness_error(total: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    """``|sum of attributions - (f(x) - f(b))| / max(|f(x) - f(b)|, 1e-3)`` (Sundararajan et al. 2017, prop. 1)."""
+    return (total - change).abs() / change.abs().clamp(min=EPSILON)
 
 
 def _logits(network: Network, images: torch.Tensor, batch_size: int) -> torch.Tensor:

@@ -34,7 +34,7 @@ CAPTUM_STEPS = 50  # its own default
 BATCH_SIZES = (4, 8, 16, 25, 50)  # tried for captum
 ENGINES = ("ours", "captum")
 ROWS: dict[str, dict[str, Any]] = {
-    "float32_equal_steps": {"precision": "float32", "ig_method": "gausslegendre", "ig_steps": CAPTUM_STEPS},
+    "float32_equal_steps": {"precision": "float32", "ig_steps": CAPTUM_STEPS},
     "float32_own_steps": {"precision": "float32"},
     "as_called": {},
 }

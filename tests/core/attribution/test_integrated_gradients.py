@@ -124,91 +124,12 @@ def test_works_where_gradients_are_off_and_leaves_no_trace() -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("baselines", [0.2, torch.full((3, 1, 32, 32), 0.2)])
-def test_nested_with_one_level_is_the_trapezoidal_rule(baselines) -> None:
-    network, image, wanted = with_statistics(resnet()), torch.rand(3, 1, 32, 32), _wanted(3)
-    result = path_gradient(network, image, wanted, baselines=baselines, n_steps=4, method="nested", max_steps=4)
-    nodes, weights = [0.0, 0.25, 0.5, 0.75, 1.0], [0.125, 0.25, 0.25, 0.25, 0.125]
-    for index, target in wanted.nonzero().tolist():
-        expected = torch.zeros(32, 32)
-        for node, weight in zip(nodes, weights, strict=True):
-            x = (0.2 + node * (image[index] - 0.2))[None].requires_grad_()
-            expected += weight * torch.autograd.grad(network(x)[0, target], x)[0][0, 0]
-        assert _difference(result.gradient[index, target], expected) < 1e-4
-    assert torch.equal(result.n_steps, 4 * wanted)
-
-
-def test_nested_takes_more_steps_only_where_the_completeness_error_is_above_the_tolerance() -> None:
-    network, image, wanted = with_statistics(resnet()), torch.rand(4, 1, 32, 32), _wanted(4)
-    arguments = {"baselines": 0.1, "method": "nested", "n_steps": 4}
-    few = path_gradient(network, image, wanted, **arguments, max_steps=4)
-    tolerance = float(few.completeness_error[wanted].median())
-    result = path_gradient(network, image, wanted, **arguments, max_steps=200, tolerance=tolerance)
-    assert float(result.completeness_error[wanted].max()) <= tolerance * 1.01 + 1e-4
-    content = wanted & (few.completeness_error <= tolerance * 0.99)
-    assert int(content.sum()) > 0
-    assert bool((result.n_steps[content] == 4).all())
-    for index, target in content.nonzero().tolist():
-        assert _difference(result.gradient[index, target], few.gradient[index, target]) < 1e-5
-    more = wanted & (few.completeness_error > tolerance * 1.01)
-    assert bool((result.n_steps[more] > 4).all())
-
-
-def test_nested_stops_at_the_most_steps_that_it_may_take() -> None:
-    network, image, wanted = with_statistics(resnet()), torch.rand(2, 1, 32, 32), _wanted(2)
-    arguments = {"method": "nested", "n_steps": 4, "tolerance": 0.0}
-    for most in (4, 7, 8, 30):
-        assert torch.equal(path_gradient(network, image, wanted, **arguments, max_steps=most).n_steps, most * wanted)
-
-
-def test_nested_adds_steps_where_the_gradient_changes() -> None:
-    """A network that is steep in a part of the path only: the other part needs no more nodes."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(16, TARGETS, bias=False), nn.Sigmoid()).eval()
-    with torch.no_grad():
-        network[1].weight.fill_(2.0)
-    image, wanted = torch.ones(1, 1, 4, 4), torch.zeros(1, TARGETS, dtype=torch.bool)
-    wanted[0, 2] = True
-    seen: list[float] = []
-
-    def run(x: torch.Tensor, f) -> torch.Tensor:
-        seen.extend(x.detach()[:, 0, 0, 0].tolist())
-        return f(x)
-
-    result = path_gradient(
-        network, image, wanted, method="nested", n_steps=8, max_steps=40, tolerance=1e-3, baselines=-1.0, run=run
-    )
-    assert float(result.completeness_error[0, 2]) <= 1.1e-3
-    steps = int(result.n_steps[0, 2])
-    assert 16 < steps < 40
-    added = torch.tensor(seen[-(steps - 16) :])  # first of all every one of the eight steps is halved
-    # the sigmoid of 32 x changes around x = 0, the middle of the path
-    assert float(added.abs().max()) < 0.5
-    even = path_gradient(network, image, wanted, method="nested", n_steps=steps, max_steps=steps, baselines=-1.0)
-    assert float(result.completeness_error[0, 2]) < float(even.completeness_error[0, 2])
-
-
-def test_the_bytes_of_an_image_do_not_depend_on_how_many_steps_its_neighbors_need() -> None:
-    network, image, wanted = with_statistics(densenet()), torch.rand(3, 1, 32, 32), torch.zeros(3, TARGETS).bool()
-    wanted[:, [2, 5]] = True
-    arguments = {"method": "nested", "n_steps": 4, "max_steps": 16, "tolerance": 0.01, "internal_batch_size": 12}
-    result = path_gradient(network, image, wanted, **arguments)
-    other = image.clone()
-    other[1] = 0.0  # a black image: it is its own baseline and needs no more steps
-    changed = path_gradient(network, other, wanted, **arguments)
-    assert changed.n_steps[1, [2, 5]].tolist() == [4, 4]
-    assert int(result.n_steps.max()) > 4
-    for index in (0, 2):
-        assert torch.equal(result.gradient[index], changed.gradient[index])
-
-
 @pytest.mark.parametrize("build", [resnet, densenet])
 def test_bfloat16_comes_close_to_float32(build) -> None:
     network, image, wanted = with_statistics(build()), torch.rand(2, 1, 64, 64), _wanted(2)
     wanted[-1, 4] = True
-    exact = path_gradient(network, image, wanted, n_steps=8, method="nested", max_steps=8)
-    rounded = path_gradient(
-        network, image, wanted, n_steps=8, method="nested", max_steps=8, run=AutocastInferer(dtype="bfloat16")
-    )
+    exact = path_gradient(network, image, wanted, n_steps=8)
+    rounded = path_gradient(network, image, wanted, n_steps=8, run=AutocastInferer(dtype="bfloat16"))
     assert _difference(rounded.gradient, exact.gradient) < 0.1
     assert rounded.gradient.dtype == torch.float32
 
@@ -217,7 +138,6 @@ def test_bfloat16_comes_close_to_float32(build) -> None:
     ("changed", "sentence"),
     [
         ({"engine": "other"}, "engine must be one of doll, captum"),
-        ({"method": "simpson"}, "method must be"),
         ({"n_steps": 0}, "n_steps must be at least 1"),
         ({"inputs": torch.rand(2, 3, 8, 8)}, "inputs must be"),
         ({"inputs": torch.rand(2, 1, 8)}, "inputs must be"),

@@ -179,7 +179,7 @@ CASES: dict[str, tuple[Path, Given, str]] = {
         values(tracking=str(CLASSIFIER / "configs" / "mlflow.json"), tracking_uri="{world}"),
         "MLflow keeps no runs in a folder ({world}); give --tracking_uri sqlite:///",
     ),
-    "no such rule": (GENERATION, values(ig_method="simpson"), "method must be one of nested, gausslegendre"),
+    "no such engine": (GENERATION, values(ig_engine="other"), "engine must be one of doll, captum"),
     "the folder of other labels": (
         GENERATION,
         values(output_dir="{world}/doll_cxr_label_generation", ig_steps=3),

@@ -162,8 +162,8 @@ def test_the_network_is_left_as_it_was(records, build) -> None:
 
 def test_networks_are_restored_when_explaining_fails(records) -> None:
     network = _resnet().train()
-    with pytest.raises(InputError, match="method must be"):
-        _maps(records, IntegratedGradientsHandler([network], method="simpson"))
+    with pytest.raises(InputError, match="engine must be"):
+        _maps(records, IntegratedGradientsHandler([network], engine="other"))
     assert all(module.training for module in network.modules())
 
 

@@ -42,7 +42,7 @@ BACKBONE = json.loads((MEMBERS / "resnet10_narrow.json").read_text())["network_d
 COMMITTEE = {"_target_": "doll_monai.networks.Committee", "members": [BACKBONE, BACKBONE]}
 SMALL: dict[str, Any] = {
     **{"image_size": [48, 48], "batch_size": 4, "max_epochs": 1, "num_workers": 0, "precision": "float32"},
-    **{"ig_steps": 3, "ig_max_steps": 4, "gradcam_layers": ["layer4", "layer4"]},
+    **{"ig_steps": 3, "gradcam_layers": ["layer4", "layer4"]},
 }
 """Values of a bundle, of those that its configuration has."""
 OPTIONS: dict[str, dict[str, str]] = {
