@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from doll_monai.data.image_files import IMAGE_SUFFIXES, find_image_files, output_path
+from doll_monai.data.image_files import IMAGE_SUFFIXES, find_image_files, is_utf8, output_path
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
@@ -220,8 +220,8 @@ def relative_path(path: str, where: str) -> str:
     windows = PureWindowsPath(path)
     if windows.drive or windows.root or ".." in windows.parts:
         raise InputError(f"{where}: the path '{path}' leads out of the data set; it must be relative, without '..'.")
-    if "\0" in path:
-        raise InputError(f"{where}: the path holds the character 0, which no file's name has.")
+    if "\0" in path or not is_utf8(path):
+        raise InputError(f"{where}: the path {path!r} has a character that no file's name in UTF-8 has; rename it.")
     if not windows.parts:
         raise InputError(f"{where}: the path is blank.")
     return str(PurePosixPath(path))

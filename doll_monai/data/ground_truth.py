@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 
 from doll_monai.data.datalist import read_table, relative_path
-from doll_monai.data.label_reader import InvertedMasks, read_label
+from doll_monai.data.label_reader import MaskWarnings, Place, read_label
 from doll_monai.findings import finding_index
 from doll_monai.utils.errors import InputError, explained
 
 Region = Path | tuple[float, ...]
 BOX = ("x", "y", "width", "height")
+MARGIN = 0.01
+"""Share of the width or height by which a box may reach out of its image, where it is cut off."""
 _PATIENT = re.compile(r"patient\d+|(?<![^/])\d{8}(?=_\d{3}\.)")
 
 
@@ -37,7 +39,7 @@ class GroundTruth:
     @explained
     def __init__(self, path: str | os.PathLike | None, dataset_dir: str | os.PathLike) -> None:
         self.dataset_dir = Path(dataset_dir)
-        self._inverted = InvertedMasks()
+        self._warnings = MaskWarnings()
         self._regions: dict[str, list[tuple[int, Region]]] = {}
         if path is not None:
             for image, channel, region in self._read(path):
@@ -54,10 +56,11 @@ class GroundTruth:
                 raise InputError(f"{path} needs a column mask, or the columns {', '.join(BOX)}.")
             region: Region = self._mask_file(relative_path(row["mask"], where), path) if "mask" in row else ()
             try:
-                region = region or tuple(float(row[name]) for name in BOX)
+                region = region or _box(*(float(row[name]) for name in BOX))
                 channel = finding_index(row["finding"])
             except (KeyError, ValueError) as error:
-                raise InputError(f"{where}: no known finding, or no numbers in its box.") from error
+                reason = "no known finding, or no box inside the image, in fractions of its width and height"
+                raise InputError(f"{where}: {reason}.") from error
             image = relative_path(row["Path"], where)
             inside = Path(*Path(image).parts[1:])
             if not (self.dataset_dir / image).is_file() and (self.dataset_dir / inside).is_file():
@@ -87,22 +90,27 @@ class GroundTruth:
         """An image's path below ``dataset_dir``, with forward slashes."""
         return Path(os.path.relpath(image, self.dataset_dir)).as_posix()
 
-    def masks(self, image: str | os.PathLike, size: tuple[int, ...]) -> dict[int, torch.Tensor]:
-        """Observation's channel to its mask in an image, (W, H) bool, on a grid of ``size`` that covers all of it."""
+    def masks(
+        self, image: str | os.PathLike, size: tuple[int, ...], place: Place | None = None
+    ) -> dict[int, torch.Tensor]:
+        """Observation's channel to its mask in an image, (W, H) bool, on a grid of ``size`` that covers all of it.
+
+        With the image's ``place`` a mask that does not lie on it is refused, see ``read_label``.
+        """
         masks: dict[int, torch.Tensor] = {}
         for channel, region in self._of(image):
-            mask = self._draw(region, size)
+            mask = self._draw(region, size, place)
             masks[channel] = masks[channel] | mask if channel in masks else mask
         return masks
 
-    def _draw(self, region: Region, size: tuple[int, ...]) -> torch.Tensor:
+    def _draw(self, region: Region, size: tuple[int, ...], place: Place | None) -> torch.Tensor:
         if isinstance(region, tuple):
             x, y, width, height = region
             box = torch.zeros(size, dtype=torch.bool)
             box[_extent(x, width, size[0]), _extent(y, height, size[1])] = True
             return box
-        label, _ = read_label(region, what="mask")
-        self._inverted.look_at(label, region)
+        label, _ = read_label(region, place, what="mask")
+        self._warnings.look_at(label, region, place and place.path)
         gray = Image.fromarray(label.any(axis=0).T.astype(np.uint8) * 255)
         covered = np.asarray(gray.resize((size[0], size[1]), Image.Resampling.BOX)).T > 127  # more than half
         return torch.from_numpy(covered)
@@ -122,6 +130,15 @@ def records_with_ground_truth(
     if not records:
         raise InputError(f"There is no ground truth of any image of the sections {', '.join(sections)}.")
     return records
+
+
+def _box(x: float, y: float, width: float, height: float) -> tuple[float, ...]:
+    """A box within the image; a ``ValueError`` where it reaches out of it by more than a hundredth, or is no box."""
+    start, length = np.array([x, y]), np.array([width, height])
+    if not ((start >= -MARGIN) & (start < 1) & (length >= 0) & (start + length <= 1 + MARGIN)).all():
+        raise ValueError
+    first = start.clip(min=0)
+    return (*first, *((start + length).clip(first, 1) - first))
 
 
 def _extent(start: float, length: float, pixels: int) -> slice:

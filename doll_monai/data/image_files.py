@@ -29,6 +29,11 @@ ANNOTATED = ("final", "original")
 logger = logging.getLogger(__name__)
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a name, as Python has it from the file system, can stand in a table."""
+    return name.encode(errors="ignore").decode() == name
+
+
 def stem(path: str | os.PathLike[str]) -> str:
     """A path without the suffix of an image; what else stands behind a dot, as in ``1.2.840.4711``, is its name."""
     text = Path(path).as_posix()
@@ -78,6 +83,8 @@ def walk(folder: str | os.PathLike[str], passed: Counter[str] | None = None) -> 
             real = os.path.realpath(path)
             if name.startswith(HIDDEN):
                 counts["hidden folders"] += 1
+            elif not is_utf8(name):
+                counts["names that are not UTF-8"] += 1
             elif real in above[place]:
                 counts["links to a folder above"] += 1
             elif passed is not None and _is_output(place, name):
@@ -88,7 +95,8 @@ def walk(folder: str | os.PathLike[str], passed: Counter[str] | None = None) -> 
                 counts["folders named like images"] += name.lower().endswith(IMAGE_SUFFIXES)
         folders[:] = kept
         counts["hidden files"] += sum(name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES) for name in names)
-        yield place, sorted(name for name in names if not name.startswith("."))
+        counts["names that are not UTF-8"] += sum(not is_utf8(name) for name in names)
+        yield place, sorted(name for name in names if is_utf8(name) and not name.startswith("."))
 
 
 def _is_output(place: str, name: str) -> bool:

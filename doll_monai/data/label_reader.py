@@ -16,7 +16,7 @@ from monai.data import MetaTensor
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from doll_monai.data.geometry import PICTURE, says_nothing, turn_of, turned
-from doll_monai.data.readers import PICTURES, Read, read_image
+from doll_monai.data.readers import Read, is_picture, is_turned, read_image
 from doll_monai.findings import BACKGROUND, FOREGROUND, IGNORE
 from doll_monai.utils.errors import InputError
 
@@ -33,19 +33,19 @@ _logger = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
-    """Where an image lies: its affine, (4, 4), and (W, H), how its file's grid was turned, whether it is a picture."""
+    """Where an image lies: its affine, (4, 4), and (W, H), how its file's grid was turned, and the file."""
 
     affine: np.ndarray
     size: tuple[int, int]
     turn: np.ndarray
-    picture: bool
+    path: str
 
     @classmethod
     def of(cls, image: MetaTensor) -> Place:
         """Of an image that ``LoadRadiographd`` read, whatever transforms came after it."""
         width, height = (int(length) for length in image.meta["spatial_shape"])
         affine = np.asarray(image.meta["original_affine"], dtype=np.float64)
-        return cls(affine, (width, height), np.asarray(image.meta["turn"]), _is_picture(image.meta["filename_or_obj"]))
+        return cls(affine, (width, height), np.asarray(image.meta["turn"]), image.meta["filename_or_obj"])
 
 
 def read_label(
@@ -68,8 +68,10 @@ def read_label(
     """
     values, affine = read_image(path, what)
     try:
-        if _is_picture(path):
+        if is_picture(path):
             values = _one_color(values)
+            if os.fspath(path).lower().endswith((".jpg", ".jpeg")) and 0 < values.max() <= NOISELESS:
+                raise ValueError("is too dark for a mask in JPEG, which keeps no 0 and 1; save it as PNG")
         if ignore and np.isin(values, (BACKGROUND, FOREGROUND, IGNORE)).all():
             label = values.astype(np.uint8)
         elif ignore:
@@ -78,10 +80,12 @@ def read_label(
             label = np.stack([foreground(channel) for channel in values]).astype(np.uint8)
         if image is None:
             label, affine = turned(label, affine, turn_of(path, affine))
-        elif _says_nothing(affine) or _is_picture(path):
+        elif _says_nothing(affine) or is_picture(path):
             label, affine = turned(label, affine, image.turn)
         elif not says_nothing(image.affine):
             label, affine = _on_image(label, affine, image)
+        elif label.shape[1:] != image.size:
+            raise ValueError(ELSEWHERE)
         if image is not None and not ignore:  # DoLLs are square whatever their image is
             expected, found = image.size[0] / image.size[1], label.shape[1] / label.shape[2]
             if abs(found / expected - 1) > TOLERANCE:
@@ -92,17 +96,20 @@ def read_label(
     return label, affine
 
 
-class InvertedMasks:
-    """Says once that a mask may be black on white."""
+class MaskWarnings:
+    """Says once that a mask may be black on white, and once that it may be drawn on an image that lay otherwise."""
 
     def __init__(self) -> None:
-        self._said = False
+        self._inverted = self._turned = False
 
-    def look_at(self, label: np.ndarray, path: str | os.PathLike[str]) -> None:
-        """A label, (T, W, H), of 0 and 1; more than half of a channel is suspicious."""
-        if not self._said and label.mean(axis=(1, 2)).max() > 0.5:
-            self._said = True
+    def look_at(self, label: np.ndarray, path: str | os.PathLike[str], image: str | None = None) -> None:
+        """A label, (T, W, H), of 0 and 1, of an image file; more than half of a channel is suspicious."""
+        if not self._inverted and label.mean(axis=(1, 2)).max() > 0.5:
+            self._inverted = True
             _logger.warning(f"More than half of the mask {path} is foreground; if it is black on white, invert it.")
+        if not self._turned and image is not None and is_picture(image) and is_turned(image):
+            self._turned = True
+            _logger.warning(f"{image} is turned as its EXIF data say; its masks must be drawn on the turned image.")
 
 
 def foreground(values: np.ndarray) -> np.ndarray:
@@ -115,10 +122,14 @@ def foreground(values: np.ndarray) -> np.ndarray:
     if ((values == 0) | (values == highest)).all() and highest >= 0:
         return np.asarray(values > 0)
     full = next((full for full in FULL if highest <= full), np.inf)
-    margin = 0 if len(np.unique(values)) <= NOISELESS else highest / 8
-    between = (values > values.min() + margin) & (values < highest - margin)
-    flat = between & (maximum_filter(values, EDGE) == minimum_filter(values, EDGE))
-    if values.min() < 0 or highest <= full / 2 or flat.any():
+    lowest, levels = values.min(), len(np.unique(values))
+    margin = 0 if levels <= NOISELESS else highest / 8
+    between = (values > lowest + margin) & (values < highest - margin)
+    flat = maximum_filter(values, EDGE) == minimum_filter(values, EDGE)
+    if levels == 3:  # an edge lies between the others
+        flat = (maximum_filter(values, 3) < highest) | (minimum_filter(values, 3) > lowest)
+    no_background = levels <= NOISELESS and lowest > full / 2
+    if lowest < 0 or highest <= full / 2 or no_background or (between & flat).any():
         raise ValueError(
             f"has {_levels(values)}, not background and foreground; save each class as a mask of its own, of 0 and 1"
         )
@@ -148,7 +159,7 @@ def _one_color(values: np.ndarray) -> np.ndarray:
 
 
 def _on_image(label: np.ndarray, affine: np.ndarray, image: Place) -> Read:
-    """A label, (T, W, H), turned as its image; of an image that is no picture their corners must be the same."""
+    """A label, (T, W, H), turned as its image; their corners must be the same, but on a picture of the same size."""
     relative = np.linalg.inv(image.affine) @ affine
     turn = nib.io_orientation(relative[np.ix_((0, 1, 3), (0, 1, 3))])
     if np.isnan(turn).any():
@@ -157,7 +168,8 @@ def _on_image(label: np.ndarray, affine: np.ndarray, image: Place) -> Read:
     corners = np.array([[x, y, 0, 1] for x in (0, label.shape[1]) for y in (0, label.shape[2])]) - [0.5, 0.5, 0, 0]
     found = (corners @ (np.linalg.inv(image.affine) @ affine).T)[:, :2] + 0.5
     expected = [[x, y] for x in (0, image.size[0]) for y in (0, image.size[1])]
-    if not image.picture and (np.abs(found - expected) > TOLERANCE * np.array(image.size)).any():
+    free = is_picture(image.path) and label.shape[1:] == image.size  # pictures do not tell their place
+    if not free and (np.abs(found - expected) > TOLERANCE * np.array(image.size)).any():
         raise ValueError(ELSEWHERE)
     return label, affine
 
@@ -165,7 +177,3 @@ def _on_image(label: np.ndarray, affine: np.ndarray, image: Place) -> Read:
 def _says_nothing(affine: np.ndarray) -> bool:
     """Whether an affine is that of a file without a position: one of NIfTI's, or that of ITK."""
     return says_nothing(affine) or says_nothing(PICTURE @ affine)
-
-
-def _is_picture(path: str | os.PathLike[str]) -> bool:
-    return os.fspath(path).lower().endswith(PICTURES)

@@ -75,7 +75,7 @@ def read_image(path: str | os.PathLike[str], what: str = "image") -> Read:
     name = os.fspath(path).lower()
     if name.endswith(".img") and not any(Path(path).with_suffix(suffix).exists() for suffix in (".hdr", ".HDR")):
         read = _read_jsrt
-    elif name.endswith(PICTURES):
+    elif is_picture(name):
         read = _read_picture
     elif name.endswith(tuple(ITK_KINDS)):
         read = _read_text_headed
@@ -125,6 +125,17 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """
     with Image.open(io.BytesIO(Path(path).read_bytes()), formats=FORMATS) as picture:
         yield picture
+
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's name is that of a picture."""
+    return os.fspath(path).lower().endswith(PICTURES)
+
+
+def is_turned(path: str | os.PathLike[str]) -> bool:
+    """Whether a picture is turned as its EXIF data or TIFF tag say."""
+    with open_picture(path) as picture:
+        return bool(picture.getexif().get(ORIENTATION, 1) != 1)
 
 
 def _read_picture(path: str) -> Read:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from ignite.engine import Engine
 from monai.utils import CommonKeys
 
 from doll_monai.data.image_files import refuse_twins
+from doll_monai.utils.errors import InputError
 
 
 def output_of(engine: Engine) -> Any:
@@ -31,10 +33,17 @@ def predictions(output: Sequence[Mapping[str, Any]]) -> list[Any]:
     return [item[CommonKeys.PRED] for item in output]
 
 
-def refuse_same_names(engine: Engine) -> None:
-    """Raises: InputError: when two images of a MONAI engine's data set would have the same name in the output."""
+def check_output(engine: Engine, dataset_dir: str | os.PathLike[str], output_dir: str | os.PathLike[str]) -> None:
+    """Raises: InputError: when results of a MONAI engine would have the same name, or lie among images and masks."""
     loader: Any = engine.data_loader  # type: ignore[attr-defined]  # of MONAI's engines
-    refuse_twins(record[CommonKeys.IMAGE] for record in loader.dataset.data)
+    images = [record[CommonKeys.IMAGE] for record in loader.dataset.data]
+    refuse_twins(images)
+    folders = set(map(os.path.dirname, images))
+    taken = set(map(os.path.realpath, folders))
+    for folder in folders:
+        output = os.path.join(output_dir, os.path.relpath(folder, dataset_dir))
+        if os.path.realpath(output) in taken:
+            raise InputError(f"Results in {output} might replace images or their masks; give another output_dir.")
 
 
 def every(n: int) -> Callable[[Engine, int], bool]:

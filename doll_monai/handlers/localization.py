@@ -17,6 +17,7 @@ from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
 from doll_monai.data.ground_truth import GroundTruth, patient_of
+from doll_monai.data.label_reader import Place
 from doll_monai.findings import FINDINGS
 from doll_monai.handlers.engine import output_of
 from doll_monai.metrics.localization import LocationPrior, brightest, chance_iou, hit, iou_at_shares
@@ -53,8 +54,9 @@ class PairTable(ABC):
 
     def __call__(self, engine: Engine) -> None:
         for item in output_of(engine):
-            path = item[CommonKeys.IMAGE].meta["filename_or_obj"]
-            for channel, mask in self.ground_truth.masks(path, tuple(item[CommonKeys.IMAGE].shape[1:])).items():
+            image = item[CommonKeys.IMAGE]
+            path = image.meta["filename_or_obj"]
+            for channel, mask in self.ground_truth.masks(path, tuple(image.shape[1:]), Place.of(image)).items():
                 if item[CommonKeys.LABEL][channel] >= 0.5:
                     self._rows.extend(self.rows(self.ground_truth.relative(path), channel, mask, item))
 

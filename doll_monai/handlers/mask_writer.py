@@ -10,7 +10,7 @@ from monai.utils import CommonKeys
 
 from doll_monai.data.image_files import output_path
 from doll_monai.data.label_files import mask_of_image
-from doll_monai.handlers.engine import batch_of, output_of, refuse_same_names
+from doll_monai.handlers.engine import batch_of, check_output, output_of
 from doll_monai.utils.atomic import write_atomic
 
 
@@ -26,7 +26,8 @@ class MaskWriter:
         postfix: what stands behind the image's name.
 
     Raises:
-        InputError: before the first image, when two of them would have the same name; when a file cannot be written.
+        InputError: before the first image, when two masks would have the same name or one would lie among the images;
+            when a file cannot be written.
     """
 
     def __init__(self, output_dir: str | os.PathLike, data_root_dir: str | os.PathLike, postfix: str) -> None:
@@ -34,7 +35,7 @@ class MaskWriter:
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator whose post-processing brings predictions back to the images' geometry."""
-        engine.add_event_handler(Events.STARTED, refuse_same_names)
+        engine.add_event_handler(Events.STARTED, check_output, self.data_root_dir, self.output_dir)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:

@@ -15,7 +15,7 @@ from monai.utils import CommonKeys
 
 from doll_monai.data.image_files import output_path
 from doll_monai.findings import FOREGROUND, IGNORE
-from doll_monai.handlers.engine import batch_of, output_of, refuse_same_names
+from doll_monai.handlers.engine import batch_of, check_output, output_of
 from doll_monai.transforms.reading import read_picture
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.visualize.pictures import PICTURE_SIZE, captioned, compared, draw_overlay, encoded, side_by_side
@@ -38,7 +38,7 @@ class OverlayWriter:
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator whose post-processing brings predictions back to the images' geometry."""
-        engine.add_event_handler(Events.STARTED, refuse_same_names)
+        engine.add_event_handler(Events.STARTED, check_output, self.data_root_dir, self.output_dir)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:

@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import ScaleIntensityd
 
 from doll_monai.data.geometry import turn_of, turned, with_meta
-from doll_monai.data.label_reader import InvertedMasks, Place, read_label
+from doll_monai.data.label_reader import MaskWarnings, Place, read_label
 from doll_monai.data.readers import read_image
 from doll_monai.transforms.keywise import KeywiseTransform
 from doll_monai.utils.errors import InputError
@@ -159,7 +159,7 @@ class LoadLabeld(KeywiseTransform):
     """Read a label file, (T, W, H) ``uint8`` with 0, 1 and, of DoLLs, 255 (ignored).
 
     A NIfTI of (W, H, 1, T) or a picture (one channel) of masks; see ``read_label`` for what counts as foreground. It is
-    turned as its image lies, which ``LoadRadiographd`` read before. Says once that a mask may be black on white.
+    turned as its image lies, which ``LoadRadiographd`` read before. See ``MaskWarnings`` for what is said once.
 
     Args:
         channels: T, if that is to be checked.
@@ -178,7 +178,7 @@ class LoadLabeld(KeywiseTransform):
     ) -> None:
         super().__init__(keys)
         self.channels, self.ignore, self.image_key = channels, ignore, image_key
-        self._inverted = InvertedMasks()
+        self._warnings = MaskWarnings()
 
     def convert(self, value: Any, data: Mapping[Hashable, Any]) -> torch.Tensor:
         image = data.get(self.image_key)
@@ -187,5 +187,5 @@ class LoadLabeld(KeywiseTransform):
         if self.channels not in (None, len(label)):
             raise InputError(f"The label {value} has {len(label)} channels instead of {self.channels}.")
         if not self.ignore:
-            self._inverted.look_at(label, value)
+            self._warnings.look_at(label, value, place and place.path)
         return with_meta(label, affine, value)

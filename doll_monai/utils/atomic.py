@@ -16,6 +16,8 @@ from doll_monai.utils.errors import InputError
 
 STALE_AFTER = 3600.0
 """Seconds after which a temporary file is left over, whoever wrote it."""
+KEPT = 30
+"""Characters of a file's name in its temporary name, which must not be longer than 255 bytes."""
 _TEMPORARY = re.compile(r"^\..+\.(?P<pid>\d+)-\d+@(?P<host>.+)\.tmp$")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -56,7 +58,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
 @contextmanager
 def _temporary(path: Path, content: bytes) -> Iterator[Path]:
     """A file with the content beside a path, of a name that no thread of any process on any host shares."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}@{platform.node()}.tmp")
+    temporary = path.with_name(f".{path.name[:KEPT]}.{os.getpid()}-{threading.get_ident()}@{platform.node()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

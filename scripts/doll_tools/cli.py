@@ -8,12 +8,13 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import fire
 from fire.decorators import SetParseFns
 
-from doll_monai.utils.errors import INTERRUPTED, TRACEBACK_VARIABLE, InputError, sentence_of
+from doll_monai.utils.errors import INTERRUPTED, TRACEBACK_VARIABLE, InputError, sentence_of, switch
 from doll_monai.utils.progress import Bar
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -45,6 +46,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "package committee": ("doll_tools.release.committee:write_committee", "one network of several classifiers"),
 }
 """Command to the function behind it and what it is for. A function's docstring is its help."""
+KINDS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "str": (str, "text"),
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "bool": (switch, "true or false"),
+}
+"""Annotation of an option to what reads its text, and what that must be."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,10 +99,19 @@ def _run(function: Callable[..., Any], name: str, arguments: list[str]) -> None:
         if option not in known and not takes_any:
             options = ", ".join(f"--{parameter}" for parameter in parameters)
             raise InputError(f"doll {name} has no option --{option}; there are: {options}.")
-    texts = [option for option in parameters.values() if option.annotation in ("str", "str | None")]
-    SetParseFns(**{option.name: str for option in texts})(function)  # a folder may be called 2023
+    kinds = {option.name: str(option.annotation).removesuffix(" | None") for option in parameters.values()}
+    SetParseFns(**{option: partial(_value, option, kind) for option, kind in kinds.items() if kind in KINDS})(function)
     asked = "--help" in arguments  # which a function that takes any option would take as its own
     fire.Fire(function, command=["--", "--help"] if asked else arguments, name=f"doll {name}")
+
+
+def _value(option: str, kind: str, text: str) -> Any:
+    """The value of an option, of the type that the function's annotation names: a folder may be called 2023."""
+    read, description = KINDS[kind]
+    try:
+        return read(text)
+    except ValueError as error:
+        raise InputError(f"--{option} must be {description}, not '{text}'.") from error
 
 
 def _help(words: Sequence[str]) -> int:

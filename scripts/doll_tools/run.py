@@ -11,7 +11,7 @@ from typing import Any
 
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
-from doll_tools.arguments import bundles_folder, path_argument
+from doll_tools.arguments import bundles_folder, list_argument, path_argument
 from doll_tools.phantom.dataset import write_dataset
 from doll_tools.pipeline.plan import Plan, read_preset
 from doll_tools.pipeline.record import (
@@ -132,6 +132,10 @@ def segment(
     if not model.is_file():
         raise InputError(f"The checkpoint {model} does not exist; was the run made with --task {task}?")
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    for name, most in (("image_size", 2), ("batch_size", 1)):
+        numbers = list_argument(given.get(name, 1))
+        if not 1 <= len(numbers) <= most or not all(type(number) is int and number > 0 for number in numbers):
+            raise InputError(f"--{name} must be whole numbers above 0, {most} at the most, not {given[name]}.")
     folders = {"dataset_dir": Path(images).resolve(), "output_dir": Path(output).resolve()}
     command = bundle_run(configs, bundle, **folders, checkpoint=model, **given)
     print(shlex.join(command), flush=True)

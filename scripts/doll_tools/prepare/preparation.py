@@ -20,7 +20,7 @@ from doll_monai.data.datalist import SECTIONS, write_datalist
 from doll_monai.data.geometry import turned_back
 from doll_monai.data.image_files import stem, walk
 from doll_monai.data.label_files import label_file
-from doll_monai.data.label_reader import InvertedMasks, Place
+from doll_monai.data.label_reader import MaskWarnings, Place
 from doll_monai.findings import CHANNEL_DEF, FINDINGS
 from doll_monai.transforms.reading import LoadRadiographd
 from doll_monai.utils.atomic import write_atomic
@@ -97,7 +97,7 @@ class Prepared:
     missing: Sequence[str] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     enlarge: int = 1
-    inverted: InvertedMasks = field(default_factory=InvertedMasks)
+    warnings: MaskWarnings = field(default_factory=MaskWarnings)
 
 
 def command(find: Callable[..., Prepared]) -> Callable[..., None]:
@@ -307,7 +307,7 @@ def _read(image: Radiograph, prepared: Prepared, reads: bool) -> bytes:
     masks = [[prepared.dataset_dir / file for file in (image.masks or {})[name]] for name in prepared.classes]
     label = label_array(path, Place.of(pixels), masks, prepared.enlarge)
     if prepared.classes:
-        prepared.inverted.look_at(label, f"of {path}")
+        prepared.warnings.look_at(label, f"of {path}", str(path))
     stored = np.moveaxis(turned_back(label, pixels.meta["turn"].numpy()), 0, -1)
     return label_file(stored[:, :, np.newaxis], pixels.affine.numpy(), path)
 

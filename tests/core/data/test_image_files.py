@@ -77,6 +77,9 @@ def test_what_is_no_image_is_counted_with_its_reason(folder: Path, caplog: pytes
         (folder / place).mkdir(parents=True)
         Image.fromarray(GRAY).save(folder / place / "d.png")
     (folder / "sub" / "dataset.json").write_text("{}")
+    for place in (folder, folder / "sub"):
+        (place / os.fsdecode(b"bad\xff.png")).touch()
+    (folder / os.fsdecode(b"bad\xff")).mkdir()
     _report(folder / "report.dcm")
     _report(folder / "IM0003")
     with caplog.at_level(logging.WARNING):
@@ -84,7 +87,8 @@ def test_what_is_no_image_is_counted_with_its_reason(folder: Path, caplog: pytes
     (line,) = caplog.messages
     assert line == (
         f"Passed over in {folder}: DICOM files without an image (2), folders named like images (1), folders of labels "
-        "(3), hidden files (1), hidden folders (1), masks of an earlier run (3), overlays of an earlier run (2)."
+        "(3), hidden files (1), hidden folders (1), masks of an earlier run (3), "
+        "names that are not UTF-8 (3), overlays of an earlier run (2)."
     )
 
 

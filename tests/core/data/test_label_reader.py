@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import itk
 import nibabel as nib
 import numpy as np
 import pytest
@@ -51,6 +52,7 @@ def layers(*bands: np.ndarray) -> np.ndarray:
 EIGHT = MASK.astype(np.uint8) * 255
 SOFT = gaussian_filter(EIGHT.astype(float), 1)
 OPAQUE, WHITE = np.full(SHAPE, 255, np.uint8), np.full(SHAPE, 255, np.uint8)
+THIN = np.where((X == 70) & ~MASK, 2, MASK)
 CLASSES = (MASK + 2 * OTHER).astype(np.uint8)
 
 
@@ -72,6 +74,14 @@ def test_soft_edges_are_cut_at_half(scale: float, tmp_path: Path) -> None:
         assert np.array_equal(read(path), expected)
 
 
+@pytest.mark.parametrize("middle", [100, 200])
+def test_one_value_between_background_and_foreground_is_an_edge(middle: int, tmp_path: Path) -> None:
+    square = np.zeros(SHAPE, np.uint8)
+    square[10:30, 10:50] = 255
+    square[10:30, 50] = middle
+    assert np.array_equal(read(picture(tmp_path / "m.png", square)), square > 127)
+
+
 def test_a_jpeg_is_the_mask_that_it_was_made_of(tmp_path: Path) -> None:
     for quality in (50, 95):
         found = read(picture(tmp_path / "m.jpg", EIGHT, quality=quality))
@@ -89,6 +99,10 @@ def test_a_jpeg_is_the_mask_that_it_was_made_of(tmp_path: Path) -> None:
         (np.uint8([0, 255, 128])[CLASSES], "has the values 0, 128, 255, not"),
         (CLASSES + np.uint8(1), "has the values 1, 2, 3, not"),
         (MASK + np.uint8(1), "has the values 1, 2, not"),
+        (np.uint8([128, 255])[MASK * 1], "has the values 128, 255, not"),
+        (np.uint8([200, 255])[MASK * 1], "has the values 200, 255, not"),
+        (np.uint8([0, 255, 127])[THIN], "has the values 0, 127, 255, not"),
+        (np.uint8([0, 100, 200])[THIN], "has the values 0, 100, 200, not"),
         (-MASK.astype(np.float32), "has the values -1, -?0, not"),
         (MASK - 0.5 * OTHER, "has the values -0.5, 0, 1, not"),
         (CLASSES * 1000.0, "has the values 0, 1000, 2000, not"),
@@ -106,6 +120,9 @@ def test_numbers_of_classes_are_refused(values: np.ndarray, sentence: str, tmp_p
 
 def test_classes_in_jpeg_and_in_colors_are_refused(tmp_path: Path) -> None:
     jpeg = picture(tmp_path / "m.jpg", CLASSES * 120, quality=80)
+    with pytest.raises(InputError, match=r"dark\.jpg is too dark for a mask in JPEG"):
+        read_label(picture(tmp_path / "dark.jpg", MASK.astype(np.uint8), quality=98))
+    assert not read(picture(tmp_path / "empty.jpg", 0 * EIGHT)).any()
     colors = layers(EIGHT, OTHER.astype(np.uint8) * 255, 0 * EIGHT)
     assert read(picture(tmp_path / "yellow.png", layers(EIGHT, EIGHT, 0 * EIGHT))).sum() == MASK.sum()
     with pytest.raises(InputError, match="not background and foreground"):
@@ -207,6 +224,39 @@ def test_a_file_without_a_position_lies_on_the_other(nothing: np.ndarray, tmp_pa
     drawn = LoadRadiographd()({"image": picture(tmp_path / "image.png", EIGHT)})
     label = nifti(tmp_path / "label.nii.gz", MASK.astype(np.uint8))
     assert np.array_equal(LoadLabeld("label")({**drawn, "label": label})["label"][0], drawn["image"][0] > 0)
+
+
+@pytest.mark.parametrize("suffix", ["nii.gz", "nrrd", "mha"])
+@pytest.mark.parametrize("image", ["picture", "nifti"])
+def test_a_part_of_the_image_is_refused_and_all_of_it_is_not(image: str, suffix: str, tmp_path: Path) -> None:
+    """As a viewer of volumes saves a segment: on its own grid, whose first pixel lies within the image."""
+    path = tmp_path / ("image.png" if image == "picture" else "image.nii")
+    picture(path, EIGHT) if image == "picture" else nifti(path, EIGHT, np.eye(4))
+    record = {**LoadRadiographd()({"image": path}), "label": tmp_path / f"label.{suffix}"}
+    for start, rows in ((0, 60), (10, 30)):
+        part = MASK[start : start + rows, start : start + rows * 4 // 3].astype(np.uint8)
+        volume = itk.image_from_array(np.ascontiguousarray(part))
+        volume.SetOrigin([start, start])
+        itk.imwrite(volume, str(record["label"]))
+        if not start:
+            assert np.array_equal(LoadLabeld("label")(record)["label"][0], MASK.T)
+    with pytest.raises(InputError, match="lies elsewhere than its image"):
+        LoadLabeld("label")(record)
+
+
+@pytest.mark.parametrize(("orientation", "messages"), [(1, 0), (3, 1)])
+def test_a_mask_of_a_picture_that_is_turned_is_told_once(
+    orientation: int, messages: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = picture(tmp_path / "image.jpg", EIGHT, exif=exif)
+    load = LoadLabeld("label")
+    with caplog.at_level(logging.WARNING):
+        for name in ("a.png", "b.png"):
+            load({**LoadRadiographd()({"image": str(image)}), "label": picture(tmp_path / name, EIGHT)})
+    expected = f"{image} is turned as its EXIF data say; its masks must be drawn on the turned image."
+    assert caplog.messages == [expected] * messages
 
 
 @pytest.mark.parametrize("suffix", ["png", "nii.gz"])

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import torch
 from ignite.engine import Engine
-from monai.data import MetaTensor
 
+from doll_monai.data.geometry import with_meta
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import finding_index
 from doll_monai.handlers.localization import LocalizationScorer, with_label_shares
@@ -37,8 +37,8 @@ def _scores(ground_truth: GroundTruth, values: torch.Tensor, share: float) -> pd
     scorer = LocalizationScorer(ground_truth, {"consensus": "map"}, [share], ground_truth.dataset_dir / "scores.csv")
     target = torch.zeros(14)
     target[[EDEMA, finding_index("Pneumonia")]] = 1.0
-    meta = {"filename_or_obj": str(ground_truth.dataset_dir / "patient1" / "a.png")}
-    item = {"image": MetaTensor(torch.zeros(1, SIZE, SIZE), meta=meta), "label": target}
+    path = ground_truth.dataset_dir / "patient1" / "a.png"
+    item = {"image": with_meta(np.zeros((1, SIZE, SIZE), np.float32), np.eye(4), path), "label": target}
     engine = Engine(lambda _engine, batch: batch)
     scorer.attach(engine)
     engine.run([[{**item, "map": torch.zeros(14, SIZE, SIZE).index_fill(0, torch.tensor(EDEMA), 1) * values}]])

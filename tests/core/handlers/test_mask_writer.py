@@ -159,6 +159,16 @@ def test_images_of_one_name_are_refused_before_anything_runs(writer, names, tmp_
         engine.run([[{}]])
 
 
+@pytest.mark.parametrize(("image", "output"), [("a.png", "."), ("sub/a.png", "."), ("sub/a.png", "linked")])
+@pytest.mark.parametrize("writer", [MaskWriter, OverlayWriter])
+def test_results_among_images_are_refused_before_anything_runs(writer, image: str, output: str, tmp_path: Path) -> None:
+    (tmp_path / "linked").symlink_to(tmp_path)
+    engine = engine_of([str(tmp_path / image)], [])
+    writer(tmp_path / output, tmp_path, "lungs").attach(engine)
+    with pytest.raises(InputError, match=r"Results in .* might replace images or their masks; give another output_dir"):
+        engine.run([[{}]])
+
+
 def test_only_an_images_suffix_is_left_out_of_the_name(gray: np.ndarray, tmp_path: Path) -> None:
     names = ("1.2.840.4711", "1.2.840.4712", "dr.smith.dcm", "sub/a.nii.gz")
     assert [stem(name) for name in names] == ["1.2.840.4711", "1.2.840.4712", "dr.smith", "sub/a"]

@@ -30,6 +30,13 @@ def test_a_file_is_replaced_and_its_folder_made(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["a" * 255, "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 127])
+def test_a_name_may_be_as_long_as_the_file_system_takes(name: str, tmp_path: Path) -> None:
+    write_atomic(tmp_path / name, b"content")
+    assert create_atomic(tmp_path / f"b{name[1:]}", b"content")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file.csv"
     write_atomic(path, b"old")

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import torch
 from ignite.engine import Engine
-from monai.data import MetaTensor
 
+from doll_monai.data.geometry import with_meta
 from doll_monai.data.ground_truth import GroundTruth
 from doll_monai.findings import finding_index
 from doll_tools.evaluate.agreement import MapAgreement
@@ -25,7 +25,7 @@ def _likeness(tmp_path: Path, maps: dict[str, torch.Tensor], share: Any = 0.1, p
     members = sum(name.startswith("attribution") for name in maps)
     item = {name: values.repeat(14, 1, 1) for name, values in maps.items()}
     item |= {f"completeness_error_{k}": torch.full((14,), 0.1 * (k + 1)) for k in range(members)}
-    item["image"] = MetaTensor(torch.zeros(1, SIZE, SIZE), meta={"filename_or_obj": str(tmp_path / "patient1/a.png")})
+    item["image"] = with_meta(np.zeros((1, SIZE, SIZE), np.float32), np.eye(4), tmp_path / "patient1/a.png")
     item["label"] = torch.eye(14)[positive]
     truth = GroundTruth(tmp_path / "truth.csv", tmp_path)
     engine = Engine(lambda _engine, batch: batch)
