@@ -130,7 +130,7 @@ def find_images(
         sections = load_sections(datalist, [section] if isinstance(section, str) else section, folder)
         return [{"image": record["image"]} for records in sections.values() for record in records]
     if not Path(folder).is_dir():
-        raise InputError(f"The folder {folder} does not exist; give dataset_dir, a folder of radiographs.")
+        raise InputError(f"The folder {folder} does not exist; give a folder of radiographs.")
     images = find_image_files(folder)
     if not images:
         raise InputError(f"The folder {folder} holds no radiograph ({', '.join(IMAGE_SUFFIXES)}, DICOM of any name).")

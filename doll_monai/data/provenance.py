@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from doll_monai.utils.atomic import create_atomic
+from doll_monai.utils.atomic import create_if_absent
 from doll_monai.utils.errors import InputError
 
 
@@ -18,7 +18,7 @@ def claim_folder(path: Path, provenance: Mapping[str, Any], files: str = "labels
     or cannot be written.
     """
     record = json.loads(json.dumps(provenance, default=str))
-    if create_atomic(path, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()):
+    if create_if_absent(path, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()):
         return
     remedy = f"give a new output_dir or delete the old {files}."
     try:

@@ -18,7 +18,7 @@ from doll_monai.findings import FOREGROUND, IGNORE
 from doll_monai.handlers.engine import batch_of, check_output, output_of
 from doll_monai.transforms.reading import read_picture
 from doll_monai.utils.atomic import write_atomic
-from doll_monai.visualize.pictures import PICTURE_SIZE, captioned, compared, draw_overlay, encoded, side_by_side
+from doll_monai.visualize.pictures import PICTURE_SIZE, captioned, compared, draw_overlay, encode_picture, side_by_side
 
 
 class OverlayWriter:
@@ -48,7 +48,7 @@ class OverlayWriter:
             if picture is not None:
                 masks = np.asarray(result[CommonKeys.PRED].cpu()).transpose(0, 2, 1) > 0.5
                 file = output_path(path, self.data_root_dir, self.output_dir, "_overlay.png")
-                write_atomic(file, encoded(draw_overlay(picture, masks, self.classes)))
+                write_atomic(file, encode_picture(draw_overlay(picture, masks, self.classes)))
 
 
 class OverlaySheet:
@@ -104,7 +104,7 @@ class OverlaySheet:
             image = read_picture(path)
             picture = black if image is None else compared(image, truth, prediction)
             panels.append(captioned(picture, [(f"{name}: IoU {iou:.3f}", (255, 255, 255))]))
-        write_atomic(self.path, encoded(side_by_side(panels or [black])))
+        write_atomic(self.path, encode_picture(side_by_side(panels or [black])))
 
 
 def mean_iou(prediction: np.ndarray, label: np.ndarray) -> float:

@@ -28,7 +28,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(temporary, path)
 
 
-def create_atomic(path: str | os.PathLike[str], content: bytes) -> bool:
+def create_if_absent(path: str | os.PathLike[str], content: bytes) -> bool:
     """As ``write_atomic``, unless the file exists; of several processes at once exactly one succeeds and gets True."""
     with _temporary(Path(path), content) as temporary:
         try:

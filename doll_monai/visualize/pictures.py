@@ -92,7 +92,7 @@ def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
     return np.hstack([np.pad(picture, ((0, height - len(picture)), (0, 4), (0, 0))) for picture in pictures])
 
 
-def encoded(picture: np.ndarray, kind: str = "PNG", **options: int | bool) -> bytes:
+def encode_picture(picture: np.ndarray, kind: str = "PNG", **options: int | bool) -> bytes:
     """A picture as the content of a file."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind, **options)

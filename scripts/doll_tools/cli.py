@@ -116,12 +116,12 @@ def _value(option: str, kind: str, text: str) -> Any:
 
 def _help(words: Sequence[str]) -> int:
     group = next(iter(words), "")
-    shown = {name: about for name, (_, about) in COMMANDS.items() if name.split()[0] == group} or {
-        name: about for name, (_, about) in COMMANDS.items()
-    }
+    of_group = {name: about for name, (_, about) in COMMANDS.items() if name.split()[0] == group}
+    shown = of_group or {name: about for name, (_, about) in COMMANDS.items()}
     print("usage: doll COMMAND [OPTIONS]; doll COMMAND --help explains the options\n")
     print("\n".join(f"  doll {name:22} {about}" for name, about in shown.items()))
-    if not words or words[0] in ("help", "--help", "-h"):
+    asked = not words or words[-1] in ("help", "--help", "-h")
+    if asked and (of_group or len(words) < 2):
         return 0
     print(f"\nError: there is no command 'doll {' '.join(words[:2])}'.", file=sys.stderr)
     return 2

@@ -123,7 +123,7 @@ def segment(
     model = path_argument(checkpoint)
     if run is not None:
         folder = Path(run).resolve()
-        settings = read_json_object(folder / "pipeline.json", "give --run the folder that doll run wrote")
+        settings = read_json_object(folder / "pipeline.json", "give --run the folder of a finished doll run")
         configs.append(folder / "configs" / "task_network.json")
         model = model or folder / task / "adapter" / "model.pt"
         values = {"image_size": settings["image_size"], **values}

@@ -155,7 +155,7 @@ def _complete(values: dict[str, Any], configs: Sequence[Path]) -> list[str]:
         merged |= read_json_object(path)
     for name in values:
         if name.partition("::")[0] not in merged:
-            raise InputError(f"The bundle {BUNDLE} has no value '{name}'; see the knobs in its README.")
+            raise InputError(f"The bundle {BUNDLE} has no value '{name}'; see the settings in its README.")
     members = merged["network_def"].get("members") or []
     if not members:
         raise InputError(f"The network_def of {configs[-1]} has no members; see doll package committee.")

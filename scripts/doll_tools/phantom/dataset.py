@@ -32,7 +32,7 @@ COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
 STRUCTURES = ("right_lung", "left_lung", "heart", "clavicles", "infection")
 TABLES = {
     "truth": ("Path", "finding", "mask"),
-    "index": ("id", "image", "patient", *STRUCTURES, "licence"),
+    "index": ("id", "image", "patient", *STRUCTURES, "license"),
     "valid": COLUMNS,
     "train": COLUMNS,
 }

@@ -20,7 +20,7 @@ from doll_monai.data.readers import MAX_PIXELS
 from doll_monai.findings import FINDINGS, finding_index
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.json_object import read_json_object
-from doll_monai.visualize.pictures import encoded
+from doll_monai.visualize.pictures import encode_picture
 from doll_tools.prepare.preparation import Count
 
 MASKS = ("gt_segmentations_val.json", "gt_segmentations_test.json")
@@ -71,7 +71,7 @@ def ground_truth_files(folder: Path, images: Sequence[str]) -> tuple[dict[str, b
         for mask in shown:
             if mask.image in used:
                 name = f"masks/{mask.image}/{mask.finding.replace(' ', '_')}.png"
-                files[name] = encoded(mask.pixels.T)
+                files[name] = encode_picture(mask.pixels.T)
                 rows += [(image, mask.finding, name) for image in used[mask.image]]
         counts.append(Count(f"{path.name}: images", len({mask.image for mask in masks})))
         counts.append(Count(f"{path.name}: masks, not empty", len(shown)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from doll_monai.findings import FINDINGS, FOREGROUND, IGNORE
 from doll_monai.transforms.reading import read_picture
-from doll_monai.visualize.pictures import encoded
+from doll_monai.visualize.pictures import encode_picture
 from doll_tools.report.drawing import read_mask
 from doll_tools.report.labels import LabeledImage, Labels
 
@@ -64,7 +64,7 @@ def _image(labels: Labels, image: LabeledImage) -> dict[str, Any] | None:
     return {
         "name": image.image,
         "section": image.section,
-        "image": _text(encoded(picture[..., 0], "JPEG", quality=80, optimize=True)),
+        "image": _text(encode_picture(picture[..., 0], "JPEG", quality=80, optimize=True)),
         "label": _mask_sheet([label[pair.channel] for pair in image.pairs]),
         "truth": _mask_sheet([truth[pair.channel] for pair in known]),
         "known": [pair.observation for pair in known],
@@ -80,7 +80,7 @@ def _mask_sheet(masks: list[np.ndarray]) -> str:
     step = max(1, -(-max(masks[0].shape) // SIDE))
     sheet = np.concatenate([mask[::step, ::step] for mask in masks])
     levels = np.select([sheet == FOREGROUND, sheet == IGNORE], [255, 128], 0)
-    return _text(encoded(levels.astype(np.uint8), "PNG", optimize=True))
+    return _text(encode_picture(levels.astype(np.uint8), "PNG", optimize=True))
 
 
 def _text(content: bytes) -> str:

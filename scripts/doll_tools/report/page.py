@@ -17,7 +17,7 @@ from doll_monai.data.datalist import SECTIONS, datalist_hash
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 from doll_monai.utils.progress import Bar
-from doll_monai.visualize.pictures import encoded
+from doll_monai.visualize.pictures import encode_picture
 from doll_tools.compare.page import clear_of_zero
 from doll_tools.markdown import interval
 from doll_tools.pipeline.record import duration
@@ -129,5 +129,5 @@ def _words(name: Any) -> str:
 
 def _data_uri(picture: np.ndarray) -> str:
     """A picture as a JPEG inside a ``data:`` address."""
-    content = encoded(picture, "JPEG", quality=82, subsampling=0, optimize=True)
+    content = encode_picture(picture, "JPEG", quality=82, subsampling=0, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(content).decode()

@@ -29,7 +29,7 @@ class RunFolder:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        self.pipeline = read_json_object(self.root / "pipeline.json", "give --run the folder that doll run wrote")
+        self.pipeline = read_json_object(self.root / "pipeline.json", "give --run the folder of a finished doll run")
         self.chexpert = Path(self.pipeline.get("chexpert") or self.root / "missing")
         self.task = str(self.pipeline.get("task") or "lung")
         self.task_data = Path(self.pipeline.get("task_data") or self.root / "missing")

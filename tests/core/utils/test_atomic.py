@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from doll_monai.utils.atomic import STALE_AFTER, create_atomic, remove_leftovers, write_atomic
+from doll_monai.utils.atomic import STALE_AFTER, create_if_absent, remove_leftovers, write_atomic
 from doll_monai.utils.errors import InputError
 
 
@@ -55,7 +55,7 @@ def test_of_many_at_once_one_creates_the_file(tmp_path: Path) -> None:
     path = tmp_path / "provenance.json"
     contents = [bytes([65 + number]) * 10000 for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        created = list(pool.map(lambda content: create_atomic(path, content), contents))
+        created = list(pool.map(lambda content: create_if_absent(path, content), contents))
     assert created.count(True) == 1
     assert path.read_bytes() == contents[created.index(True)]
     assert list(tmp_path.iterdir()) == [path]
@@ -66,8 +66,8 @@ def test_a_file_is_created_where_there_are_no_hard_links(tmp_path: Path, monkeyp
         raise PermissionError(1, os.strerror(1))
 
     monkeypatch.setattr(os, "link", refuse)
-    assert create_atomic(tmp_path / "file", b"first")
-    assert not create_atomic(tmp_path / "file", b"second")
+    assert create_if_absent(tmp_path / "file", b"first")
+    assert not create_if_absent(tmp_path / "file", b"second")
     assert (tmp_path / "file").read_bytes() == b"first"
 
 

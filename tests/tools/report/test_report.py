@@ -227,5 +227,5 @@ def test_any_part_may_be_missing(run: Path, part: str) -> None:
 
 def test_a_folder_that_is_no_run_ends_with_a_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--run", str(tmp_path), "--output", str(tmp_path / "r.html")]) == 1
-    assert "pipeline.json does not exist; give --run the folder that doll run wrote." in capfd.readouterr().err
+    assert "pipeline.json does not exist; give --run the folder of a finished doll run." in capfd.readouterr().err
     assert not (tmp_path / "r.html").exists()
