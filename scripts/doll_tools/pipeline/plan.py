@@ -187,7 +187,7 @@ class Plan:
             self._pretrain("pretrain_for_organs", labels, pretrained),
             self._prepare_task("prepare_organs", task, self.organ_data, datalist.parent),
         ]
-        values = {"pretrained": pretrained, "ckpt_dir": model.parent, "label_dir": datalist.parent}
+        values: dict[str, Any] = {"pretrained": pretrained, "ckpt_dir": model.parent, "label_dir": datalist.parent}
         values |= {**self.preset["fine_tuning"], **self.preset["adapter"]}
         stages.append(self._task_stage("fine_tune_organs", ["train"], [pretrained], [model], values, "lungs_heart"))
         values = {**self.images, "section": ["training", "validation", "test"], "checkpoint": model}
@@ -243,7 +243,7 @@ class Plan:
             chosen, data = find_task(task), self.organ_data
             datalist = self.output / "organs" / "task" / "dataset.json"
         values = {"dataset_dir": data, "classes": list(chosen.classes), **values}
-        paths = [*configs, self._network("task")]
+        paths: list[str | Path] = [*configs, self._network("task")]
         return self._bundle_stage(name, chosen.bundle, paths, [datalist, *inputs], outputs, values)
 
     def _tune(self, tuning: str) -> list[Stage]:
