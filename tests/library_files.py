@@ -98,6 +98,7 @@ def _itk_affine(path: Path, otherwise: np.ndarray) -> np.ndarray:
 def _picture(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
         bits = picture.tag_v2.get(258, (8,)) if picture.format == "TIFF" else (8,)
+        signs = picture.tag_v2.get(339) if picture.format == "TIFF" else None
         deep = max(bits) > 8 or ";16" in str(getattr(picture, "tile", ""))
         if deep and picture.mode in ("LA", "RGB", "RGBA") and picture.format in ("PNG", "TIFF"):
             colors = itk.array_from_image(itk.imread(str(path))).astype(float)
@@ -106,6 +107,8 @@ def _picture(path: Path) -> np.ndarray:
         if picture.mode not in ("1", "L", "LA", "I", "F", "RGB", "RGBA") and not picture.mode.startswith("I;16"):
             picture = picture.convert("RGB")
         values = np.asarray(picture)
+        if picture.mode in ("L", "I") and signs:  # of which Pillow takes no notice
+            values = values.view(f"{'ui'[max(signs) - 1]}{values.itemsize}")
         white = picture.mode.startswith("I;16") and getattr(picture, "tag_v2", {}).get(262) == 0
         return values.max() - values if white else values
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -36,10 +37,14 @@ PLACE = (
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 """What GDCM takes the place of an image in space from."""
-ITEM, SIZ, END = b"\xfe\xff\x00\xe0", b"\xff\x4f\xff\x51", b"\xff\xd9"
-"""The start of a part of compressed pixels, where the size stands in JPEG 2000, and the end of each kind of JPEG."""
-NOT_SOF = (0xC4, 0xC8, 0xCC)
-"""Markers among those of a JPEG's size, 0xC0 to 0xCF, that are none; JPEG-LS has 0xF7."""
+ITEM, SOI, END, SIZ, COD = b"\xfe\xff\x00\xe0", b"\xff\xd8", b"\xff\xd9", b"\xff\x4f\xff\x51", b"\xff\x52"
+"""The start of a part of compressed pixels and of a JPEG; a JPEG's end; where JPEG 2000 has its size and its coding."""
+SOF = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+"""Markers of a JPEG's size; the one of JPEG-LS is 0xF7."""
+MORE = bytes(range(1, 255))
+"""Put before the end of a JPEG, it changes nothing unless pixels are missing there."""
+MIDDLE = 2.0 ** np.arange(7, 16)
+"""What a missing pixel of a JPEG becomes, by the JPEG's bits."""
 
 
 def open_dicom(path: str) -> FileDataset:
@@ -85,8 +90,10 @@ def frames(dataset: Dataset) -> int:
 
 
 @contextmanager
-def copy_for_itk(dataset: FileDataset) -> Iterator[str]:
+def copy_for_itk(dataset: FileDataset, more: bytes = b"") -> Iterator[str]:
     """A DICOM file with the place of an image in space and its pixels, where they are compressed, and nothing else.
+
+    ``more`` is put before the end of compressed pixels.
 
     Raises:
         OSError: when the pixels are not as many as the header says, or are compressed in a way that is not read.
@@ -108,8 +115,9 @@ def copy_for_itk(dataset: FileDataset) -> Iterator[str]:
         for name in (*NUMBERS, "PlanarConfiguration"):
             if name in dataset:
                 copy.add(dataset[name])
-        copy.PhotometricInterpretation = photometric if dataset.SamplesPerPixel > 1 else "MONOCHROME2"
-        copy.PixelData = encapsulate([_stream(dataset)])
+        stream, colors = _stream(dataset)
+        copy.PhotometricInterpretation = colors or photometric if dataset.SamplesPerPixel > 1 else "MONOCHROME2"
+        copy.PixelData = encapsulate([stream.removesuffix(END) + more + END])
         copy["PixelData"].is_undefined_length = True
     elif syntax in NATIVE and not photometric.startswith("YBR"):
         _check_length(dataset)
@@ -122,39 +130,58 @@ def copy_for_itk(dataset: FileDataset) -> Iterator[str]:
 
 
 def _check_length(dataset: FileDataset) -> None:
-    """Rows x Columns x Samples x BitsAllocated / 8 x Frames bytes; up to a row more is padding."""
+    """Rows x Columns x Samples x BitsAllocated / 8 x Frames bytes; one more is padding."""
     bits = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated * frames(dataset)
     expected = math.ceil(bits / 8)
     length = len(dataset.PixelData)
-    in_parts = length > expected + 1 and dataset.PixelData.startswith(ITEM)  # as if they were compressed
-    if in_parts or not expected <= length <= expected + 1 + expected // dataset.Rows:
+    if length - expected not in (0, 1):
         raise OSError(f"it has {length} bytes of pixels instead of {expected}")
 
 
-def _stream(dataset: FileDataset) -> bytes:
-    """Compressed pixels whose own header has the image's size and which have an end."""
+def _stream(dataset: FileDataset) -> tuple[bytes, str]:
+    """Compressed pixels whose own header is the image's and which have an end; and what their colors are, if told."""
     place, parts, data = 0, [], dataset.PixelData
     while data[place : place + 4] == ITEM:
         (length,) = struct.unpack_from("<I", data, place + 4)
         parts.append(data[place + 8 : place + 8 + length])
         place += 8 + length
-    stream = b"".join(parts[1:])  # the first is a table of offsets
-    size, place = (0, 0), 2
-    if (start := stream.find(SIZ)) >= 0 and not stream.startswith(b"\xff\xd8"):
-        right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
-        size = bottom - top, right - left
-    while size == (0, 0) and place + 9 <= len(stream) and stream[place] == 0xFF:
-        marker, length = struct.unpack_from(">BH", stream, place + 1)
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in NOT_SOF):
-            size = struct.unpack_from(">2H", stream, place + 5)
-        place += 2 + length
-    if size != (dataset.Rows, dataset.Columns):
-        raise OSError(
-            f"its compressed pixels are of {size[1]} x {size[0]} instead of {dataset.Columns} x {dataset.Rows}"
-        )
-    if not stream.rstrip(b"\0\xff").endswith(END):
+    stream = b"".join(parts[1:]).rstrip(b"\0\xff")  # the first is a table of offsets
+    rows, columns, samples, bits, colors = (_of_jpeg if stream.startswith(SOI) else _of_jpeg_2000)(stream)
+    if (rows, columns) != (dataset.Rows, dataset.Columns):
+        raise OSError(f"its compressed pixels are of {columns} x {rows} instead of {dataset.Columns} x {dataset.Rows}")
+    if samples != dataset.SamplesPerPixel or bits > dataset.BitsAllocated or dataset.HighBit != dataset.BitsStored - 1:
+        told = f"{dataset.SamplesPerPixel} of {dataset.BitsStored} up to number {dataset.HighBit}"
+        raise OSError(f"its compressed pixels have {samples} values of {bits} bits, its header names {told}")
+    if not stream.endswith(END):
         raise OSError("its compressed pixels are cut off")
-    return stream
+    if any(part.startswith((SOI, SIZ)) for part in parts[2:]):
+        raise OSError("its compressed pixels are of several frames")
+    return stream, colors
+
+
+def _of_jpeg(stream: bytes) -> tuple[int, int, int, int, str]:
+    """Rows, columns, values of a pixel, their bits, and what the colors are where JFIF's or Adobe's marker tells it."""
+    place, marker, told = 2, 0, dict[int, bytes]()
+    while marker not in SOF:
+        marker, length = struct.unpack_from(">xBH", stream, place)
+        told.setdefault(marker, stream[place + 4 : place + 2 + length])
+        place += 2 + length
+    bits, rows, columns, samples = struct.unpack_from(">B2HB", told[marker])
+    transform = b"\1" if told.get(0xE0, b"").startswith(b"JFIF\0") else told.get(0xEE, b"")[11:12]
+    return rows, columns, samples, bits, {b"\0": "RGB", b"\1": "YBR_FULL_422"}.get(transform, "")
+
+
+def _of_jpeg_2000(stream: bytes) -> tuple[int, int, int, int, str]:
+    """The same of JPEG 2000, whose header tells whether its colors are transformed."""
+    start = stream.index(SIZ)
+    right, bottom, left, top, samples, depth = struct.unpack_from(">4I16xHB", stream, start + 8)
+    transformed = stream[stream.index(COD, start) + 8]
+    return bottom - top, right - left, samples, (depth & 0x7F) + 1, "YBR_RCT" if transformed else ""
+
+
+def may_be_cut(dataset: FileDataset, decoded: np.ndarray) -> bool:
+    """Whether the last pixel of a JPEG, (C, W, H), is one that a decoder puts where pixels are missing."""
+    return dataset.file_meta.TransferSyntaxUID in uid.JPEGTransferSyntaxes and abs(decoded[0, -1, -1]) in MIDDLE
 
 
 def brightness(dataset: FileDataset, decoded: np.ndarray) -> np.ndarray:
@@ -167,13 +194,18 @@ def brightness(dataset: FileDataset, decoded: np.ndarray) -> np.ndarray:
         dataset: from ``open_dicom``.
         decoded: (C, W, H), what ITK read from ``copy_for_itk``; used where the pixels are compressed.
     """
-    stored = _stored(dataset, decoded)
+    cells = _cells(dataset, decoded)
+    unused = dataset.BitsAllocated - dataset.BitsStored
+    # Overlays may lie beside the bits of a pixel, and the sign is the highest of these.
+    stored = cells << (dataset.BitsAllocated - 1 - dataset.HighBit) >> unused
+    if dataset.file_meta.TransferSyntaxUID in COMPRESSED and not np.array_equal(stored, cells):
+        raise OSError(f"its compressed pixels have values of more than {dataset.BitsStored} bits")
     if dataset.SamplesPerPixel > 1:
         return stored.T
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         names = [f"{color}PaletteColorLookupTable" for color in ("Red", "Green", "Blue")]
         return np.stack([_look_up(stored, *_table(dataset, dataset, name)).T for name in names])
-    values, kept = _modality(dataset, stored), ~_padding(dataset, stored)
+    values, kept = _modality(dataset, stored), ~_padding(dataset, stored, cells)
     if not kept.any():
         raise OSError("its pixels are padding alone")
     for item in (dataset.get("VOILUTSequence") or [])[:1]:
@@ -187,28 +219,25 @@ def brightness(dataset: FileDataset, decoded: np.ndarray) -> np.ndarray:
     return np.where(kept, values, darkest).T[None]
 
 
-def _stored(dataset: FileDataset, decoded: np.ndarray) -> np.ndarray:
-    """Integers, (H, W) or (H, W, 3)."""
+def _cells(dataset: FileDataset, decoded: np.ndarray) -> np.ndarray:
+    """Integers of all the bits allocated, (H, W) or (H, W, 3)."""
     syntax, allocated = dataset.file_meta.TransferSyntaxUID, dataset.BitsAllocated
     kind = f"{'ui'[dataset.PixelRepresentation]}{allocated // 8}"
     if syntax in COMPRESSED:
         return (decoded[0].T if len(decoded) == 1 else decoded.T).astype(kind)
     if syntax == uid.RLELossless:
-        stored = dataset.pixel_array
-    else:
-        shape = dataset.Rows, dataset.Columns, dataset.SamplesPerPixel
-        data = dataset.PixelData
-        if _order(dataset) == ">" and allocated == 8 and dataset["PixelData"].VR == "OW":  # in pairs
-            data = np.frombuffer(data, "u2").byteswap().tobytes()
-        stored = np.frombuffer(data, "u1" if allocated == 1 else _order(dataset) + kind)
-        stored = (np.unpackbits(stored, bitorder="little") if allocated == 1 else stored)[: math.prod(shape)]
-        by_color = shape[2] > 1 and dataset.get("PlanarConfiguration") == 1
-        stored = np.moveaxis(stored.reshape(3, *shape[:2]), 0, -1) if by_color else stored.reshape(shape)
-        stored = stored if shape[2] > 1 else stored[..., 0]
-    if allocated == 1:
-        return stored
-    # Overlays may lie beside the bits of a pixel, and the sign is the highest of these.
-    return stored << (allocated - 1 - dataset.HighBit) >> (allocated - dataset.BitsStored)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of pixels that the image has no room for
+            return dataset.pixel_array
+    shape = dataset.Rows, dataset.Columns, dataset.SamplesPerPixel
+    data = dataset.PixelData
+    if _order(dataset) == ">" and allocated in (1, 8) and dataset["PixelData"].VR == "OW":  # in pairs
+        data = np.frombuffer(data, "u2").byteswap().tobytes()
+    cells = np.frombuffer(data, "u1" if allocated == 1 else _order(dataset) + kind)
+    cells = (np.unpackbits(cells, bitorder="little") if allocated == 1 else cells)[: math.prod(shape)]
+    by_color = shape[2] > 1 and dataset.get("PlanarConfiguration") == 1
+    cells = np.moveaxis(cells.reshape(3, *shape[:2]), 0, -1) if by_color else cells.reshape(shape)
+    return cells if shape[2] > 1 else cells[..., 0]
 
 
 def _order(dataset: FileDataset) -> str:
@@ -224,12 +253,15 @@ def _modality(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
     return stored * float(1 if slope is None else slope) + float(intercept or 0)
 
 
-def _padding(dataset: Dataset, stored: np.ndarray) -> np.ndarray:
+def _padding(dataset: Dataset, stored: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Where a value is padding, which may have more bits than a pixel's values; then those beside them count too."""
     padding, limit = (dataset.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
     if padding is None:
         return np.zeros(stored.shape, bool)
     limits = np.array([padding, padding if limit is None else limit]).astype(stored.dtype)
-    return (stored >= limits.min()) & (stored <= limits.max())
+    unused = dataset.BitsAllocated - dataset.BitsStored
+    values = stored if np.array_equal(limits << unused >> unused, limits) else cells
+    return (values >= limits.min()) & (values <= limits.max())
 
 
 def _table(dataset: FileDataset, item: Dataset, name: str = "LUT") -> tuple[np.ndarray, int]:

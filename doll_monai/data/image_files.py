@@ -116,6 +116,9 @@ def images_among(place: str, names: Sequence[str], passed: Counter[str]) -> Iter
         path = os.path.join(place, name)
         if name in overlays:
             continue
+        if name in known and os.path.exists(path) and not os.path.isfile(path):
+            passed["pipes or devices"] += 1
+            continue
         if name in known and not name.lower().endswith(DICOM_SUFFIXES):
             if _belongs_to_another(name, stems) and _is_mask(path):
                 passed["masks of an earlier run"] += 1

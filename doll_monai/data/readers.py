@@ -21,8 +21,9 @@ import nibabel as nib
 import numpy as np
 from monai.data.utils import orientation_ras_lps, to_affine_nd
 from PIL import Image, ImageOps, UnidentifiedImageError
+from pydicom.dataset import FileDataset
 
-from doll_monai.data.dicom import brightness, copy_for_itk, frames, open_dicom
+from doll_monai.data.dicom import END, MORE, brightness, copy_for_itk, frames, may_be_cut, open_dicom
 from doll_monai.data.geometry import PICTURE, nifti_affine
 from doll_monai.utils.errors import InputError
 
@@ -38,7 +39,7 @@ RESOLUTION, RESOLUTION_UNIT, MM = (282, 283), 296, {1: 25.4, 2: 10.0}
 """Tags of TIFF, and mm of an inch and a centimeter as JPEG numbers them; TIFF counts from one more."""
 BITS, ORIENTATION = 258, 274
 PHOTOMETRIC_INTERPRETATION, MIN_IS_WHITE = 262, 0
-EXTRA_SAMPLES, ASSOCIATED = 338, 1
+SAMPLE_FORMAT, EXTRA_SAMPLES, ASSOCIATED = 339, 338, 1
 """Tags of TIFF and EXIF, and a value of two of them."""
 ITK_KINDS = {".mha": ("MetaImage", "MetaImageIO"), ".nrrd": ("NRRD", "NrrdImageIO")}
 TEXT_HEADER = {
@@ -82,6 +83,8 @@ def read_image(path: str | os.PathLike[str], what: str = "image") -> Read:
     else:
         read = _read_nifti if name.endswith((".nii", ".nii.gz")) else _read_dicom
     try:
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would wait for its other end
+            raise OSError("it is no file")
         values, affine = read(os.fspath(path))
         values = np.ascontiguousarray(values, dtype=np.uint8 if values.dtype == np.uint8 else np.float32)
         if not np.isfinite(values).all():
@@ -164,13 +167,18 @@ def _spacing(picture: Image.Image) -> tuple[float, float]:
 
 
 def _check_filled(path: str, picture: Any) -> None:
-    """Refuse rows that Pillow leaves black since the file does not have them."""
+    """Refuse rows that Pillow leaves black or gray since the file does not have them."""
     tiles = [tile[1] for tile in picture.tile] if picture.format == "TIFF" else []
     if tiles and sum((right - left) * (low - top) for left, top, right, low in tiles) < prod(picture.size):
         raise OSError("it has fewer rows than it claims")
     picture.load()
     if picture.format == "PNG" and not np.asarray(picture)[-1].any():
         _read_itk(path, itk.PNGImageIO)
+    if picture.format == "JPEG":
+        before, _, behind = Path(path).read_bytes().rpartition(END)
+        with Image.open(io.BytesIO(before + MORE + END + behind), formats=FORMATS) as longer:
+            if longer.tobytes() != picture.tobytes():
+                raise OSError("it is cut off")
 
 
 def _brightness(path: str, picture: Image.Image) -> np.ndarray:
@@ -183,6 +191,9 @@ def _brightness(path: str, picture: Image.Image) -> np.ndarray:
     if not deep and picture.mode not in GRAY_OR_RGB:
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
     values = np.asarray(ImageOps.exif_transpose(picture))
+    if tags:  # Pillow takes integers of 32 bits for signed and those of 8 for unsigned
+        kinds = {("I", 1): np.uint32, ("L", 2): np.int8}
+        values = values.view(kinds.get((picture.mode, max(tags.get(SAMPLE_FORMAT, (1,)))), values.dtype))
     return values.max() - values if deep and tags.get(PHOTOMETRIC_INTERPRETATION) == MIN_IS_WHITE else values
 
 
@@ -218,12 +229,18 @@ def _read_nifti(path: str) -> Read:
 def _read_dicom(path: str) -> Read:
     dataset = open_dicom(path)
     _check_header((dataset.Columns, dataset.Rows, frames(dataset)), dataset.SamplesPerPixel)
-    with copy_for_itk(dataset) as copy:
+    decoded, affine = _decode(dataset)
+    if may_be_cut(dataset, decoded) and not np.array_equal(_decode(dataset, MORE)[0], decoded):
+        raise OSError("its compressed pixels are cut off")
+    return brightness(dataset, decoded), affine
+
+
+def _decode(dataset: FileDataset, more: bytes = b"") -> Read:
+    with copy_for_itk(dataset, more) as copy:
         try:
-            decoded, affine = _read_itk(copy, itk.GDCMImageIO)
+            return _read_itk(copy, itk.GDCMImageIO)
         except RuntimeError as error:
             raise OSError("its compressed pixels cannot be decoded") from error
-    return brightness(dataset, decoded), affine
 
 
 def _read_text_headed(path: str) -> Read:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_modality_lut, apply_voi
-from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, ParametricMapStorage
+from pydicom.uid import (
+    BasicTextSRStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    ParametricMapStorage,
+    RLELossless,
+)
 
 from doll_monai.data.dicom import copy_for_itk, open_dicom
 from doll_monai.data.readers import read_image
@@ -125,8 +136,34 @@ def test_padding_may_be_a_range_and_negative(stored, tmp_path: Path) -> None:
         assert np.array_equal(read, np.where(pixels < 0, pixels[pixels >= 0].min(), pixels))
 
 
+@pytest.mark.parametrize(("value", "dtype"), [(63536, np.uint16), (-32768, np.int16)])
+def test_padding_may_have_more_bits_than_are_stored(value: int, dtype: type, stored, tmp_path: Path) -> None:
+    """Its stored bits are those of a gray in the middle, which stays as it is elsewhere."""
+    pixels = stored.astype(dtype) - (2048 if value < 0 else 0)
+    pixels[:4], pixels[5] = value, np.array(value) % 4096
+    extra = {PADDING: ("SS" if value < 0 else "US", value), STORED: ("US", 12), HIGH_BIT: ("US", 11)}
+    read = _read(tmp_path / "image.dcm", dicom(pixels, extra))
+    assert np.array_equal(read[4:], pixels[4:])
+    assert (read[:4] == pixels[4:].min()).all()
+
+
+def test_bits_and_bytes_in_pairs_of_the_other_order(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 2, (16, 24), dtype=np.uint8)
+    one = {(0x28, 0x100): ("US", 1), STORED: ("US", 1), HIGH_BIT: ("US", 0)}
+    for expected, extra in ((values, one), (values * 200, {})):
+        packed = np.packbits(expected, bitorder="little") if extra else expected
+        dataset = pydicom.dcmread(io.BytesIO(dicom(expected, extra)))
+        dataset["PixelData"].VR, dataset.PixelData = "OW", packed.view("u2").byteswap().tobytes()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        content = io.BytesIO()
+        pydicom.dcmwrite(content, dataset, implicit_vr=False, little_endian=False, force_encoding=True)
+        assert np.array_equal(_read(tmp_path / "image.dcm", content.getvalue()), expected)
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
-@pytest.mark.parametrize(("rows", "sentence"), [(-10, "288 bytes of pixels instead of 768"), (3, "912 bytes")])
+@pytest.mark.parametrize(
+    ("rows", "sentence"), [(1, "816 bytes"), (-10, "288 bytes of pixels instead of 768"), (3, "912 bytes")]
+)
 def test_pixels_that_do_not_fill_the_image_are_refused(rows: int, sentence: str, syntax, stored, tmp_path) -> None:
     """The element's length is right; what is missing was memory of the image read before."""
     pixels = np.resize(stored, (16 + rows, 24))
@@ -154,6 +191,89 @@ def test_a_compressed_image_of_another_size_or_without_end_is_refused(name: str,
         dataset.save_as(content)
         with pytest.raises(InputError, match=rf"cannot be read \(its compressed pixels {sentence}"):
             _read(tmp_path / name, content.getvalue())
+
+
+WAVES = (np.add.outer(np.sin(np.arange(60) / 9), np.cos(np.arange(44) / 7)) * 60 + 125).astype(np.uint8)
+COLORS = np.stack([WAVES, 255 - WAVES, np.roll(WAVES, 20)], axis=-1)
+
+
+def _encoded(pixels: np.ndarray, **options: Any) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, **options)
+    return content.getvalue()
+
+
+def _compressed(pixels: np.ndarray, syntax: str, parts: list[bytes], **tags: Any) -> bytes:
+    """What a header and an encoder's bytes make."""
+    dataset = pydicom.dcmread(io.BytesIO(dicom(pixels)))
+    dataset.update(tags)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = encapsulate(parts)
+    dataset["PixelData"].is_undefined_length = True
+    content = io.BytesIO()
+    dataset.save_as(content)
+    return content.getvalue()
+
+
+JPEG, DEEP = _encoded(WAVES, format="JPEG"), WAVES.astype(np.uint16) * 16
+JPEG_2000, JPEG_2000_DEEP = (_encoded(pixels, format="JPEG2000", no_jp2=True) for pixels in (WAVES, DEEP))
+CUT = JPEG[: int(0.8 * len(JPEG))] + b"\xff\xd9"
+MISSTATED = r"its compressed pixels have {} values of {} bits, its header names {} of {} up to number {}"
+
+
+@pytest.mark.parametrize(
+    ("pixels", "syntax", "parts", "tags", "sentence"),
+    [
+        (WAVES, JPEGBaseline8Bit, [_encoded(COLORS, format="JPEG")], {}, MISSTATED.format(3, 8, 1, 8, 7)),
+        (WAVES, JPEG2000Lossless, [_encoded(COLORS, format="JPEG2000")], {}, MISSTATED.format(3, 8, 1, 8, 7)),
+        (COLORS, JPEGBaseline8Bit, [JPEG], {}, MISSTATED.format(1, 8, 3, 8, 7)),
+        (WAVES, JPEG2000Lossless, [JPEG_2000_DEEP], {}, MISSTATED.format(1, 16, 1, 8, 7)),
+        (DEEP, JPEG2000Lossless, [JPEG_2000_DEEP], {"HighBit": 15}, MISSTATED.format(1, 16, 1, 12, 15)),
+        (DEEP, JPEG2000Lossless, [JPEG_2000_DEEP], {"BitsStored": 9, "HighBit": 8}, "have values of more than 9 bits"),
+        (WAVES, JPEGBaseline8Bit, [JPEG, JPEG], {}, "its compressed pixels are of several frames"),
+        (WAVES, JPEG2000Lossless, [JPEG_2000, JPEG_2000], {}, "its compressed pixels are of several frames"),
+        (WAVES, JPEGBaseline8Bit, [CUT], {}, "its compressed pixels are cut off"),
+    ],
+)
+def test_compressed_pixels_that_the_header_contradicts_are_refused(
+    pixels, syntax: str, parts, tags, sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=rf"image\.dcm cannot be read \(.*{sentence}\)"):
+        _read(tmp_path / "image.dcm", _compressed(pixels, syntax, parts, **tags))
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "YBR_FULL_422"])
+@pytest.mark.parametrize(
+    ("syntax", "stream"),
+    [
+        (JPEGBaseline8Bit, _encoded(COLORS, format="JPEG", quality=100, subsampling=0)),
+        (JPEGBaseline8Bit, _encoded(COLORS, format="JPEG", quality=100, keep_rgb=True)),
+        (JPEG2000Lossless, _encoded(COLORS, format="JPEG2000", no_jp2=True, mct=1)),
+    ],
+)
+def test_compressed_colors_are_what_their_own_header_says(syntax: str, stream: bytes, photometric, tmp_path) -> None:
+    (tmp_path / "image.dcm").write_bytes(_compressed(COLORS, syntax, [stream], PhotometricInterpretation=photometric))
+    np.testing.assert_allclose(read_image(tmp_path / "image.dcm")[0].T, COLORS, atol=4)
+
+
+@pytest.mark.parametrize("last", [127, 128, 129])
+def test_a_jpeg_may_end_in_the_gray_of_what_is_missing(last: int, tmp_path: Path) -> None:
+    pixels = np.where(np.arange(60)[:, None] > 30, last, WAVES).astype(np.uint8)
+    content = _compressed(pixels, JPEGBaseline8Bit, [_encoded(pixels, format="JPEG", quality=100)])
+    np.testing.assert_allclose(_read(tmp_path / "image.dcm", content), pixels, atol=3)
+
+
+@pytest.mark.parametrize("size", ["Rows", "Columns"])
+def test_pixels_in_run_lengths_that_are_too_many_are_refused(size: str, stored, tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(io.BytesIO(dicom(stored)))
+    dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+    for less in (0, 1):
+        dataset[size].value -= less
+        dataset.save_as(tmp_path / "image.dcm")
+        if not less:
+            assert np.array_equal(read_image(tmp_path / "image.dcm")[0][0].T, stored)
+    with pytest.raises(InputError, match=r"image\.dcm cannot be read \("):
+        read_image(tmp_path / "image.dcm")
 
 
 @pytest.mark.parametrize(

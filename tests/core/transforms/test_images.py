@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -16,6 +17,7 @@ from monai.data import decollate_batch, list_data_collate
 from PIL import Image, ImageOps
 
 from doll_monai.data.datalist import find_images
+from doll_monai.data.image_files import find_image_files
 from doll_monai.data.label_files import write_label
 from doll_monai.transforms.reading import ClipBorderd, LoadLabeld, LoadRadiographd, ToGrayd, read_radiograph
 from doll_monai.utils.errors import InputError
@@ -145,6 +147,15 @@ def test_an_image_that_claims_to_be_huge_is_refused_before_memory_is_taken(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+    for name in ("image.png", "image.dcm", "image.nii.gz"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InputError, match=rf"{name} cannot be read \(it is no file\)"):
+            _image(tmp_path / name)
+    assert not find_image_files(tmp_path)
+
+
 def test_a_folder_is_no_image(tmp_path: Path) -> None:
     for name in ("image.png", "image.nii", "image.mha", "image.nrrd", "image.dcm", "image"):
         (tmp_path / name).mkdir()
@@ -223,6 +234,27 @@ def test_rows_that_a_picture_lacks_are_not_black(grey: np.ndarray, tmp_path: Pat
     for name in ("image.tif", "image.png"):
         with pytest.raises(InputError, match=rf"{name} cannot be read \("):
             _image(tmp_path / name)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 2}])
+@pytest.mark.parametrize("kept", [0.4, 0.7, 0.98])
+def test_a_jpeg_that_was_cut_and_ends_is_refused(options, kept: float, tmp_path: Path) -> None:
+    waves = np.add.outer(np.sin(np.arange(60) / 9), np.cos(np.arange(90) / 7)) * 60 + 125
+    Image.fromarray(waves.astype(np.uint8)).save(tmp_path / "image.jpg", **options)
+    np.testing.assert_allclose(_image(tmp_path / "image.jpg")[0].numpy().T, waves, atol=12)
+    content = (tmp_path / "image.jpg").read_bytes()
+    (tmp_path / "image.jpg").write_bytes(content[: int(kept * len(content))] + b"\xff\xd9")
+    with pytest.raises(InputError, match=r"image\.jpg cannot be read \(it is cut off\)"):
+        _image(tmp_path / "image.jpg")
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint16, np.int16, np.int32, np.uint32])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_integers_of_tiff_keep_their_sign(kind: type, compression: str | None, tmp_path: Path) -> None:
+    limits = np.iinfo(kind)
+    values = np.random.default_rng(0).integers(limits.min, limits.max, (HEIGHT, WIDTH), kind, endpoint=True)
+    tifffile.imwrite(tmp_path / "image.tif", values, compression=compression)
+    assert np.array_equal(_image(tmp_path / "image.tif")[0].numpy().T, values.astype(np.float32))
 
 
 def test_colors_of_16_bits_are_exact_or_refused(tmp_path: Path) -> None:
