@@ -6,13 +6,13 @@ positive targets of an image; many steps, and many images, share a batch. Parame
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients
 
-from doll_monai.attribution.group import Group
 from doll_monai.attribution.path import Network, Path, Run, path_through, untouched
 from doll_monai.utils.errors import InputError
 
@@ -87,19 +87,59 @@ def path_gradient(
     else:
         path = network if isinstance(network, Path) else path_through(network, inputs)
         nodes, weights = np.polynomial.legendre.leggauss(n_steps)
+        rule = inputs.new_tensor(np.stack([(nodes + 1) / 2, weights / 2]))
         # those with as many targets come together: a group needs as many backward passes as its busiest image
         order = wanted.sum(dim=1).argsort(descending=True, stable=True)[: int(wanted.any(dim=1).sum())]
         for images in order.split(max(internal_batch_size // n_steps, 1)) if len(order) else ():
             rows, columns = wanted[images].nonzero(as_tuple=True)
             targets = [row.nonzero().flatten().tolist() for row in wanted[images]]
-            group = Group(path, run, inputs[images], baseline[images], targets, internal_batch_size)
-            rows = images[rows]
+            start = path.enter(baseline[images])
             with torch.enable_grad():
-                average = group.average(((nodes + 1) / 2).tolist(), (weights / 2).tolist())
-            gradient[rows, columns] = path.back(average, *inputs.shape[2:])
+                difference = path.enter(inputs[images]) - start
+                average = _average(path, run, start, difference, targets, rule, internal_batch_size)
+            gradient[images[rows], columns] = path.back(average, *inputs.shape[2:])
     total = (gradient * (inputs - baseline)).sum(dim=(2, 3))
     error = completeness_error(total, change).masked_fill(~wanted, float("nan"))
     return PathGradient(gradient, error, steps.masked_fill(~wanted, 0))
+
+
+def _average(
+    path: Path,
+    run: Run,
+    baselines: torch.Tensor,
+    difference: torch.Tensor,
+    targets: Sequence[list[int]],
+    rule: torch.Tensor,
+    batch_size: int,
+) -> torch.Tensor:
+    """Gradients behind the stem averaged along the paths of images that share batches, for all targets in one pass.
+
+    The images of a batch are independent, so one backward pass serves the k-th target of each of them, whichever it
+    is; an image with fewer targets repeats its first.
+
+    Args:
+        baselines, difference: the former, and the images minus it, both behind the stem, (B, C, h, w).
+        targets: of each image, at least one.
+        rule: nodes from 0 (baseline) to 1 (image), and their weights, (2, N).
+        batch_size: images times nodes in one forward pass.
+
+    Returns:
+        (P, C, h, w) for the P pairs of image and target, image by image.
+    """
+    most = max(map(len, targets))
+    slots = torch.tensor([own + own[:1] * (most - len(own)) for own in targets], device=difference.device)
+    sums = difference.new_zeros((len(targets), most, *difference.shape[1:]))
+    parts = -(-rule.shape[1] // max(batch_size // len(targets), 1))
+    for alpha, weight in rule.tensor_split(parts, dim=1):
+        features = torch.addcmul(baselines[:, None], alpha.view(1, -1, 1, 1, 1), difference[:, None]).flatten(0, 1)
+        features = features.contiguous(memory_format=torch.channels_last).requires_grad_()
+        logits = run(features, path.rest)
+        for slot in range(most):
+            picked = logits.gather(1, slots[:, slot].repeat_interleave(len(alpha)).unsqueeze(1))
+            (gradient,) = torch.autograd.grad(picked.sum(), features, retain_graph=slot < most - 1)
+            gradients = gradient.unflatten(0, (len(targets), len(alpha))).to(sums.dtype)
+            sums[:, slot] += torch.einsum("m,bmchw->bchw", weight, gradients)
+    return torch.cat([own[: len(some)] for own, some in zip(sums, targets, strict=True)])
 
 
 def completeness_error(total: torch.Tensor, change: torch.Tensor) -> torch.Tensor:

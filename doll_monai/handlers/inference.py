@@ -1,13 +1,16 @@
-"""Writing masks while an evaluator runs."""
+"""What inference writes while an evaluator runs: masks, and which images could not be read."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
+from doll_monai.data.image_dataset import report_failures
 from doll_monai.data.image_files import output_path
 from doll_monai.data.label_files import mask_of_image
 from doll_monai.handlers.engine import batch_of, check_output, output_of
@@ -44,3 +47,40 @@ class MaskWriter:
             path = image.meta["filename_or_obj"]
             file = output_path(path, self.data_root_dir, self.output_dir, f"_{self.postfix}.nii.gz")
             write_atomic(file, mask_of_image(np.asarray(result[CommonKeys.PRED].cpu()), image))
+
+
+class UnreadableImages:
+    """Takes images with an ``error``, see ``ImageDataset``, out of batch and output, and reports them at the end.
+
+    Attach it before the handlers that write. Batch and output must be decollated. ``output_dir`` gets ``failures.csv``.
+
+    Raises:
+        InputError: at the end, when not one image could be read.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike) -> None:
+        self.output_dir = Path(output_dir)
+        self._failures: dict[str, str] = {}
+        self._count = 0
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self.clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.report)
+
+    def clear(self) -> None:
+        self._failures, self._count = {}, 0
+
+    def __call__(self, engine: Engine) -> None:
+        batch, output = batch_of(engine), output_of(engine)
+        self._count += len(batch)
+        for record in batch:
+            if record["error"]:
+                self._failures[record[CommonKeys.IMAGE].meta["filename_or_obj"]] = record["error"]
+        state: Any = engine.state
+        state.output = [item for record, item in zip(batch, output, strict=True) if not record["error"]]
+        state.batch = [record for record in batch if not record["error"]]
+
+    def report(self) -> None:
+        """Write ``failures.csv`` and say how many there are."""
+        report_failures(self.output_dir, self._failures, self._count)
