@@ -96,23 +96,21 @@ def with_masks(
     mask_dir: str | os.PathLike[str] | None,
     dataset_dir: str | os.PathLike[str],
     ending: str,
-    key: str = "organs",
 ) -> Mapping[str, Sequence[dict]]:
-    """Records of several sections, each with the mask of its image as ``key``; None as ``mask_dir`` adds none.
+    """Records of several sections, each with the mask of its image as ``organs``; None as ``mask_dir`` adds none.
 
     Masks lie below ``mask_dir`` as inference writes them, in the images' folders and with ``ending`` for the suffix. An
     ``InputError`` names the first that is missing.
     """
     if mask_dir is None:
         return sections
-    found = {}
+    found: dict[str, list[dict]] = {}
     for name, records in sections.items():
-        found[name] = [
-            {**record, key: str(output_path(record["image"], dataset_dir, mask_dir, ending))} for record in records
-        ]
-        for record in found[name]:
-            if not os.path.isfile(record[key]):
-                raise InputError(f"The mask {record[key]} does not exist; segment all images of the datalist first.")
+        for record in records:
+            mask = output_path(record["image"], dataset_dir, mask_dir, ending)
+            if not mask.is_file():
+                raise InputError(f"The mask {mask} does not exist; segment all images of the datalist first.")
+            found.setdefault(name, []).append({**record, "organs": str(mask)})
     return found
 
 

@@ -24,10 +24,10 @@ from doll_monai.data.image_dataset import report_failures
 from doll_monai.data.image_files import refuse_twins, stem
 from doll_monai.data.label_files import write_label
 from doll_monai.data.label_maps import kept_images, map_sheet
-from doll_monai.data.provenance import claim_folder
 from doll_monai.findings import CHANNEL_DEF
 from doll_monai.utils.atomic import remove_leftovers, write_atomic
 from doll_monai.utils.errors import InputError, sentence_of
+from doll_monai.utils.folder import claim_folder
 
 logger = logging.getLogger(__name__)
 

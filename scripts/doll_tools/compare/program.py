@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from doll_monai.data.provenance import claim_folder
 from doll_monai.networks.parameters import count_parameters, describe_network
 from doll_monai.networks.weights import file_hash
 from doll_monai.utils.atomic import write_atomic
+from doll_monai.utils.folder import claim_folder
 from doll_tools.compare.cells import CURVE, RECORD, SCORES, Cell, epochs, values_of
 from doll_tools.compare.curves import draw_curves, rendered
 from doll_tools.compare.image_scores import METRICS

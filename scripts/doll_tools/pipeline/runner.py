@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from doll_monai.utils.atomic import write_atomic
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.folder_lock import lock_folder
+from doll_monai.utils.folder import lock_folder
 from doll_monai.utils.mlflow_store import NOTE, TRAINING, find_experiment, open_store
 from doll_tools.pipeline.stages import Stage
 

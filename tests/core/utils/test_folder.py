@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from doll_monai.utils.errors import InputError
-from doll_monai.utils.folder_lock import lock_folder
+from doll_monai.utils.folder import lock_folder
 
 HOLD = """
 import sys, time
-from doll_monai.utils.folder_lock import lock_folder
+from doll_monai.utils.folder import lock_folder
 file = lock_folder(sys.argv[1], "training")
 print("held", flush=True)
 time.sleep(60)
