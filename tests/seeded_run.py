@@ -19,12 +19,13 @@ def write_seeded_run(run: Path) -> None:
         name: smaller(read_config(bundles / bundle, "inference")["network_def"])
         for name, bundle in (("committee", "doll_cxr_label_generation"), ("pretraining", "doll_cxr_segmentation"))
     }
-    networks["committee"]["members"] = networks["committee"]["members"][1::-1]
+    networks["committee"]["members"] = networks["committee"]["members"][1:]
     backbone = networks["pretraining"]["backbone"]
     files = {
         "committee": {"network_def": networks["committee"]},
-        "pretraining_network": {"network_def::backbone": backbone},
-        "task_network": {"network_def::network::backbone": backbone},
+        "pretraining_network": {"network_def": networks["pretraining"]},
+        "task_network": read_config(bundles / "lung_cxr_segmentation", "networks/pspnet")
+        | {"network_def::network::backbone": backbone},
         "executed/pretrain": {"image_size": [SIDE, SIDE]},
     }
     for name, content in files.items():

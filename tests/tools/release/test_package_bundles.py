@@ -24,8 +24,7 @@ from doll_tools.release.bundles import package_bundle, package_bundles, weights_
 
 BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
 TASK = BUNDLES / "jsrt_cxr_segmentation"
-MEMBERS = BUNDLES / "chexpert_cxr_classification" / "configs" / "members"
-BACKBONE = json.loads((MEMBERS / "resnet10_narrow.json").read_text())["network_def"]
+BACKBONE = {"_target_": "doll_monai.networks.LiteBackbone", "fine": True}
 
 
 @pytest.fixture(scope="module")
