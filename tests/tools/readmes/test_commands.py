@@ -38,11 +38,11 @@ NOT_RUN = {
     "doll annotate IMAGES": "does not end; tested in tests/tools/annotate",
     "doll demo": "takes ten minutes",
 }
-BACKBONE = json.loads((MEMBERS / "resnet10_narrow.json").read_text())["network_def"]
+BACKBONE = json.loads((MEMBERS / "lite0.json").read_text())["network_def"]
 COMMITTEE = {"_target_": "doll_monai.networks.Committee", "members": [BACKBONE, BACKBONE]}
 SMALL: dict[str, Any] = {
     **{"image_size": [48, 48], "batch_size": 4, "max_epochs": 1, "num_workers": 0, "precision": "float32"},
-    **{"ig_steps": 3, "gradcam_layers": ["layer4", "layer4"]},
+    **{"ig_steps": 3, "gradcam_layers": ["_conv_head", "_conv_head"]},
 }
 """Values of a bundle, of those that its configuration has."""
 OPTIONS: dict[str, dict[str, str]] = {
