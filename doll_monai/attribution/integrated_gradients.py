@@ -94,8 +94,8 @@ def path_gradient(
             rows, columns = wanted[images].nonzero(as_tuple=True)
             targets = [row.nonzero().flatten().tolist() for row in wanted[images]]
             start = path.enter(baseline[images])
+            difference = path.enter(inputs[images]) - start
             with torch.enable_grad():
-                difference = path.enter(inputs[images]) - start
                 average = _average(path, run, start, difference, targets, rule, internal_batch_size)
             gradient[images[rows], columns] = path.back(average, *inputs.shape[2:])
     total = (gradient * (inputs - baseline)).sum(dim=(2, 3))

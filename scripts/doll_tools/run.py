@@ -85,7 +85,7 @@ def run(
 
 
 def demo(output: str = "output/demo", task: str = "lungs", mlruns: str | None = None, quiet: bool = False) -> None:
-    """Draw images and masks, and run all stages on them: about ten minutes on two cores.
+    """Draw images and masks, and run all stages on them.
 
     The images are drawn by a program; numbers measured on them say nothing about patients.
 

@@ -34,11 +34,9 @@ def write_control_labels(labels: str, output: str, kind: str, seed: int = 0, qui
     if kind not in KINDS:
         raise InputError(f"kind must be one of {', '.join(KINDS)}, not '{kind}'.")
     root, folder = Path(labels), Path(output)
-    sections = {
-        name: read_section(root / "dataset.json", name)
-        for name in SECTIONS
-        if name in read_json_object(root / "dataset.json", "give the output_dir of label generation")
-    }
+    datalist = root / "dataset.json"
+    known = read_json_object(datalist, "give the output_dir of label generation")
+    sections = {name: read_section(datalist, name) for name in SECTIONS if name in known}
     records = [record for part in sections.values() for record in part]
     found, affines = {}, {}
     for record in Bar(records, name="read", quiet=quiet):
